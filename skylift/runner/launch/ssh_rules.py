@@ -10,17 +10,19 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from skylift.runner.errors import NotPermitted, Refused
 from skylift.runner.job.tags import TAG_JOB
 from skylift.runner.remote.api import Api
-from skylift.runner.remote.repeatable import make_unless_there
+from skylift.runner.remote.repeatable import end_unless_gone, make_unless_there
 from skylift.runner.text.duration import moment
 
 _HOUR = 3600.0
-_OLD = 7 * 24 * _HOUR
-"""Seconds after which a rule that no job needs is closed. Where a group is full, it is two hours."""
+_OLD, _LEAST = 7 * 24 * _HOUR, 2 * _HOUR
+"""Seconds after which a rule that no job needs is closed; the same where a group is full."""
+_NONE = r"InvalidPermission\.NotFound"
 _SAYS = re.compile(r"skylift was called from here(?:: (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ))?")
 """Earlier versions have said no time."""
 
@@ -36,41 +38,48 @@ def let_in(api: Api, group: str, source: str) -> None:
     rule = _rule(source, time.strftime(": %Y-%m-%dT%H:%M:%SZ", time.gmtime()))
     wanted: dict[str, Any] = {"GroupId": group, "IpPermissions": [rule]}
     how = (api, "InvalidPermission.Duplicate", "ec2", "authorize_security_group_ingress")
+    allow = partial(make_unless_there, *how, **wanted)
     try:
-        made = make_unless_there(*how, **wanted)
+        made = allow()
     except Refused as error:
-        if error.code != "RulesPerSecurityGroupLimitExceeded" or not _close(api, group, source, 2 * _HOUR):
+        if error.code != "RulesPerSecurityGroupLimitExceeded" or not _close(api, group, source, full=True):
             raise
-        made = make_unless_there(*how, **wanted)
+        made = allow()
     # Who may only open is let in all the same.
     with suppress(NotPermitted):
-        if made is None:
-            api.call("ec2", "update_security_group_rule_descriptions_ingress", **wanted)
-        _close(api, group, source, _OLD)
+        how = (api, _NONE, "ec2", "update_security_group_rule_descriptions_ingress")
+        if made is None and not end_unless_gone(*how, **wanted):
+            # It was old, and another client has closed it meanwhile.
+            allow()
+        _close(api, group, source)
 
 
-def _close(api: Api, group: str, but: str, age: float) -> bool:
-    """Close what is so old, and older than every job's server. Whether there was anything."""
+def _close(api: Api, group: str, but: str, *, full: bool = False) -> bool:
+    """Close what is old, and older than every job's server; in a group that is full of others, the oldest one. Whether
+    there was anything."""
     described = api.call("ec2", "describe_security_groups", GroupIds=[group])["SecurityGroups"]
-    launched = _launched(api)
+    said = {found: when for each in described for found, when in _rules(each) if found != but and when is not None}
+    now, launched, age = time.time(), _launched(api), _LEAST if full else _OLD
+    until = min([now, *launched]) - age
     # One of a version that said no time may be any job's.
-    until = min([time.time(), *launched]) - age
-    old = [
-        found
-        for each in described
-        for found, said in _rules(each)
-        if found != but and said is not None and said < until and (said or not launched)
-    ]
+    old = [found for found, when in said.items() if when < until and (when or not launched)]
+    if full and not old:
+        # Who watches a job from there goes on with what S3 has of its output.
+        old = [found for found in sorted(said, key=said.__getitem__)[:1] if said[found] < now - _LEAST]
     if old:
-        rules = [_rule(each) for each in old]
-        api.call("ec2", "revoke_security_group_ingress", GroupId=group, IpPermissions=rules)
+        # Another client may have closed them meanwhile, or this one, and the answer was lost.
+        wanted = {"GroupId": group, "IpPermissions": [_rule(each) for each in old]}
+        end_unless_gone(api, _NONE, "ec2", "revoke_security_group_ingress", **wanted)
     return bool(old)
 
 
 def _launched(api: Api) -> list[float]:
-    """When the servers were launched that jobs have, in seconds since the epoch."""
-    states = ["pending", "running", "stopping", "stopped"]
-    wanted = [{"Name": "tag-key", "Values": [TAG_JOB]}, {"Name": "instance-state-name", "Values": states}]
+    """When the servers were launched that jobs have, in seconds since the epoch. Who starts one that is stopped is let
+    in anew."""
+    wanted = [
+        {"Name": "tag-key", "Values": [TAG_JOB]},
+        {"Name": "instance-state-name", "Values": ["pending", "running"]},
+    ]
     found = api.pages("ec2", "describe_instances", "Reservations", Filters=wanted)
     return [instance["LaunchTime"].timestamp() for each in found for instance in each["Instances"]]
 

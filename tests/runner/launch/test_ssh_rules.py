@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
+from typing import Any
 
 import pytest
+from weather import LOST, Weather
 
 from skylift.runner.errors import Refused
 from skylift.runner.job.settings import Settings
@@ -90,6 +93,56 @@ def test_the_address_after_the_sixtieth_is_let_in(api: Api, network: Network) ->
     """As from machines that have another address each time. None of them has a live job."""
     for number in range(60):
         let_in(api, network, f"198.51.100.{number}/32", DAY)
+    opened(api)
+    assert set(described(api, network)) == {HERE}
+
+
+def test_of_a_group_that_is_full_of_what_jobs_may_need_the_oldest_goes(
+    api: Api, network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server may run for longer than sixty addresses last."""
+    monkeypatch.setattr("skylift.runner.launch.ssh_rules._launched", lambda _: [time.time() - 90 * DAY])
+    for number in range(60):
+        let_in(api, network, f"198.51.100.{number}/32", (60 - number) * DAY)
+    opened(api)
+    assert set(described(api, network)) == {HERE, *(f"198.51.100.{number}/32" for number in range(1, 60))}
+
+
+def test_a_server_that_is_stopped_needs_no_way_in(api: Api, network: Network) -> None:
+    """It keeps results, for months perhaps, and whoever starts it is let in anew."""
+    start_server(api)
+    assert len(_launched(api)) == 1
+    (found,) = api.pages("ec2", "describe_instances", "Reservations")
+    api.call("ec2", "stop_instances", InstanceIds=[found["Instances"][0]["InstanceId"]])
+    assert _launched(api) == []
+
+
+def test_a_rule_whose_closing_was_not_answered_is_closed(
+    endpoint: str, settings: Settings, api: Api, network: Network
+) -> None:
+    """As one that another client closes at the same time. EC2 refuses to close what there is not."""
+    let_in(api, network, "198.51.100.1/32", 8 * DAY)
+    with Weather(endpoint) as weather:
+        weather.add("RevokeSecurityGroupIngress", LOST, done=True)
+        opened(Api(replace(settings, endpoint_url=weather.url)))
+        assert weather.count("RevokeSecurityGroupIngress") == 2
+    assert set(described(api, network)) == {HERE}
+
+
+def test_who_is_closed_out_while_it_comes_back_is_let_in(
+    api: Api, network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another client has closed its old rule between two calls; EC2 does not describe what there is not."""
+    let_in(api, network, HERE, 8 * DAY)
+    call = Api.call
+
+    def closed(self: Api, service: str, operation: str, **params: Any) -> Any:
+        if operation == "update_security_group_rule_descriptions_ingress":
+            call(self, service, "revoke_security_group_ingress", **params)
+            raise Refused("InvalidPermission.NotFound", "The specified rule does not exist", operation)
+        return call(self, service, operation, **params)
+
+    monkeypatch.setattr(Api, "call", closed)
     opened(api)
     assert set(described(api, network)) == {HERE}
 
