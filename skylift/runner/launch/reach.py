@@ -100,11 +100,15 @@ def _find(account: Account) -> Reach:
         if str(each["State"]).lower() in ("pending", "available")
         and (each.get("VpcEndpointType") == "Interface" or table["RouteTableId"] in each.get("RouteTableIds", ()))
     }
-    out = any(_leads_out(each, private=access.private) for each in table["Routes"])
+    # A route to an endpoint that is none of a service's leads to an appliance.
+    closed = ("local", *(["igw-"] if access.private else []))
+    closed += tuple(each["VpcEndpointId"] for each in endpoints if each.get("VpcEndpointType") != "GatewayLoadBalancer")
+    out = any(_leads_out(each, closed) for each in table["Routes"])
     return Reach(own | services, out, vpc, access.subnet or "", table["RouteTableId"])
 
 
-def _leads_out(route: dict[str, Any], *, private: bool) -> bool:
+def _leads_out(route: dict[str, Any], closed: tuple[str, ...]) -> bool:
+    """`closed` is how gateways are called, from the beginning, that do not."""
     if route.get("State") == "blackhole" or "EgressOnlyInternetGatewayId" in route:
         return False
-    return not str(route.get("GatewayId", "")).startswith(("local", "vpce-", *(["igw-"] if private else [])))
+    return not str(route.get("GatewayId", "")).startswith(closed)

@@ -66,6 +66,18 @@ class Subnet:
         made = self.api.call("ec2", "create_vpc_peering_connection", VpcId=self.vpc, PeerVpcId=other)
         self.route(VpcPeeringConnectionId=made["VpcPeeringConnection"]["VpcPeeringConnectionId"])
 
+    def to_an_appliance(self) -> None:
+        """By an endpoint of a Gateway Load Balancer, or of a Network Firewall."""
+        made = self.api.call(
+            "ec2",
+            "create_vpc_endpoint",
+            VpcId=self.vpc,
+            ServiceName="com.amazonaws.vpce.us-east-1.x",
+            VpcEndpointType="GatewayLoadBalancer",
+            SubnetIds=[self.id],
+        )
+        self.route(GatewayId=made["VpcEndpoint"]["VpcEndpointId"])
+
 
 @pytest.fixture
 def subnet(api: Api, settings: Settings) -> Subnet:
@@ -115,6 +127,7 @@ def test_a_gateway_endpoint_of_another_route_table_is_none_of_this_subnets(subne
     [
         (Subnet.to_nat, True, True),
         (Subnet.to_a_peer, True, True),
+        (Subnet.to_an_appliance, True, True),
         (Subnet.to_the_internet, True, False),
         (Subnet.to_the_internet, False, True),
         (lambda _: None, False, False),
