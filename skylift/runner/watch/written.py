@@ -23,10 +23,18 @@ class Written:
             self._end = here
 
     def take_back(self, size: int) -> bool:
-        """Whether that was possible: not for a pipe, or a terminal."""
-        if size > self._own or self._file.seek(0, os.SEEK_END) != self._end:
+        """Whether that was possible: not for a pipe, or a terminal, nor for a file that is compressed as it is written.
+        Where it was not, the file goes on where it was."""
+        if size > self._own:
             return False
-        self._own, self._end = self._own - size, self._end - size
-        self._file.seek(self._end)
-        self._file.truncate()
+        try:
+            here = self._file.tell()
+            if here != self._end or self._file.seek(0, os.SEEK_END) != here:
+                self._file.seek(here)
+                return False
+            self._file.truncate(here - size)
+            self._file.seek(here - size)
+        except (OSError, ValueError):
+            return False
+        self._own, self._end = self._own - size, here - size
         return True
