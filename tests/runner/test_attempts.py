@@ -184,6 +184,26 @@ def test_a_write_whose_answer_was_lost_is_known_the_next_time() -> None:
     assert json.loads(prefix.objects[key_of(1)])["over"] == {"final": {"state": "succeeded"}}
 
 
+@pytest.mark.parametrize("lost", [1, 2])
+def test_a_lost_write_over_ones_own_last_word_is_nobody_elses(lost: int) -> None:
+    """The supervisor was killed behind its last word. The next one writes that again, and hears nothing of it."""
+    prefix, ec2 = KeptPrefix(), Ec2("i-1")
+    silent(prefix, 1, **BEGUN, over={"final": {"state": "succeeded"}}, tries=[{"exit_code": 1}], cut={"stdout": [1, 2]})
+    left = [lost]
+
+    def lose(step: str, verb: str, key: str) -> None:
+        if (step, verb, key) == ("done", "put", key_of(1)) and left[0]:
+            left[0] -= 1
+            raise Unreachable("the answer was lost")
+
+    prefix.fault = lose
+    attempt = claims(prefix, ec2).claim()
+    assert attempt is not None
+    assert (attempt.number, attempt.fields["over"], left) == (1, {"final": {"state": "succeeded"}}, [0])
+    assert json.loads(prefix.objects[key_of(1)]) == attempt.fields
+    assert ec2.ended == []
+
+
 DAMAGED = [
     b"",
     b"no JSON",
