@@ -90,9 +90,9 @@ class Asked:
 
 @dataclass
 class Spell:
-    """Of these calls (`*` for all), the next `times`, or those of so many seconds from the first on. `after` is a call
-    that must have come before. With `done`, the endpoint does what it is asked for, and only its answer is another
-    one. `status` is HTTP's; by default AWS's for the code, or 400."""
+    """Of these calls (`*` for all), the next `times`, or those of so many seconds from the first on; with `every`, the
+    first of so many each time. `after` is a call that must have come before. With `done`, the endpoint does what it is
+    asked for, and only its answer is another one. `status` is HTTP's; by default AWS's for the code, or 400."""
 
     operation: str
     code: str
@@ -102,12 +102,17 @@ class Spell:
     done: bool = False
     status: int | None = None
     body: bytes | None = None
+    every: int = 1
     began: float | None = field(default=None, init=False)
+    seen: int = field(default=0, init=False)
 
     def meets(self, operation: str, earlier: list[Asked], now: float) -> bool:
         if self.operation not in (operation, "*"):
             return False
         if self.after and not any(each.operation == self.after and not each.code for each in earlier):
+            return False
+        self.seen += 1
+        if (self.seen - 1) % self.every:
             return False
         if self.seconds is not None:
             self.began = now if self.began is None else self.began

@@ -38,38 +38,37 @@ def group_name(job: str) -> str:
 def make_job_group(api: Api, job: str, vpc: str, now: float, kind: Kind) -> str:
     """Make the group and return its id. Raises NameTaken; no group is left by an error. `remove_job_group` is the
     undo."""
-    mark = new_mark()
-    tags = [*job_tags(job), {"Key": TAG_MADE, "Value": str(math.floor(now))}, {"Key": TAG_KIND, "Value": kind}, mark]
-    try:
-        made: str = api.call(
-            "ec2",
-            "create_security_group",
-            GroupName=group_name(job),
-            Description=f"Servers of the skylift {kind} {job}: each other only",
-            VpcId=vpc,
-            TagSpecifications=[{"ResourceType": "security-group", "Tags": tags}],
-        )["GroupId"]
-    except Refused as error:
-        if error.code != "InvalidGroup.Duplicate":
-            raise
-        made = _made_before(api, job, vpc, mark)
-    open_to_itself(api, made)
+    tags = [*job_tags(job), {"Key": TAG_MADE, "Value": str(math.floor(now))}, {"Key": TAG_KIND, "Value": kind}]
+    made = make_security_group(api, group_name(job), f"{kind} {job}", vpc, tags)
+    if made is None:
+        raise NameTaken(job)
     return made
 
 
-def _made_before(api: Api, job: str, vpc: str, mark: dict[str, str]) -> str:
-    """The group that this client has made, if EC2's first answer was lost. Raises NameTaken for another one's."""
-    filters = [{"Name": "group-name", "Values": [group_name(job)]}, {"Name": "vpc-id", "Values": [vpc]}]
+def make_security_group(api: Api, name: str, of: str, vpc: str, tags: list[dict[str, str]]) -> str | None:
+    """The id of a new group of this name, whose servers reach each other. None when there is another one. No group is
+    left by an error."""
+    mark = new_mark()
+    wanted: dict[str, Any] = {"GroupName": name, "VpcId": vpc}
+    wanted["Description"] = f"Servers of the skylift {of}: each other only"
+    wanted["TagSpecifications"] = [{"ResourceType": "security-group", "Tags": [*tags, mark]}]
+    answer = make_unless_there(api, "InvalidGroup.Duplicate", "ec2", "create_security_group", **wanted)
+    made = _made_before(api, name, vpc, mark) if answer is None else str(answer["GroupId"])
+    if made is not None:
+        _open_to_itself(api, made)
+    return made
+
+
+def _made_before(api: Api, name: str, vpc: str, mark: dict[str, str]) -> str | None:
+    """The group that this client has made, if EC2's first answer was lost. None for another one's."""
+    filters = [{"Name": "group-name", "Values": [name]}, {"Name": "vpc-id", "Values": [vpc]}]
     for _ in pauses(_LISTED):
         if found := api.call("ec2", "describe_security_groups", Filters=filters)["SecurityGroups"]:
-            if mark not in found[0].get("Tags", []):
-                break
-            return str(found[0]["GroupId"])
-    raise NameTaken(job)
+            return str(found[0]["GroupId"]) if mark in found[0].get("Tags", []) else None
+    return None
 
 
-def open_to_itself(api: Api, made: str) -> None:
-    """Let the servers of a group that was just made reach each other. No group is left by an error."""
+def _open_to_itself(api: Api, made: str) -> None:
     try:
         rules = {"GroupId": made, "IpPermissions": [ingress(made)]}
         make_unless_there(api, "InvalidPermission.Duplicate", "ec2", "authorize_security_group_ingress", **rules)

@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
-from skylift.runner.errors import LaunchFailed, Refused, SkyliftError, UsageError
+from skylift.runner.errors import LaunchFailed, NotPermitted, Refused, SkyliftError, UsageError
 from skylift.runner.job.settings import Access, Settings
 from skylift.runner.launch.ssh_rules import let_in, ranges
 from skylift.runner.remote.api import Api
 from skylift.runner.remote.lock import make_once
-from skylift.runner.remote.repeatable import make_unless_there
+from skylift.runner.remote.repeatable import end_unless_gone, make_unless_there
 from skylift.runner.waiting import Threads, pauses
 
 T = TypeVar("T")
@@ -192,26 +192,41 @@ def _make(api: Api) -> Network:
 
 
 def _make_vpc(api: Api) -> str:
-    filters = [{"Name": f"tag:{TAG_PART}", "Values": ["vpc"]}]
-    begun = [str(each["VpcId"]) for each in api.call("ec2", "describe_vpcs", Filters=filters)["Vpcs"]]
-    if begun:
-        return min(begun)
-    made = api.call("ec2", "create_vpc", CidrBlock=RANGE, TagSpecifications=_tags("vpc", "vpc"))
-    vpc: str = made["Vpc"]["VpcId"]
-    return vpc
+    look = partial(_find, api, "describe_vpcs", "Vpcs", "vpc")
+    return str(_make_one(api, "vpc", "Vpc", "vpc", look, CidrBlock=RANGE)["VpcId"])
+
+
+def _make_one(
+    api: Api, kind: str, answered: str, part: str, look: Callable[[], list[Any]], **params: Any
+) -> dict[str, Any]:
+    """The one that `look` finds, or a new one. EC2 makes one each time that it is asked, also when it is asked again
+    because its answer was lost: of several, one stays."""
+    key = f"{answered}Id"
+    if not (found := look()):
+        tags = _tags(kind.replace("_", "-"), part)
+        made = api.call("ec2", f"create_{kind}", TagSpecifications=tags, **params)[answered][key]
+
+        def with_it() -> list[Any]:
+            listed = look()
+            return listed if made in {each[key] for each in listed} else []
+
+        found = _wait_until_listed(with_it, f"skylift's {made}")
+    one, *others = sorted(found, key=lambda each: (not each.get("Attachments"), each[key]))
+    for each in others:
+        # One that a run was killed over has parts, and stays.
+        with contextlib.suppress(NotPermitted):
+            end_unless_gone(api, r".*\.NotFound|DependencyViolation", "ec2", f"delete_{kind}", **{key: each[key]})
+    return dict(one)
 
 
 def _make_gateway(api: Api, vpc: str) -> None:
-    filters = [{"Name": f"tag:{TAG_PART}", "Values": ["gateway"]}]
-    begun = api.call("ec2", "describe_internet_gateways", Filters=filters)["InternetGateways"]
-    mine = [each for each in begun if all(at["VpcId"] == vpc for at in each["Attachments"])]
-    if mine:
-        gateway, attached = mine[0]["InternetGatewayId"], bool(mine[0]["Attachments"])
-    else:
-        tags = _tags("internet-gateway", "gateway")
-        made = api.call("ec2", "create_internet_gateway", TagSpecifications=tags)
-        gateway, attached = made["InternetGateway"]["InternetGatewayId"], False
-    if not attached:
+    def look() -> list[Any]:
+        found = _find(api, "describe_internet_gateways", "InternetGateways", "gateway")
+        return [each for each in found if all(at["VpcId"] == vpc for at in each["Attachments"])]
+
+    made = _make_one(api, "internet_gateway", "InternetGateway", "gateway", look)
+    gateway = made["InternetGatewayId"]
+    if not made["Attachments"]:
         where = {"InternetGatewayId": gateway, "VpcId": vpc}
         make_unless_there(api, "Resource.AlreadyAssociated", "ec2", "attach_internet_gateway", **where)
     table = _wait_until_listed(lambda: _main_tables(api, vpc), f"the main route table of {vpc}")[0]
@@ -258,9 +273,11 @@ def _make_subnet(api: Api, vpc: str, zone: str, block: str) -> None:
     wanted: dict[str, Any] = {"VpcId": vpc, "CidrBlock": block, "AvailabilityZone": zone}
     wanted["TagSpecifications"] = _tags("subnet", "subnet")
     if make_unless_there(api, "InvalidSubnet.Conflict", "ec2", "create_subnet", **wanted) is None:
-        ours = _find(api, "describe_subnets", "Subnets", "subnet", vpc)
-        if block not in {each["CidrBlock"] for each in ours}:
-            raise LaunchFailed(f"{vpc} has no room for skylift's subnet {block}.", "Delete what is in its way.")
+        look = partial(_find, api, "describe_subnets", "Subnets", "subnet", vpc)
+        _wait_until_listed(
+            lambda: any(each["CidrBlock"] == block for each in look()),
+            f"skylift's subnet {block} in {vpc}, or something that is in its way,",
+        )
 
 
 def _make_group(api: Api, vpc: str) -> None:

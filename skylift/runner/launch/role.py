@@ -265,19 +265,19 @@ def create_role(
         try:
             try:
                 wanted["PermissionsBoundary"] = boundary_arn(account, buckets)
-                _make(api, "role", api.retry_concurrent, wanted, tags)
+                make_own(api, "role", api.retry_concurrent, wanted, tags)
             except Refused as error:
                 if error.code != "NoSuchEntity":
                     raise
                 wanted["PermissionsBoundary"] = boundary.result()
-                _make(api, "role", api.retry_not_found, wanted, tags)
+                make_own(api, "role", api.retry_not_found, wanted, tags)
         except Refused as error:
             if error.code == "EntityAlreadyExists":
                 raise NameTaken(job) from None
             raise
 
 
-def _make(api: Api, kind: Kind, call: Callable[..., Any], wanted: dict[str, Any], tags: Sequence[Any]) -> Any:
+def make_own(api: Api, kind: Kind, call: Callable[..., Any], wanted: dict[str, Any], tags: Sequence[Any]) -> Any:
     """Make one under skylift's path. That there is one already may be said of the one that this call has made, if IAM's
     first answer was lost."""
     mark = new_mark()
@@ -316,15 +316,20 @@ def equip_with(api: Api, job: str, policy: dict[str, Any], *, owner: str = "") -
             api.retry_not_found, "iam", "put_role_policy", RoleName=name, PolicyName="job", PolicyDocument=text
         )
         wanted = {"InstanceProfileName": name}
-        made = _make(api, "instance_profile", api.retry_concurrent, wanted, job_tags(owner or job))
-        try:
-            api.retry_not_found("iam", "add_role_to_instance_profile", **wanted, RoleName=name)
-        except Refused as error:
-            # A profile has one role. It has ours, if the first answer was lost.
-            if error.code != "LimitExceeded" or not _has_role(describe_own(api, "instance_profile", name), name):
-                raise
+        made = make_own(api, "instance_profile", api.retry_concurrent, wanted, job_tags(owner or job))
+        add_to_profile(api, name)
         put.result()
     return JobRole(name, made["Arn"])
+
+
+def add_to_profile(api: Api, name: str) -> None:
+    """Put a role into the instance profile of the same name."""
+    try:
+        api.retry_not_found("iam", "add_role_to_instance_profile", InstanceProfileName=name, RoleName=name)
+    except Refused as error:
+        # A profile has one role. It has ours, if the first answer was lost.
+        if error.code != "LimitExceeded" or not _has_role(describe_own(api, "instance_profile", name), name):
+            raise
 
 
 def remove_role(api: Api, job: str) -> None:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from skylift.runner.errors import LaunchFailed, LaunchUnclear, Refused, UsageError
+from skylift.runner.errors import LaunchFailed, LaunchUnclear, Refused, Unreachable, UsageError
 from skylift.runner.job.job import Job
 from skylift.runner.job.server import Server, parse_server
 from skylift.runner.job.tags import TAG_CONFIGURATION, TAG_JOB, job_filter, job_tags
@@ -78,7 +78,10 @@ def run_instance(
     for a server that is not kept. `base` is the image that is taken if the other one was removed meanwhile. Raises
     LaunchFailed, which is LaunchUnclear where there may be a server."""
     request = launch_request(job, "", network, "", key.name, role, image, user_data, configuration)
-    return run_in_first_zone(api, request, network.subnets, token, base, _IAM_PATIENCE)
+    try:
+        return run_in_first_zone(api, request, network.subnets, token, base, _IAM_PATIENCE)
+    except Unreachable as error:
+        raise LaunchUnclear(f"Whether a server was started is not known: {error.message}", error.advice) from None
 
 
 def run_in_first_zone(

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from skylift.runner.errors import LaunchFailed, Refused, SkyliftError
+from skylift.runner.errors import LaunchFailed, LaunchUnclear, Refused, SkyliftError, Unreachable
 from skylift.runner.job.job import Spot
 from skylift.runner.job.server import Server
 from skylift.runner.launch import fleet
@@ -68,10 +68,19 @@ class Start:
 
     async def _server(self, provisioned: Provisioned) -> tuple[Server, str]:
         server: Server
-        server = await self._undo.make(partial(self._run_instance, provisioned), self._undo.end_server)
+        try:
+            server = await self._undo.make(partial(self._run_instance, provisioned), self._undo.end_server)
+        except LaunchUnclear:
+            self._undo.add(self._end_servers)
+            raise
         if server.image != self._checked.image:
             await in_thread(self._correct_record, server.image)
         return server, ""
+
+    def _end_servers(self) -> None:
+        """Those that EC2 lists: no answer has named one."""
+        for server in live_servers(self._api, self._job.name):
+            self._undo.end_server(server)
 
     def _correct_record(self, image: str) -> None:
         """The record, sent before the launch, names an image that has been removed meanwhile."""
@@ -120,7 +129,12 @@ class Start:
         """The first server that a fleet starts. A fleet that starts none is deleted."""
         api, bucket = self._api, self._checked.account.bucket
         async with self._undo.part() as part:
-            found = await part.make(partial(fleet.start_fleet, api, request), self._delete_fleet)
+            try:
+                found = await part.make(partial(fleet.start_fleet, api, request), self._delete_fleet)
+            except Unreachable:
+                # There may be one, which no answer has named.
+                part.add(self._delete_fleet)
+                raise
             server: Server
             server, *_ = await together(
                 in_thread(fleet.await_server, api, found),
@@ -128,8 +142,9 @@ class Start:
             )
         return server
 
-    def _delete_fleet(self, found: fleet.Fleet) -> None:
-        fleet.delete_fleets(self._api, [found], servers_too=True)
+    def _delete_fleet(self, found: fleet.Fleet | None = None) -> None:
+        fleets = fleet.active_fleets(self._api, self._job.name) if found is None else [found]
+        fleet.delete_fleets(self._api, fleets, servers_too=True)
         for server in live_servers(self._api, self._job.name):
             # It may have written something: the job's record stays.
             self._undo.see(server)

@@ -8,7 +8,7 @@ for an account, and a schedule is in one region: a tag says in which.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -19,14 +19,15 @@ from skylift.runner.job.settings import REGION_FORM
 from skylift.runner.job.tags import TAG_JOB
 from skylift.runner.launch.role import (
     ANSWERED,
-    MAKES,
     PATH,
     TRUST,
     JobRole,
     Kind,
+    add_to_profile,
     describe_own,
     ensure_boundary,
     ensure_policy,
+    make_own,
 )
 from skylift.runner.launch.scheduler import trust_in_scheduler
 from skylift.runner.remote.api import Api
@@ -72,16 +73,9 @@ def make_server_role(
 ) -> None:
     """The role of the servers, without any permissions, under the boundary for these buckets (see ensure_boundary).
     Raises UsageError when there is one. `remove_server_role` is the undo."""
-    why = f"The servers of skylift schedule {schedule}"
     boundary = ensure_boundary(api, account, buckets, listed)
-    request = _role_request(api, schedule, server_role_name(schedule), TRUST, boundary, why)
-
-    def clear() -> None:
-        if _is_own(api, schedule, "instance_profile", server_role_name(schedule)):
-            remove_profile(api, schedule)
-        remove_server_role(api, schedule)
-
-    _make(api, schedule, "role", request, clear)
+    why = f"The servers of skylift schedule {schedule}"
+    _make_role(api, schedule, server_role_name(schedule), TRUST, boundary, why)
 
 
 def make_worker_role(
@@ -89,52 +83,45 @@ def make_worker_role(
 ) -> None:
     """The same of the other servers of a map's runs, and their instance profile. `remove_worker_role` is the undo. It
     goes by the same boundary, so that there is none more."""
-    name = workers_of_schedule(schedule)
     boundary = ensure_boundary(api, account, buckets, listed)
     why = f"Servers of skylift schedule {schedule} that only run inputs"
-    clear = partial(remove_worker_role, api, schedule)
-    _make(api, schedule, "role", _role_request(api, schedule, name, TRUST, boundary, why), clear)
+    _make_role(api, schedule, workers_of_schedule(schedule), TRUST, boundary, why)
 
 
 def equip_workers(api: Api, schedule: str, policy: dict[str, Any]) -> JobRole:
     """Give this role its policy, and make its instance profile. The role's undo undoes this, too."""
     name = workers_of_schedule(schedule)
-    text = json.dumps(policy)
-    api.retry_not_found("iam", "put_role_policy", RoleName=name, PolicyName=_SERVERS_MAY, PolicyDocument=text)
-    request = {"InstanceProfileName": name, "Path": PATH, "Tags": role_tags(schedule, api.region)}
-    made = _make(api, schedule, "instance_profile", request, partial(_remove_profile, api, name))
-    api.retry_not_found("iam", "add_role_to_instance_profile", InstanceProfileName=name, RoleName=name)
-    return JobRole(name, made)
+    profile = _make_profile(api, schedule, name)
+    _equip(api, name, policy)
+    return profile
 
 
 def remove_worker_role(api: Api, schedule: str) -> None:
     """With its profile, as far as they exist and are of this region's schedule."""
-    name = workers_of_schedule(schedule)
-    kinds: list[tuple[Kind, Callable[[Api, str], None]]] = [
-        ("instance_profile", _remove_profile),
-        ("role", _remove_role),
-    ]
-    for kind, remove in kinds:
-        if _is_own(api, schedule, kind, name):
-            remove(api, name)
+    _remove_own(api, schedule, workers_of_schedule(schedule))
 
 
 def make_profile(api: Api, schedule: str) -> JobRole:
     """The instance profile of the servers, without its role. Raises UsageError when there is one. `remove_profile` is
     the undo."""
-    name = server_role_name(schedule)
-    request = {"InstanceProfileName": name, "Path": PATH, "Tags": role_tags(schedule, api.region)}
-    return JobRole(name, _make(api, schedule, "instance_profile", request, partial(remove_profile, api, schedule)))
+    return _make_profile(api, schedule, server_role_name(schedule))
+
+
+def _make_profile(api: Api, schedule: str, name: str) -> JobRole:
+    return JobRole(name, _make(api, schedule, "instance_profile", {"InstanceProfileName": name}))
 
 
 def equip_servers(
     api: Api, schedule: str, bucket: str, account: str, inputs: Sequence[str], more: Sequence[dict[str, Any]] = ()
 ) -> None:
     """Give the role of the servers its policy, and their profile this role. The undos of the two undo this, too."""
-    name = server_role_name(schedule)
-    policy = json.dumps(runs_policy(schedule, bucket, account, api.region, inputs, more))
-    api.retry_not_found("iam", "put_role_policy", RoleName=name, PolicyName=_SERVERS_MAY, PolicyDocument=policy)
-    api.retry_not_found("iam", "add_role_to_instance_profile", InstanceProfileName=name, RoleName=name)
+    _equip(api, server_role_name(schedule), runs_policy(schedule, bucket, account, api.region, inputs, more))
+
+
+def _equip(api: Api, name: str, policy: dict[str, Any]) -> None:
+    text = json.dumps(policy)
+    api.retry_not_found("iam", "put_role_policy", RoleName=name, PolicyName=_SERVERS_MAY, PolicyDocument=text)
+    add_to_profile(api, name)
 
 
 def make_scheduler_role(api: Api, schedule: str, account: str) -> str:
@@ -145,8 +132,7 @@ def make_scheduler_role(api: Api, schedule: str, account: str) -> str:
         api, account, SCHEDULER_BOUNDARY, scheduler_boundary(account), "scheduler of skylift's schedules"
     )
     why = f"Starts the servers of skylift schedule {schedule}"
-    request = _role_request(api, schedule, scheduler_role_name(schedule), trust, boundary, why)
-    return _make(api, schedule, "role", request, partial(remove_scheduler_role, api, schedule))
+    return _make_role(api, schedule, scheduler_role_name(schedule), trust, boundary, why)
 
 
 def equip_scheduler(api: Api, schedule: str, template: str, account: str, *, spot: bool = False) -> None:
@@ -160,76 +146,68 @@ def equip_scheduler(api: Api, schedule: str, template: str, account: str, *, spo
 def remove_roles(api: Api, schedule: str) -> None:
     """All, and the instance profiles, as far as they exist and are of this region's schedule. Their names are the
     account's: they may be of a schedule in another region."""
-    kinds: list[tuple[Kind, str, Callable[[Api, str], None]]] = [
-        ("instance_profile", server_role_name(schedule), remove_profile),
-        ("role", server_role_name(schedule), remove_server_role),
-        ("role", scheduler_role_name(schedule), remove_scheduler_role),
-    ]
-    for kind, name, remove in kinds:
-        if _is_own(api, schedule, kind, name):
-            remove(api, schedule)
-    remove_worker_role(api, schedule)
+    for name in (server_role_name(schedule), scheduler_role_name(schedule), workers_of_schedule(schedule)):
+        _remove_own(api, schedule, name)
+
+
+def _remove_own(api: Api, schedule: str, name: str) -> None:
+    kinds: tuple[Kind, ...] = ("instance_profile", "role")
+    for kind in kinds:
+        if _region(api, schedule, kind, name) == api.region:
+            _remove(api, kind, name)
 
 
 def remove_profile(api: Api, schedule: str) -> None:
-    _remove_profile(api, server_role_name(schedule))
+    _remove(api, "instance_profile", server_role_name(schedule))
 
 
 def remove_server_role(api: Api, schedule: str) -> None:
-    _remove_role(api, server_role_name(schedule))
-
-
-def _remove_profile(api: Api, name: str) -> None:
-    end_unless_gone(
-        api, "NoSuchEntity", "iam", "remove_role_from_instance_profile", InstanceProfileName=name, RoleName=name
-    )
-    _end(api, "delete_instance_profile", InstanceProfileName=name)
-
-
-def _remove_role(api: Api, name: str) -> None:
-    """That of servers."""
-    _end(api, "delete_role_policy", RoleName=name, PolicyName=_SERVERS_MAY)
-    _end(api, "delete_role", RoleName=name)
+    _remove(api, "role", server_role_name(schedule))
 
 
 def remove_scheduler_role(api: Api, schedule: str) -> None:
-    end_unless_gone(
-        api,
-        "NoSuchEntity",
-        "iam",
-        "delete_role_policy",
-        RoleName=scheduler_role_name(schedule),
-        PolicyName=_SCHEDULER_MAY,
-    )
-    _end(api, "delete_role", RoleName=scheduler_role_name(schedule))
+    _remove(api, "role", scheduler_role_name(schedule))
 
 
-def _role_request(api: Api, schedule: str, name: str, trust: dict[str, Any], boundary: str, why: str) -> dict[str, Any]:
-    return {
+def _remove(api: Api, kind: Kind, name: str) -> None:
+    """A role with its policy, or a profile, as far as it exists."""
+    role, profile = {"RoleName": name}, {"InstanceProfileName": name}
+    steps = [("remove_role_from_instance_profile", {**profile, **role}), ("delete_instance_profile", profile)]
+    if kind == "role":
+        policies = [("delete_role_policy", {**role, "PolicyName": each}) for each in (_SERVERS_MAY, _SCHEDULER_MAY)]
+        steps = [*policies, ("delete_role", role)]
+    for operation, which in steps:
+        end_unless_gone(api, "NoSuchEntity", "iam", operation, **which)
+
+
+def _make_role(api: Api, schedule: str, name: str, trust: dict[str, Any], boundary: str, why: str) -> str:
+    request = {
         "RoleName": name,
-        "Path": PATH,
         "AssumeRolePolicyDocument": json.dumps(trust),
         "Description": why,
         "PermissionsBoundary": boundary,
-        "Tags": role_tags(schedule, api.region),
     }
+    return _make(api, schedule, "role", request)
 
 
-def _make(api: Api, schedule: str, kind: Kind, request: dict[str, Any], clear: Callable[[], None]) -> str:
-    """Make a role or profile; its ARN. `clear` removes one that is there already and is of this region: an undo that
-    failed left it, or this call made it and its answer was lost, as this client has claimed the name in the region."""
+def _make(api: Api, schedule: str, kind: Kind, request: dict[str, Any]) -> str:
+    """Make a role or profile; its ARN. One that an undo has failed to remove in this region is removed first, a role
+    with its profile: this client has claimed the name there."""
+    make = partial(make_own, api, kind, api.retry_not_found, request, role_tags(schedule, api.region))
     try:
-        made = api.retry_not_found("iam", MAKES[kind], **request)
+        return str(make()["Arn"])
     except Refused as error:
         if error.code != "EntityAlreadyExists":
             raise
-        name = request[f"{ANSWERED[kind]}Name"]
-        region = _region(api, schedule, kind, name)
-        if region != api.region:
-            raise _taken(schedule, region, kind, name) from None
-        clear()
-        made = api.retry_not_found("iam", MAKES[kind], **request)
-    return str(made[ANSWERED[kind]]["Arn"])
+    name = request[f"{ANSWERED[kind]}Name"]
+    region = _region(api, schedule, kind, name)
+    if region != api.region:
+        raise _taken(schedule, region, kind, name)
+    if kind == "role":
+        _remove_own(api, schedule, name)
+    else:
+        _remove(api, kind, name)
+    return str(make()["Arn"])
 
 
 def _taken(schedule: str, region: str, kind: Kind, name: str) -> UsageError:
@@ -245,17 +223,9 @@ def _taken(schedule: str, region: str, kind: Kind, name: str) -> UsageError:
     )
 
 
-def _is_own(api: Api, schedule: str, kind: Kind, name: str) -> bool:
-    return _region(api, schedule, kind, name) == api.region
-
-
 def _region(api: Api, schedule: str, kind: Kind, name: str) -> str:
     """The region of the schedule that a role or profile is of; empty when there is none, or it is no schedule's."""
     found = describe_own(api, kind, name)
     tags = {each["Key"]: each["Value"] for each in found.get("Tags", ())}
     region = tags.get(TAG_REGION, "")
     return region if tags.get(TAG_SCHEDULE) == schedule and REGION_FORM.fullmatch(region) else ""
-
-
-def _end(api: Api, operation: str, **which: str) -> None:
-    end_unless_gone(api, "NoSuchEntity", "iam", operation, **which)

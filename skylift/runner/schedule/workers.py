@@ -14,13 +14,14 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from skylift.runner.errors import UsageError
 from skylift.runner.job import commands
 from skylift.runner.job.job import Job
 from skylift.runner.job.record import SCHEDULES, SETUP_ALLOWANCE, Prefix, on_demand_of, workers_of_schedule
 from skylift.runner.job.scheduled import RUN_PATTERNS, TAG_PATTERN
 from skylift.runner.job.tags import TAG_JOB, TAG_WORKER
 from skylift.runner.launch import fleet
-from skylift.runner.launch.job_group import open_to_itself, remove_job_group
+from skylift.runner.launch.job_group import make_security_group, remove_job_group
 from skylift.runner.launch.key import KeyPair
 from skylift.runner.launch.network import Network
 from skylift.runner.launch.role import SEEING_SERVERS, JobRole, having_servers, naming_servers
@@ -98,7 +99,7 @@ class MakeWorkers:
     async def join(self, network: Network) -> Network:
         """With the security group in which all servers of a run are: each other only. Undone last of all."""
         api, name = self._api, self._job.name
-        make = partial(make_security_group, api, name, network.vpc)
+        make = partial(_make_security_group, api, name, network.vpc)
         group = await self._undo.make(make, lambda _: remove_security_groups(api, name))
         return replace(network, groups=(*network.groups, group))
 
@@ -127,18 +128,13 @@ class MakeWorkers:
         return commands.boot_script(boot_archive(settings.cache), [*argv, "--worker"], None, lasts)
 
 
-def make_security_group(api: Api, schedule: str, vpc: str) -> str:
+def _make_security_group(api: Api, schedule: str, vpc: str) -> str:
     """Its id; no group is left by an error. One that is there is of a schedule that was not removed whole."""
     remove_security_groups(api, schedule)
-    made: str = api.call(
-        "ec2",
-        "create_security_group",
-        GroupName=workers_of_schedule(schedule),
-        Description=f"Servers of the skylift schedule {schedule}: each other only",
-        VpcId=vpc,
-        TagSpecifications=[{"ResourceType": "security-group", "Tags": workers_tags(schedule)}],
-    )["GroupId"]
-    open_to_itself(api, made)
+    name = workers_of_schedule(schedule)
+    made = make_security_group(api, name, f"schedule {schedule}", vpc, workers_tags(schedule))
+    if made is None:
+        raise UsageError(f"There is a security group called {name} already.", "Choose another name (--name).")
     return made
 
 

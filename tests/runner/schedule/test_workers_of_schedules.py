@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from weather import LOST, Weather
 from whole_run import Seen
 
 from skylift.cloud.services.api.authorize import Policies, decide
@@ -115,6 +117,35 @@ def test_all_of_it_is_made_with_the_schedule_and_goes_with_it(account: Account, 
     assert (environment["shared"], environment["alone"]) == (False, True), "no run puts Dask where others take it from"
     assert Schedules(account.settings, account).remove("nightly") == "removed"
     assert not any(named(api).values())
+
+
+@pytest.mark.parametrize(
+    ("operation", "count"),
+    [
+        ("CreateSecurityGroup", 1),
+        ("AuthorizeSecurityGroupIngress", 1),
+        ("CreateRole", 3),
+        ("PutRolePolicy", 3),
+        ("CreateInstanceProfile", 2),
+        ("AddRoleToInstanceProfile", 2),
+        ("CreateAutoScalingGroup", 1),
+        ("SuspendProcesses", 1),
+    ],
+)
+def test_answers_that_are_lost_change_nothing(
+    endpoint: str, settings: Settings, account: Account, seen: Seen, operation: str, count: int
+) -> None:
+    """Of each call of an operation that has no client token, the first one."""
+    make(account, seen)
+    expected = named(account.api)
+    Schedules(account.settings, account).remove("nightly")
+    with Weather(endpoint) as weather:
+        weather.add(operation, LOST, done=True, times=None, every=2)
+        make(open_account(replace(settings, endpoint_url=weather.url)), seen)
+        assert weather.count(operation, LOST) >= count
+    assert named(account.api) == expected
+    assert Schedules(account.settings, account).remove("nightly") == "removed"
+    assert not any(named(account.api).values())
 
 
 def test_one_on_one_server_has_none_of_it(account: Account, seen: Seen) -> None:
