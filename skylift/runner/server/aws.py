@@ -311,7 +311,6 @@ class Aws:
     def __init__(self, region: str, endpoint: Optional[str], metadata: Metadata) -> None:
         self.region, self.endpoint, self._metadata = region, endpoint, metadata
         self._instance = ""
-        self._suffix = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
 
     @property
     def role(self) -> str:
@@ -340,7 +339,7 @@ class Aws:
     def url(self, service: str, bucket: str = "") -> str:
         if self.endpoint:
             return self.endpoint.rstrip("/") + ("/" + bucket if bucket else "")
-        name = "%s.%s.%s" % (service, self.region, self._suffix)
+        name = "%s.%s.amazonaws.com" % (service, self.region)
         if "." in bucket:  # for which S3's certificates do not hold
             return "https://%s/%s" % (name, bucket)
         return "https://" + (bucket + "." if bucket else "") + name
