@@ -28,6 +28,7 @@ from skylift.runner.launch.server import describe, live_servers, terminate
 from skylift.runner.launch.worker_group import remove_workers
 from skylift.runner.remote.account import Account
 from skylift.runner.text.duration import moment, spell_duration
+from skylift.runner.waiting import pauses
 from skylift.runner.watch.ssh_access import SshAccess
 
 _CANCEL_PATIENCE = 45.0
@@ -218,15 +219,8 @@ class Jobs(Listing):
         status = self._readable_status(name)
         if status is None or not status.final or status.kept_until:
             return False
-        until, pause = time.monotonic() + _OFF_PATIENCE, 0.1
-        while True:
-            found = describe(self._api, server.instance)
-            if found is None or found.state in {"shutting-down", "terminated"}:
-                return True
-            if time.monotonic() > until:
-                return False
-            time.sleep(pause)
-            pause = min(pause * 1.5, 2)
+        looks = (describe(self._api, server.instance) for _ in pauses(_OFF_PATIENCE, 2))
+        return any(found is None or found.state in {"shutting-down", "terminated"} for found in looks)
 
     def _has_ended(self, name: str) -> bool:
         status = self._readable_status(name)
@@ -319,8 +313,5 @@ class _Sending:
 
 
 def _await_host_keys(access: SshAccess) -> HostKeys | None:
-    until, pause = time.monotonic() + _KEYS_PATIENCE, 0.1
-    while (found := access.find_host_keys()) is None and time.monotonic() < until:
-        time.sleep(pause)
-        pause = min(pause * 1.5, 2)
-    return found
+    looks = (access.find_host_keys() for _ in pauses(_KEYS_PATIENCE, 2))
+    return next((found for found in looks if found is not None), None)

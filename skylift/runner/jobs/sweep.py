@@ -161,7 +161,7 @@ class Sweep:
         found += [*self._roles(known, {each.role for each in live}, roles, profiles)]
         for name in records:
             found += self._objects(known[name])
-        found += [*self._volumes(servers), *self._interfaces(servers), *self._environments(), *self._images()]
+        found += [*self._unattached(servers), *self._environments(), *self._images()]
         found += self._groups(known, groups, {group for each in live for group in each.groups})
         found += self._inputs(inputs, uploads, known, self._inputs_of_schedules())
         found += self._caps(caps, [*live, *workers], autoscaled)
@@ -341,24 +341,21 @@ class Sweep:
             return
         self._api.call("s3", "delete_object", Bucket=self._account.bucket, Key=key)
 
-    def _volumes(self, servers: dict[str, Server]) -> Iterator[Leftover]:
+    def _unattached(self, servers: dict[str, Server]) -> Iterator[Leftover]:
         filters = [{"Name": "tag-key", "Values": [TAG_JOB]}, {"Name": "status", "Values": ["available"]}]
-        for each in self._api.pages("ec2", "describe_volumes", "Volumes", Filters=filters):
-            job, volume = job_of(each["Tags"]), str(each["VolumeId"])
-            if job and job not in servers:
-                remove = partial(end_unless_gone, self._api, r".*\.NotFound", "ec2", "delete_volume", VolumeId=volume)
-                yield Leftover(
-                    "volume", volume, job, "it is attached to nothing", self._price(each["Size"] * DISK), remove=remove
-                )
-
-    def _interfaces(self, servers: dict[str, Server]) -> Iterator[Leftover]:
-        filters = [{"Name": "tag-key", "Values": [TAG_JOB]}, {"Name": "status", "Values": ["available"]}]
-        for each in self._api.pages("ec2", "describe_network_interfaces", "NetworkInterfaces", Filters=filters):
-            job, interface = job_of(each["TagSet"]), str(each["NetworkInterfaceId"])
-            if job and job not in servers:
-                how = (self._api, r".*\.NotFound", "ec2", "delete_network_interface")
-                remove = partial(end_unless_gone, *how, NetworkInterfaceId=interface)
-                yield Leftover("network-interface", interface, job, "it is attached to nothing", remove=remove)
+        kinds: tuple[tuple[Kind, str, str], ...] = (
+            ("volume", "Volume", "Tags"),
+            ("network-interface", "NetworkInterface", "TagSet"),
+        )
+        for kind, noun, tags in kinds:
+            called = kind.replace("-", "_")
+            for each in self._api.pages("ec2", f"describe_{called}s", f"{noun}s", Filters=filters):
+                job, found = job_of(each[tags]), str(each[f"{noun}Id"])
+                if job and job not in servers:
+                    which: dict[str, Any] = {f"{noun}Id": found}
+                    remove = partial(end_unless_gone, self._api, r".*\.NotFound", "ec2", f"delete_{called}", **which)
+                    price = self._price(each["Size"] * DISK) if kind == "volume" else None
+                    yield Leftover(kind, found, job, "it is attached to nothing", price, remove=remove)
 
     def _groups(
         self, known: dict[str, _Known], groups: dict[str, tuple[str, float]], used: set[str]

@@ -23,7 +23,7 @@ from skylift.runner.launch.role import PATH, ensure_policy
 from skylift.runner.launch.scheduler import create_schedule, delete_schedule, ensure_group, trust_in_scheduler
 from skylift.runner.remote.account import Account
 from skylift.runner.remote.api import Api
-from skylift.runner.remote.repeatable import make_unless_there
+from skylift.runner.remote.repeatable import end_unless_gone, make_unless_there
 from skylift.runner.text.json_object import FOREVER
 from skylift.runner.waiting import Threads
 
@@ -118,11 +118,7 @@ def _in_parallel(call: Callable[[dict[str, Any]], None], requests: Sequence[dict
 
 
 def _update(account: Account, request: dict[str, Any]) -> None:
-    try:
-        account.api.call("scheduler", "update_schedule", **request)
-    except Refused as error:
-        if error.code != "ResourceNotFoundException":
-            raise
+    if not end_unless_gone(account.api, "ResourceNotFoundException", "scheduler", "update_schedule", **request):
         _create(account, request)
 
 

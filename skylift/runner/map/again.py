@@ -7,7 +7,6 @@ the earlier map names its continuation, by a conditional write: when two clients
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -31,7 +30,7 @@ from skylift.runner.plan.plan_job import Order, check_length
 from skylift.runner.remote.account import Account
 from skylift.runner.text.json_object import parse_object
 from skylift.runner.text.visible import shown
-from skylift.runner.waiting import Threads
+from skylift.runner.waiting import Threads, pauses
 
 _AT_A_TIME = 8
 _MARK_LIMIT = 1024
@@ -110,15 +109,12 @@ class Again:
     def _check_servers(self) -> None:
         """After the mark: a client that watches looks at the mark when it has started another server, and terminates
         that one. A server that stays was started before the mark. Raises UsageError."""
-        name, until, pause = self._continuation.name, time.monotonic() + _GOING, 0.1
-        while live_servers(self._account.api, name):
-            if time.monotonic() > until:
-                raise UsageError(
-                    f"The map {name} goes on: another client has started a server for it just now.",
-                    f"Wait for it: `skylift attach {name}`.",
-                )
-            time.sleep(pause)
-            pause = min(pause * 1.6, 2)
+        name = self._continuation.name
+        if all(live_servers(self._account.api, name) for _ in pauses(_GOING, 2)):
+            raise UsageError(
+                f"The map {name} goes on: another client has started a server for it just now.",
+                f"Wait for it: `skylift attach {name}`.",
+            )
 
     def program(self, words: Sequence[str], arguments: Sequence[str] | None, module: str | None) -> Program:
         """The program to run: the map's own, or the one that is named. Raises UsageError."""

@@ -16,7 +16,7 @@ from typing import TypeVar
 from skylift.runner.errors import RunError
 from skylift.runner.remote.api import Api
 from skylift.runner.text.json_object import FOREVER, Malformed, given, parse_object
-from skylift.runner.waiting import pause
+from skylift.runner.waiting import pauses
 
 T = TypeVar("T")
 
@@ -30,18 +30,13 @@ _MOST = 1024
 def make_once(api: Api, bucket: str, name: str, find: Callable[[], T | None], make: Callable[[], T]) -> T:
     """What `find` finds, or else what `make` makes, under the lock `name`. `make` has to complete what a dead holder
     has begun. Raises RunError when others hold the lock for too long."""
-    until = time.time() + _PATIENCE
-    length = 0.05
-    while (found := find()) is None:
+    for _ in pauses(_PATIENCE, 2):
+        if (found := find()) is not None:
+            return found
         if _claim(api, bucket, name):
             # Another holder may have finished between our `find` and our claim.
             return find() or make()
-        if time.time() > until:
-            raise RunError(f"Another run has been making the {name} for too long.", "Try again in a minute.")
-        if not pause(length):
-            raise RunError(f"The making of the {name} was interrupted.")
-        length = min(length * 1.5, 2)
-    return found
+    raise RunError(f"Another run has been making the {name} for too long.", "Try again in a minute.")
 
 
 def _claim(api: Api, bucket: str, name: str) -> bool:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from skylift.runner.errors import Refused
 from skylift.runner.job.record import workers_of_schedule
 from skylift.runner.remote.api import Api
+from skylift.runner.remote.repeatable import end_unless_gone
 from skylift.runner.schedule.requests import TAG_SCHEDULE, template_name
 
 
@@ -23,11 +23,7 @@ def find_template(api: Api, schedule: str) -> str | None:
 
 def remove_templates(api: Api, schedule: str) -> None:
     for each in _templates(api, schedule, template_name(schedule), workers_of_schedule(schedule)):
-        try:
-            api.call("ec2", "delete_launch_template", LaunchTemplateId=each)
-        except Refused as error:
-            if "NotFound" not in error.code:
-                raise
+        end_unless_gone(api, ".*NotFound.*", "ec2", "delete_launch_template", LaunchTemplateId=each)
 
 
 def _templates(api: Api, schedule: str, *names: str) -> list[str]:
