@@ -25,7 +25,8 @@ class Repeatable(TypedDict):
 
 
 def result_of(tx: Tx, operation: str, params: Repeatable) -> str | None:
-    """The id that this very request made before; None when its token is new, or it has none.
+    """The id that this very request made before; None when its token is new, or it has none. A request is carried out
+    once, so that one whose resource is gone by now makes none again: it is answered that the resource is not there.
 
     Raises IdempotentParameterMismatch where the token was used for a different request.
     """

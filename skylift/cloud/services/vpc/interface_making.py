@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.network import NetworkInterface, PrivateAddress, SecurityGroup, Subnet
 from skylift.cloud.services.api.check import making, on
@@ -35,9 +34,7 @@ NEUTRAL: dict[str, tuple[object, ...]] = {"InterfaceType": ("interface",), "Ipv6
 def create(tx: Tx, caller: Caller, params: ec2.CreateNetworkInterfaceRequest) -> ec2.CreateNetworkInterfaceResult:
     made_before = result_of(tx, "CreateNetworkInterface", params)
     if made_before:
-        interface = tx.get(NetworkInterface, id=made_before)
-        if interface is None:
-            raise ServiceError("IdempotentParameterMismatch", f"The network interface {made_before} has been deleted.")
+        interface = require(tx, NetworkInterface, made_before)
     else:
         refuse_other_values(params, NEUTRAL)
         interface = _made(tx, caller, params)

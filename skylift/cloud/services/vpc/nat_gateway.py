@@ -85,9 +85,8 @@ def view(gateway: NatGateway) -> ec2.NatGateway:
 def create(tx: Tx, _caller: Caller, params: ec2.CreateNatGatewayRequest) -> ec2.CreateNatGatewayResult:
     refuse_other_values(params, NEUTRAL)
     made_before = result_of(tx, "CreateNatGateway", params)
-    gateway = tx.get(NatGateway, id=made_before) if made_before else None
-    if gateway is None:
-        gateway = _make(tx, params)
+    gateway = require(tx, NatGateway, made_before) if made_before else _make(tx, params)
+    if not made_before:
         remember(tx, "CreateNatGateway", params, gateway.id)
     return {"NatGateway": view(gateway), **echoed(params)}
 

@@ -96,13 +96,13 @@ def view(acl: NetworkAcl, owner: str) -> ec2.NetworkAcl:
 def create(tx: Tx, caller: Caller, params: ec2.CreateNetworkAclRequest) -> ec2.CreateNetworkAclResult:
     """Denies everything until it has entries."""
     made_before = result_of(tx, "CreateNetworkAcl", params)
-    acl = tx.get(NetworkAcl, id=made_before) if made_before else None
-    if acl is None:
+    if made_before:
+        acl = require(tx, NetworkAcl, made_before)
+    else:
         vpc = require(tx, Vpc, params["VpcId"])
         acl = NetworkAcl(new_id("acl"), vpc.id, tags=tags_for(params, "network-acl"))
         tx.add(acl)
-        if not made_before:
-            remember(tx, "CreateNetworkAcl", params, acl.id)
+        remember(tx, "CreateNetworkAcl", params, acl.id)
     return {"NetworkAcl": view(acl, caller.account), **echoed(params)}
 
 

@@ -48,8 +48,9 @@ LISTING = Listing(
 
 def create(tx: Tx, caller: Caller, params: ec2.CreateManagedPrefixListRequest) -> ec2.CreateManagedPrefixListResult:
     made_before = result_of(tx, "CreateManagedPrefixList", params)
-    found = tx.get(PrefixList, id=made_before) if made_before else None
-    if found is None:
+    if made_before:
+        found = require(tx, PrefixList, made_before)
+    else:
         most = _room(params["MaxEntries"])
         family = one_of(params["AddressFamily"], "addressFamily", FAMILIES)
         found = PrefixList(

@@ -160,14 +160,14 @@ def _led(route: Route) -> ec2.Route:
 
 def create(tx: Tx, caller: Caller, params: ec2.CreateRouteTableRequest) -> ec2.CreateRouteTableResult:
     made_before = result_of(tx, "CreateRouteTable", params)
-    table = tx.get(RouteTable, id=made_before) if made_before else None
-    if table is None:
+    if made_before:
+        table = require(tx, RouteTable, made_before)
+    else:
         vpc = require(tx, Vpc, params["VpcId"])
         local = tuple(Route(cidr, ToLocal(), "CreateRouteTable") for cidr in vpc.cidrs)
         table = RouteTable(new_id("rtb"), vpc.id, routes=local, tags=tags_for(params, "route-table"))
         tx.add(table)
-        if not made_before:
-            remember(tx, "CreateRouteTable", params, table.id)
+        remember(tx, "CreateRouteTable", params, table.id)
     return {"RouteTable": view(table, caller.account, Targets.of(tx, [table])), **echoed(params)}
 
 

@@ -60,9 +60,8 @@ _SERVICE_FILTERS = {"owner": "Owner", "service-name": "ServiceName", "service-ty
 def create(tx: Tx, caller: Caller, params: ec2.CreateVpcEndpointRequest) -> ec2.CreateVpcEndpointResult:
     refuse_other_values(params, NEUTRAL)
     made_before = result_of(tx, "CreateVpcEndpoint", params)
-    found = tx.get(VpcEndpoint, id=made_before) if made_before else None
-    if found is None:
-        found = _make(tx, caller, params)
+    found = require(tx, VpcEndpoint, made_before) if made_before else _make(tx, caller, params)
+    if not made_before:
         remember(tx, "CreateVpcEndpoint", params, found.id)
     return {"VpcEndpoint": _viewer(tx, caller)(found), **echoed(params)}
 
