@@ -28,6 +28,7 @@ from skylift.cloud.domain.peering import Peering
 from skylift.cloud.domain.placement_group import PlacementGroup
 from skylift.cloud.domain.volume import Snapshot, Volume
 from skylift.cloud.domain.vpc_endpoint import VpcEndpoint
+from skylift.cloud.services.api import sharing
 from skylift.cloud.services.api.resource import arn
 from skylift.cloud.services.api.zone import require_zone, zone_id
 from skylift.cloud.store.database import Tx
@@ -72,11 +73,11 @@ def of_change(params: Mapping[str, Any], *resources: str) -> Context:
     resource is meant.
     """
     asked = {name: value for name, value in params.items() if name not in _NOT_ATTRIBUTES and name not in resources}
-    names = list(asked)
     if isinstance(named := asked.get("Attribute"), str):
-        # `Attribute=description` is the older spelling of the parameter Description.
-        names.append(named[:1].upper() + named[1:])
-    context: Context = {"ec2:Attribute": tuple(dict.fromkeys(names))} if names else {}
+        # `Attribute=description` with `Value=x` is the older spelling of the parameter Description.
+        asked.setdefault(named[:1].upper() + named[1:], asked.get("Value"))
+    context: Context = {"ec2:Attribute": tuple(asked)} if asked else {}
+    context |= sharing.keys_of(asked)
     for name, value in asked.items():
         alone = value["Value"] if isinstance(value, Mapping) and list(value) == ["Value"] else value
         if isinstance(alone, bool):

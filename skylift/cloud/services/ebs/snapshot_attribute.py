@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.volume import Snapshot
 from skylift.cloud.services.api.ec2_operation import acts, shows
 from skylift.cloud.services.api.operation import Nothing
 from skylift.cloud.services.api.refusal import combination, invalid_value, missing
 from skylift.cloud.services.api.resource import require
+from skylift.cloud.services.api.sharing import Change, change_of, shared
 from skylift.cloud.store.database import Tx
 
 if TYPE_CHECKING:
@@ -41,10 +42,8 @@ def modify(tx: Tx, _caller: Caller, params: ec2.ModifySnapshotAttributeRequest) 
     snapshot = require(tx, Snapshot, params["SnapshotId"])
     if params.get("Attribute", PERMISSION) != PERMISSION:
         raise invalid_value(params["Attribute"], "attribute", f"{PERMISSION} alone can be changed.")
-    add, remove = _asked(params)
-    users = (set(snapshot.users) | set(_users(add))) - set(_users(remove))
-    public = (snapshot.public or _everyone(add)) and not _everyone(remove)
-    tx.save(replace(snapshot, users=tuple(sorted(users)), public=public))
+    users, public = shared(_asked(params), snapshot.users, snapshot.public, _wrong)
+    tx.save(replace(snapshot, users=users, public=public))
     return {}
 
 
@@ -55,39 +54,19 @@ def reset(tx: Tx, _caller: Caller, params: ec2.ResetSnapshotAttributeRequest) ->
     return {}
 
 
-def _asked(
-    params: ec2.ModifySnapshotAttributeRequest,
-) -> tuple[list[ec2.CreateVolumePermission], list[ec2.CreateVolumePermission]]:
-    permission = params.get("CreateVolumePermission")
-    listed: list[ec2.CreateVolumePermission] = [{"UserId": user} for user in params.get("UserIds", [])]
-    listed += [{"Group": group} for group in params.get("GroupNames", [])]
-    if permission and listed:
+def _asked(params: ec2.ModifySnapshotAttributeRequest) -> Change:
+    listed = params.get("UserIds") or params.get("GroupNames")
+    if params.get("CreateVolumePermission") and listed:
         raise combination("CreateVolumePermission cannot be combined with UserIds and GroupNames.")
-    if permission:
-        return permission.get("Add", []), permission.get("Remove", [])
-    if not listed:
+    if not params.get("CreateVolumePermission") and not listed:
         raise missing("createVolumePermission")
-    if params.get("OperationType") == "add":
-        return listed, []
-    if params.get("OperationType") == "remove":
-        return [], listed
-    raise invalid_value(params.get("OperationType"), "operationType", "It has to be add or remove.")
+    return change_of(params, "CreateVolumePermission")
 
 
-def _users(permissions: list[ec2.CreateVolumePermission]) -> list[str]:
-    users = [one["UserId"] for one in permissions if one.get("UserId")]
-    for user in users:
-        if re.fullmatch(r"\d{12}", user) is None:
-            raise invalid_value(user, "userId", "It has to be the number of an account.")
-    return users
-
-
-def _everyone(permissions: list[ec2.CreateVolumePermission]) -> bool:
-    groups = [one["Group"] for one in permissions if one.get("Group")]
-    for group in groups:
-        if group != "all":
-            raise invalid_value(group, "group", "It has to be all.")
-    return bool(groups)
+def _wrong(value: str, kind: str) -> ServiceError:
+    return invalid_value(
+        value, kind, "It has to be all." if kind == "group" else "It has to be the number of an account."
+    )
 
 
 OPERATIONS = (

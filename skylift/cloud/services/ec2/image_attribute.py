@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.error import ServiceError
@@ -14,6 +12,7 @@ from skylift.cloud.services.api.ec2_operation import acts, shows
 from skylift.cloud.services.api.filter import spelled
 from skylift.cloud.services.api.operation import Nothing
 from skylift.cloud.services.api.refusal import combination, invalid_value, missing
+from skylift.cloud.services.api.sharing import Change, change_of, shared
 from skylift.cloud.services.ec2.image import existing_image, view
 from skylift.cloud.services.ec2.image_making import checked_description, own_image
 from skylift.cloud.store.database import Tx
@@ -56,12 +55,10 @@ def modify(tx: Tx, _caller: Caller, params: ec2.ModifyImageAttributeRequest) -> 
     if isinstance(asked, str):
         tx.save(replace(image, description=checked_description(asked)))
         return {}
-    add, remove = asked.add, asked.remove
-    if image.state == "disabled" and add:
+    if image.state == "disabled" and asked.get("Add"):
         raise ServiceError("IncorrectState", f"The image '{image.id}' is disabled; it cannot be shared.")
-    users = (set(image.launch_users) | set(_users(add))) - set(_users(remove))
-    public = (image.public or _everyone(add)) and not _everyone(remove)
-    tx.save(replace(image, launch_users=tuple(sorted(users)), public=public))
+    users, public = shared(asked, image.launch_users, image.public, _wrong)
+    tx.save(replace(image, launch_users=users, public=public))
     return {}
 
 
@@ -72,27 +69,18 @@ def reset(tx: Tx, _caller: Caller, params: ec2.ResetImageAttributeRequest) -> No
     return {}
 
 
-@dataclass(frozen=True)
-class _Permissions:
-    """Accounts and groups to add to those that may launch an image, and to remove from them."""
-
-    add: list[ec2.LaunchPermission]
-    remove: list[ec2.LaunchPermission]
-
-
-def _asked(params: ec2.ModifyImageAttributeRequest) -> str | _Permissions:
+def _asked(params: ec2.ModifyImageAttributeRequest) -> str | Change:
     """The new description, or the change to the launch permissions."""
     named = params.get("Attribute")
-    asked: dict[str, str | _Permissions] = {}
+    asked: dict[str, str | Change] = {}
     if "Description" in params:
         asked["Description"] = params["Description"].get("Value", "")
     if "LaunchPermission" in params:
-        permission = params["LaunchPermission"]
-        asked["LaunchPermission"] = _Permissions(permission.get("Add", []), permission.get("Remove", []))
+        asked["LaunchPermission"] = params["LaunchPermission"]
     if not asked and named == "description":
         asked["Description"] = params.get("Value", "")
     elif not asked and named == "launchPermission":
-        asked["LaunchPermission"] = _by_operation(params)
+        asked["LaunchPermission"] = change_of(params, "LaunchPermission")
     elif named is not None and named not in ("description", "launchPermission"):
         raise invalid_value(named, "attribute", "description and launchPermission can be changed.")
     if not asked:
@@ -102,31 +90,8 @@ def _asked(params: ec2.ModifyImageAttributeRequest) -> str | _Permissions:
     return next(iter(asked.values()))
 
 
-def _by_operation(params: ec2.ModifyImageAttributeRequest) -> _Permissions:
-    listed: list[ec2.LaunchPermission] = [{"UserId": user} for user in params.get("UserIds", [])]
-    listed += [{"Group": group} for group in params.get("UserGroups", [])]
-    operation = params.get("OperationType")
-    if operation == "add":
-        return _Permissions(listed, [])
-    if operation == "remove":
-        return _Permissions([], listed)
-    raise invalid_value(operation, "operationType", "It has to be add or remove.")
-
-
-def _users(permissions: Iterable[ec2.LaunchPermission]) -> list[str]:
-    users = [one["UserId"] for one in permissions if one.get("UserId")]
-    for user in users:
-        if re.fullmatch(r"\d{12}", user) is None:
-            raise ServiceError("InvalidAMIAttributeItemValue", f'Invalid attribute item value "{user}" for userId')
-    return users
-
-
-def _everyone(permissions: Iterable[ec2.LaunchPermission]) -> bool:
-    groups = [one["Group"] for one in permissions if one.get("Group")]
-    for group in groups:
-        if group != "all":
-            raise ServiceError("InvalidAMIAttributeItemValue", f'Invalid attribute item value "{group}" for group')
-    return bool(groups)
+def _wrong(value: str, kind: str) -> ServiceError:
+    return ServiceError("InvalidAMIAttributeItemValue", f'Invalid attribute item value "{value}" for {kind}')
 
 
 def _permissions(image: Image) -> list[ec2.LaunchPermission]:
