@@ -48,3 +48,74 @@ def test_an_attribute_has_its_value_in_the_older_spelling_too(scene: Permissions
     assert scene.may(
         "ec2", "ModifyImageAttribute", ImageId=scene.cloud.image_id, Attribute="description", Value="another"
     )
+
+
+def test_a_volume_that_a_deny_keeps_does_not_go_with_its_server(scene: Permissions) -> None:
+    server = scene.cloud.run()["InstanceId"]
+    (volume,) = scene.cloud.call("DescribeVolumes")["Volumes"]
+    (attachment,) = volume["Attachments"]
+    scene.cloud.call("CreateTags", Resources=[volume["VolumeId"]], Tags=[{"Key": "keep", "Value": "yes"}])
+    goes = [{"DeviceName": attachment["Device"], "Ebs": {"DeleteOnTermination": True}}]
+    for denial in (
+        deny("ec2:ModifyInstanceAttribute", f"{HERE}volume/{volume['VolumeId']}"),
+        deny("ec2:ModifyInstanceAttribute", **PROTECTED),
+    ):
+        scene.given(denial)
+        assert not scene.may("ec2", "ModifyInstanceAttribute", InstanceId=server, BlockDeviceMappings=goes)
+        assert scene.may("ec2", "ModifyInstanceAttribute", InstanceId=server, DisableApiStop={"Value": True})
+
+
+def test_an_address_is_taken_from_no_nat_gateway_that_a_deny_keeps(scene: Permissions) -> None:
+    cloud = scene.cloud
+    first, second = (cloud.call("AllocateAddress")["AllocationId"] for _ in range(2))
+    made = cloud.call(
+        "CreateNatGateway",
+        SubnetId=cloud.default("subnet")["SubnetId"],
+        AllocationId=first,
+        SecondaryAllocationIds=[second],
+    )["NatGateway"]
+    addresses = {one["AllocationId"]: one for one in made["NatGatewayAddresses"]}
+    asked = {"NatGatewayId": made["NatGatewayId"], "AssociationIds": [addresses[second]["AssociationId"]]}
+    interface = addresses[first]["NetworkInterfaceId"]
+    for allowed, resource in (
+        (False, f"elastic-ip/{second}"),
+        (False, f"network-interface/{interface}"),
+        (False, f"natgateway/{made['NatGatewayId']}"),
+        (True, f"elastic-ip/{first}"),
+    ):
+        scene.given(deny("ec2:DisassociateNatGatewayAddress", f"{HERE}{resource}"))
+        assert scene.may("ec2", "DisassociateNatGatewayAddress", **asked) == allowed
+
+
+def test_what_only_reads_is_denied_by_resource_too(scene: Permissions) -> None:
+    group = scene.cloud.default("group")["GroupId"]
+    scene.given(deny("ec2:DescribeSecurityGroupReferences", f"{HERE}security-group/{group}"))
+    assert not scene.may("ec2", "DescribeSecurityGroupReferences", GroupId=[group])
+    scene.given(deny("cloudwatch:*", f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:kept"))
+    assert not scene.may("cloudwatch", "DescribeAlarms", AlarmNames=["other", "kept"])
+    assert not scene.may("cloudwatch", "DescribeAlarmHistory", AlarmName="kept")
+    assert scene.may("cloudwatch", "DescribeAlarms", AlarmNames=["other"])
+    assert scene.may("cloudwatch", "DescribeAlarms")
+    scene.given(deny("servicequotas:*", StringEquals={"servicequotas:service": "ec2"}))
+    assert not scene.may("service-quotas", "GetServiceQuota", ServiceCode="ec2", QuotaCode="L-1216C47A")
+
+
+def test_policies_can_ask_what_a_placement_is_changed_to(scene: Permissions) -> None:
+    server = scene.cloud.run()["InstanceId"]
+    scene.given(deny("ec2:ModifyInstancePlacement", StringEquals={"ec2:Attribute/Tenancy": "host"}))
+    assert not scene.may("ec2", "ModifyInstancePlacement", InstanceId=server, Tenancy="host")
+    assert scene.may("ec2", "ModifyInstancePlacement", InstanceId=server, Tenancy="default")
+
+
+def test_an_address_comes_to_no_server_that_a_deny_keeps(scene: Permissions) -> None:
+    """Neither to a server by its interface, nor to an interface by its server."""
+    cloud = scene.cloud
+    address = cloud.call("AllocateAddress")["AllocationId"]
+    server, other = cloud.run()["InstanceId"], cloud.run()["InstanceId"]
+    interface, free = (cloud.instance(one)["NetworkInterfaces"][0]["NetworkInterfaceId"] for one in (server, other))
+    for resource in (f"instance/{server}", f"network-interface/{interface}"):
+        scene.given(deny("ec2:AssociateAddress", f"{HERE}{resource}"))
+        assert not scene.may("ec2", "AssociateAddress", AllocationId=address, InstanceId=server)
+        assert not scene.may("ec2", "AssociateAddress", AllocationId=address, NetworkInterfaceId=interface)
+        assert scene.may("ec2", "AssociateAddress", AllocationId=address, InstanceId=other)
+        assert scene.may("ec2", "AssociateAddress", AllocationId=address, NetworkInterfaceId=free)

@@ -320,8 +320,10 @@ def _actions(params: cloudwatch.PutMetricAlarmInput) -> dict[str, list[str]]:
 
 
 def on_alarm(action: str) -> Checks:
+    """Operations on the alarms that are named; a read that names none is of `alarm:*`."""
+
     def checks(_tx: Tx, caller: Caller, params: Params) -> Iterator[Check]:
-        for name in params["AlarmNames"] if "AlarmNames" in params else [params["AlarmName"]]:
+        for name in params.get("AlarmNames") or [params.get("AlarmName", "*")]:
             yield Check(f"cloudwatch:{action}", arn_of(caller, name))
 
     return checks
@@ -343,6 +345,7 @@ OPERATIONS = (
         "DescribeAlarms",
         describe,
         "AlarmNames AlarmNamePrefix AlarmTypes StateValue ActionPrefix MaxRecords NextToken",
+        on_alarm("DescribeAlarms"),
     ),
     reads(
         "DescribeAlarmsForMetric",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.page_token import after, leads_to
+from skylift.cloud.services.cloudwatch.alarm import on_alarm
 from skylift.cloud.services.cloudwatch.operation import reads
 from skylift.cloud.store.alarm import history
 from skylift.cloud.store.database import Tx
@@ -54,5 +55,6 @@ OPERATIONS = (
         "DescribeAlarmHistory",
         describe,
         "AlarmName AlarmTypes HistoryItemType StartDate EndDate MaxRecords NextToken ScanBy",
+        on_alarm("DescribeAlarmHistory"),
     ),
 )

@@ -121,10 +121,15 @@ def reset(tx: Tx, _caller: Caller, params: ec2.ResetInstanceAttributeRequest) ->
 
 
 def check_modify(tx: Tx, caller: Caller, params: ec2.ModifyInstanceAttributeRequest) -> Iterator[Check]:
-    """A change of security groups takes the permission on each group, too."""
-    yield from on("ec2:ModifyInstanceAttribute", "InstanceId")(tx, caller, as_structure(params))
+    """A change of security groups takes the permission on each group, one of its volumes on each volume."""
+    action, instance_id = "ec2:ModifyInstanceAttribute", params["InstanceId"]
+    yield from on(action, "InstanceId")(tx, caller, as_structure(params))
     for group_id in params.get("Groups") or []:
-        yield on_row(tx, caller, "ec2:ModifyInstanceAttribute", SecurityGroup, group_id)
+        yield on_row(tx, caller, action, SecurityGroup, group_id)
+    devices = {mapping.get("DeviceName") for mapping in params.get("BlockDeviceMappings") or []}
+    for volume in tx.find(Volume, instance_id=instance_id) if devices else []:
+        if volume.device in devices:
+            yield on_row(tx, caller, action, Volume, volume.id)
 
 
 def _termination(tx: Tx, instance: Instance, asked: ec2.AttributeBooleanValue) -> None:

@@ -19,6 +19,7 @@ from skylift.cloud.domain.instance import Instance
 from skylift.cloud.domain.launch_request import PlacementRequest
 from skylift.cloud.domain.placement_group import PlacementGroup
 from skylift.cloud.services.api.check import making, on_row
+from skylift.cloud.services.api.condition_key import of_change
 from skylift.cloud.services.api.ec2_operation import reads, writes
 from skylift.cloud.services.api.filter import matching, same_named
 from skylift.cloud.services.api.instance_type import instance_type
@@ -215,7 +216,7 @@ def check_delete(tx: Tx, caller: Caller, params: ec2.DeletePlacementGroupRequest
 
 def check_modify(tx: Tx, caller: Caller, params: ec2.ModifyInstancePlacementRequest) -> Iterator[Check]:
     action = "ec2:ModifyInstancePlacement"
-    yield on_row(tx, caller, action, Instance, params.get("InstanceId") or "*")
+    yield on_row(tx, caller, action, Instance, params["InstanceId"], more=of_change(params, "InstanceId"))
     if params.get("HostId"):
         yield on_row(tx, caller, action, DedicatedHost, params["HostId"])
     yield from on_group_of(tx, caller, action, params.get("GroupName"), params.get("GroupId"))

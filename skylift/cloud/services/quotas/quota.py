@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.market import Market, VcpuQuota
-from skylift.cloud.services.api.operation import Rows
+from skylift.cloud.services.api.operation import Check, Rows
 from skylift.cloud.services.api.page_token import leads_to, read_token
 from skylift.cloud.store.database import Tx
 
@@ -140,10 +140,15 @@ def _arn(caller: Caller, service: str, code: str) -> str:
     return f"arn:aws:servicequotas:{caller.region}:{caller.account}:{service}/{code}"
 
 
+def _check(_tx: Tx, caller: Caller, params: service_quotas.GetServiceQuotaRequest) -> list[Check]:
+    service, code = params["ServiceCode"], params["QuotaCode"]
+    return [Check("servicequotas:GetServiceQuota", _arn(caller, service, code), {"servicequotas:service": service})]
+
+
 _ROWS = Rows("service-quotas", "servicequotas")
 
 OPERATIONS = (
-    _ROWS.reads("GetServiceQuota", get, "ServiceCode QuotaCode"),
+    _ROWS.reads("GetServiceQuota", get, "ServiceCode QuotaCode", _check),
     _ROWS.reads("GetAWSDefaultServiceQuota", get_default, "ServiceCode QuotaCode"),
     _ROWS.reads("ListServiceQuotas", list_quotas, "ServiceCode QuotaCode MaxResults NextToken"),
 )

@@ -13,7 +13,7 @@ from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.instance import Instance
 from skylift.cloud.domain.network import Address, InternetGateway, NetworkInterface, ReleasedAddress
-from skylift.cloud.services.api.check import on, on_row
+from skylift.cloud.services.api.check import on_row
 from skylift.cloud.services.api.ec2_operation import acts_on, makes, reads
 from skylift.cloud.services.api.facts import gets_public_ip, retake_public_ip, take_public_ip
 from skylift.cloud.services.api.filter import matching, same_named
@@ -163,16 +163,21 @@ def join(tx: Tx, address: Address, interface: NetworkInterface, private_ip: str)
 
 
 def on_address(action: str) -> Checks:
-    """An address is named by its id, its association or itself. Where it is and where it will be counts, too."""
+    """An address is named by its id, its association or itself. Where it is and where it will be counts, too: a server
+    and its interface, whichever of the two is named."""
 
     def checks(tx: Tx, caller: Caller, params: _Named) -> Iterator[Check]:
         address = _named(tx, params)
         given = params.get("AllocationId")
         yield on_row(tx, caller, action, Address, address.id if address else given or "*")
-        named = on(action, "InstanceId", "NetworkInterfaceId")
-        yield from named(tx, caller, params)
-        if address is not None and address.interface_id:
-            yield on_row(tx, caller, action, NetworkInterface, address.interface_id)
+        server, interface = params.get("InstanceId"), params.get("NetworkInterfaceId")
+        there = tx.find(NetworkInterface, instance_id=server) if server else []
+        there += tx.find(NetworkInterface, id=interface) if interface else []
+        for instance_id in sorted(filter(None, {server, *(one.instance_id for one in there)})):
+            yield on_row(tx, caller, action, Instance, instance_id)
+        was_at = address.interface_id if address else None
+        for interface_id in sorted(filter(None, {interface, was_at, *(one.id for one in there)})):
+            yield on_row(tx, caller, action, NetworkInterface, interface_id)
 
     return checks
 
@@ -194,6 +199,8 @@ class _Named(TypedDict):
     AllocationId: NotRequired[str]
     AssociationId: NotRequired[str]
     PublicIp: NotRequired[str]
+    InstanceId: NotRequired[str]
+    NetworkInterfaceId: NotRequired[str]
 
 
 def _named(tx: Tx, params: _Named) -> Address | None:

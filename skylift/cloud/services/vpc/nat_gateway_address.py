@@ -5,15 +5,17 @@ https://docs.aws.amazon.com/vpc/latest/userguide/nat-gateway-working-with.html#n
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Literal, TypedDict
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
-from skylift.cloud.domain.network import NatAddress, NatGateway, NetworkInterface, PrivateAddress, Subnet
-from skylift.cloud.services.api.ec2_operation import acts
+from skylift.cloud.domain.network import Address, NatAddress, NatGateway, NetworkInterface, PrivateAddress, Subnet
+from skylift.cloud.services.api.check import on, on_row
+from skylift.cloud.services.api.ec2_operation import acts, writes
+from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.refusal import invalid, invalid_value, missing
 from skylift.cloud.services.api.resource import require
 from skylift.cloud.services.vpc.nat_gateway import free_elastic_ip, give_addresses, slots_for, tie, view_address
@@ -92,6 +94,18 @@ def unassign(
     return {**_released(tx, gateway, params, set(params["PrivateIpAddresses"]))}
 
 
+def check_disassociate(tx: Tx, caller: Caller, params: ec2.DisassociateNatGatewayAddressRequest) -> Iterator[Check]:
+    """The gateway, each address that it loses, and its interface, which has them."""
+    action = "ec2:DisassociateNatGatewayAddress"
+    yield from on(action, "NatGatewayId")(tx, caller, params)
+    gateway = tx.get(NatGateway, id=params["NatGatewayId"])
+    for at in gateway.addresses if gateway else ():
+        if at.allocation_id and at.association_id in params["AssociationIds"]:
+            yield on_row(tx, caller, action, Address, at.allocation_id)
+    if gateway:
+        yield on_row(tx, caller, action, NetworkInterface, gateway.interface_id)
+
+
 def _changeable(tx: Tx, params: _Named, connectivity: Literal["public", "private"]) -> NatGateway:
     """One that works, of the kind that has such addresses. While some are being given up, no others come or go."""
     gateway = require(tx, NatGateway, params["NatGatewayId"])
@@ -149,11 +163,11 @@ OPERATIONS = (
         "NatGatewayId",
         "AllocationIds",
     ),
-    acts(
+    writes(
         "DisassociateNatGatewayAddress",
         disassociate,
         "NatGatewayId AssociationIds MaxDrainDurationSeconds",
-        "NatGatewayId",
+        check_disassociate,
     ),
     acts(
         "AssignPrivateNatGatewayAddress",

@@ -110,6 +110,6 @@ def _stale(permission: ec2.IpPermission) -> ec2.StaleIpPermission:
 
 OPERATIONS = (
     shows("GetSecurityGroupsForVpc", for_vpc, f"VpcId {PAGES}", "VpcId"),
-    reads("DescribeSecurityGroupReferences", references, "GroupId"),
+    shows("DescribeSecurityGroupReferences", references, "GroupId", "GroupId"),
     reads("DescribeStaleSecurityGroups", stale, "VpcId MaxResults NextToken"),
 )

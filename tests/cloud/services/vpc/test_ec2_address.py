@@ -173,14 +173,16 @@ def test_a_dry_run_changes_nothing(cloud: Cloud, operation: str) -> None:
 def test_permission_is_asked_for_on_all_that_is_touched(cloud: Cloud) -> None:
     instance = running(cloud)
     allocation, _ = allocate(cloud)
-    asked = cloud.checks("AssociateAddress", AllocationId=allocation, InstanceId=instance)
-    assert [check.resource.rpartition(":")[2] for check in asked] == [
-        f"elastic-ip/{allocation}",
-        f"instance/{instance}",
-    ]
-    association = cloud.call("AssociateAddress", AllocationId=allocation, InstanceId=instance)["AssociationId"]
     with cloud.database.read() as tx:
         (interface,) = tx.find(NetworkInterface, instance_id=instance)
+    for named in ({"InstanceId": instance}, {"NetworkInterfaceId": interface.id}):
+        asked = cloud.checks("AssociateAddress", AllocationId=allocation, **named)
+        assert [check.resource.rpartition(":")[2] for check in asked] == [
+            f"elastic-ip/{allocation}",
+            f"instance/{instance}",
+            f"network-interface/{interface.id}",
+        ]
+    association = cloud.call("AssociateAddress", AllocationId=allocation, InstanceId=instance)["AssociationId"]
     asked = cloud.checks("DisassociateAddress", AssociationId=association)
     assert [check.resource.rpartition(":")[2] for check in asked] == [
         f"elastic-ip/{allocation}",
