@@ -65,6 +65,40 @@ def test_a_volume_that_a_deny_keeps_does_not_go_with_its_server(scene: Permissio
         assert scene.may("ec2", "ModifyInstanceAttribute", InstanceId=server, DisableApiStop={"Value": True})
 
 
+def test_a_fleet_is_made_of_nothing_that_a_deny_keeps_from_fleets(scene: Permissions) -> None:
+    cloud = scene.cloud
+    data = {"ImageId": cloud.image_id, "InstanceType": "t3.micro"}
+    cloud.call("CreateLaunchTemplate", LaunchTemplateName="servers", LaunchTemplateData=data)
+    first, second, *_ = cloud.call("DescribeSubnets")["Subnets"]
+    spec = {"LaunchTemplateSpecification": {"LaunchTemplateName": "servers", "Version": "1"}}
+    target = {"TotalTargetCapacity": 1, "DefaultTargetCapacityType": "on-demand"}
+
+    def asked(**override: str) -> dict[str, Any]:
+        overrides = [{"SubnetId": first["SubnetId"]}, {"SubnetId": first["SubnetId"], **override}]
+        return {"LaunchTemplateConfigs": [{**spec, "Overrides": overrides}]}
+
+    def made(**override: str) -> bool:
+        return scene.may("ec2", "CreateFleet", **asked(**override), TargetCapacitySpecification=target)
+
+    fleet = cloud.call("CreateFleet", LaunchTemplateConfigs=[spec], TargetCapacitySpecification=target)["FleetId"]
+    actions = ["ec2:CreateFleet", "ec2:ModifyFleet"]
+    for denial in (
+        deny(actions, f"{HERE}subnet/{second['SubnetId']}"),
+        deny(actions, f"{HERE}subnet/*", StringEquals={"ec2:AvailabilityZone": second["AvailabilityZone"]}),
+    ):
+        scene.given(denial)
+        assert made(InstanceType="t3.small")
+        assert not made(SubnetId=second["SubnetId"])
+        assert scene.may("ec2", "ModifyFleet", FleetId=fleet, **asked(InstanceType="t3.small"))
+        assert not scene.may("ec2", "ModifyFleet", FleetId=fleet, **asked(SubnetId=second["SubnetId"]))
+    scene.given(deny("ec2:CreateFleet", StringEquals={"ec2:InstanceType": "t3.large"}))
+    assert made(InstanceType="t3.small")
+    assert not made(InstanceType="t3.large")
+    scene.given(deny(actions, f"arn:aws:ec2:{REGION}::image/{cloud.image_id}"))
+    assert not made(InstanceType="t3.small")
+    assert not scene.may("ec2", "ModifyFleet", FleetId=fleet, **asked(InstanceType="t3.small"))
+
+
 def test_an_address_is_taken_from_no_nat_gateway_that_a_deny_keeps(scene: Permissions) -> None:
     cloud = scene.cloud
     first, second = (cloud.call("AllocateAddress")["AllocationId"] for _ in range(2))

@@ -5,7 +5,7 @@ https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ExamplePolicies_EC2.html#iam
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
@@ -93,11 +93,18 @@ def on_spot_request(tx: Tx, caller: Caller, params: ec2.RequestSpotInstancesRequ
     """
     yield from making(caller, "RequestSpotInstances", REQUEST, params)
     for check in _checks(tx, caller, spot_launch(params.get("LaunchSpecification") or {})):
-        kind = check.resource.rpartition(":")[2].partition("/")[0]
         if check.action != ACTION:
             yield check
-        elif kind not in ("instance", "volume"):
+        elif _kind(check) not in ("instance", "volume"):
             yield replace(check, action="ec2:RequestSpotInstances")
+
+
+def as_asked_by(action: str, launches: Iterable[Check], *kinds: str) -> Iterator[Check]:
+    """The checks of launches, and for these types of resources the same ones of the action that leads to them."""
+    for check in launches:
+        yield check
+        if check.action == ACTION and _kind(check) in kinds:
+            yield replace(check, action=action)
 
 
 def _checks(tx: Tx, caller: Caller, launch: LaunchRequest) -> Iterator[Check]:
@@ -143,18 +150,21 @@ def _from_template(check: Check, template: str, request: LaunchRequest) -> Check
 
     Not so what the request itself asks for.
     """
-    service, _, rest = check.resource.removeprefix("arn:aws:").partition(":")
-    if service != "ec2":
+    if not check.resource.startswith("arn:aws:ec2:"):
         return check
-    kind = rest.split(":")[2].partition("/")[0]
     own = any(
         any(getattr(one, name.partition(".")[2]) for one in request.interfaces or ())
         if "." in name
         else getattr(request, name)
-        for name in _NAMED_IN.get(kind, ())
+        for name in _NAMED_IN.get(_kind(check), ())
     )
     context: Context = {"ec2:LaunchTemplate": template, "ec2:IsLaunchTemplateResource": "false" if own else "true"}
     return replace(check, context={**(check.context or {}), **context})
+
+
+def _kind(check: Check) -> str:
+    """The type of the resource of EC2's."""
+    return check.resource.split(":", 5)[5].partition("/")[0]
 
 
 def _on_spot(request: LaunchRequest) -> bool:

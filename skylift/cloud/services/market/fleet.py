@@ -141,7 +141,9 @@ def check_create(tx: Tx, caller: Caller, params: ec2.CreateFleetRequest) -> Iter
     tags = tags_at_launch(params)
     for config in fleet_configs(params.get("LaunchTemplateConfigs")):
         yield check_of(tx, caller, "ec2:CreateFleet", config.template)
-        yield from _to_launch(tx, caller, config, _markets(params["TargetCapacitySpecification"]), tags)
+        launches = _to_launch(tx, caller, config, _markets(params["TargetCapacitySpecification"]), tags)
+        kinds = ("image", "instance", "placement-group", "subnet", "volume")
+        yield from launch_check.as_asked_by("ec2:CreateFleet", launches, *kinds)
 
 
 def check_modify(tx: Tx, caller: Caller, params: ec2.ModifyFleetRequest) -> Iterator[Check]:
@@ -160,7 +162,8 @@ def check_modify(tx: Tx, caller: Caller, params: ec2.ModifyFleetRequest) -> Iter
     after = _markets(target, fleet.default_market) if target else before
     for config in configs or fleet.configs:
         markets = after if configs else [market for market in after if market not in before]
-        yield from _to_launch(tx, caller, config, markets, ())
+        launches = _to_launch(tx, caller, config, markets, ())
+        yield from launch_check.as_asked_by("ec2:ModifyFleet", launches, "image", "subnet")
 
 
 def check_delete(tx: Tx, caller: Caller, params: ec2.DeleteFleetsRequest) -> Iterator[Check]:
