@@ -99,6 +99,28 @@ def test_a_fleet_is_made_of_nothing_that_a_deny_keeps_from_fleets(scene: Permiss
     assert not scene.may("ec2", "ModifyFleet", FleetId=fleet, **asked(InstanceType="t3.small"))
 
 
+def test_policies_can_ask_for_types_images_and_versions_of_a_group(scene: Permissions) -> None:
+    group = {"AutoScalingGroupName": "web", "MinSize": 0, "MaxSize": 1}
+
+    def may(version: str | None, *overrides: dict[str, Any], mixed: bool = True) -> bool:
+        spec = {"LaunchTemplateName": "gone", **({"Version": version} if version else {})}
+        template = {"LaunchTemplateSpecification": spec, "Overrides": list(overrides)}
+        asked = {"MixedInstancesPolicy": {"LaunchTemplate": template}} if mixed else {"LaunchTemplate": spec}
+        return scene.may("autoscaling", "CreateAutoScalingGroup", **group, **asked)
+
+    for key, member in (("autoscaling:InstanceTypes", "InstanceType"), ("autoscaling:ImageId", "ImageId")):
+        scene.given(deny("autoscaling:*", **{"ForAnyValue:StringEquals": {key: "denied"}}))
+        assert not may("1", {member: "other"}, {member: "denied"})
+        assert may("1", {member: "other"})
+    scene.given(deny("autoscaling:*", Bool={"autoscaling:LaunchTemplateVersionSpecified": "false"}))
+    for mixed in (True, False):
+        assert may("3", mixed=mixed)
+        for version in (None, "$Latest", "$Default"):
+            assert not may(version, mixed=mixed)
+    own = {"LaunchTemplateName": "own", "Version": "$Latest"}
+    assert not may("3", {"InstanceType": "t3.micro", "LaunchTemplateSpecification": own})
+
+
 def test_an_address_is_taken_from_no_nat_gateway_that_a_deny_keeps(scene: Permissions) -> None:
     cloud = scene.cloud
     first, second = (cloud.call("AllocateAddress")["AllocationId"] for _ in range(2))

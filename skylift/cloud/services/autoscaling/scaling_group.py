@@ -42,6 +42,7 @@ from skylift.cloud.services.autoscaling.scaling_rules import (
 from skylift.cloud.services.autoscaling.scaling_tag import TAG_MEMBERS, checked_tags, tag_view
 from skylift.cloud.services.ec2 import launch_check
 from skylift.cloud.services.ec2.launch_place import default_subnet
+from skylift.cloud.services.ec2.launch_template import is_number
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.scaling_group import in_cooldown
 
@@ -512,9 +513,17 @@ def _asked(params: Settings) -> Context:
         context["autoscaling:VPCZoneIdentifiers"] = tuple(params["VPCZoneIdentifier"].split(","))
     if params.get("LaunchConfigurationName"):
         context["autoscaling:LaunchConfigurationName"] = params["LaunchConfigurationName"]
-    if params.get("LaunchTemplate"):
-        version = params["LaunchTemplate"].get("Version")
-        context["autoscaling:LaunchTemplateVersionSpecified"] = "true" if version else "false"
+    mixed = params.get("MixedInstancesPolicy", {}).get("LaunchTemplate", {})
+    overrides = mixed.get("Overrides") or []
+    if types := tuple(one["InstanceType"] for one in overrides if "InstanceType" in one):
+        context["autoscaling:InstanceTypes"] = types
+    if images := tuple(one["ImageId"] for one in overrides if "ImageId" in one):
+        context["autoscaling:ImageId"] = images
+    specs = [params.get("LaunchTemplate"), *(one.get("LaunchTemplateSpecification") for one in (mixed, *overrides))]
+    if any(specs):
+        # `$Latest` and `$Default` are another version tomorrow.
+        specified = all(is_number(spec.get("Version", "")) for spec in specs if spec)
+        context["autoscaling:LaunchTemplateVersionSpecified"] = "true" if specified else "false"
     return context
 
 
