@@ -121,6 +121,15 @@ def test_policies_can_ask_for_types_images_and_versions_of_a_group(scene: Permis
     assert not may("3", {"InstanceType": "t3.micro", "LaunchTemplateSpecification": own})
 
 
+def test_an_object_has_no_tags_of_what_another_service_calls_so(scene: Permissions) -> None:
+    """A bucket may be called like a type of resource, and its objects like one of them."""
+    scene.root("ssm", "PutParameter", Name="/p", Value="v", Type="String", Tags=[{"Key": "keep", "Value": "yes"}])
+    scene.root("s3", "CreateBucket", Bucket="parameter")
+    scene.given(deny("s3:*", **PROTECTED), deny("ssm:*", **PROTECTED))
+    assert scene.may("s3", "GetObject", Bucket="parameter", Key="p")
+    assert not scene.may("ssm", "GetParameter", Name="/p")
+
+
 def test_an_address_is_taken_from_no_nat_gateway_that_a_deny_keeps(scene: Permissions) -> None:
     cloud = scene.cloud
     first, second = (cloud.call("AllocateAddress")["AllocationId"] for _ in range(2))

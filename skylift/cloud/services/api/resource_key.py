@@ -53,16 +53,16 @@ def row_of(tx: Tx, caller: Caller, resource: str) -> Any:
     if region not in ("", caller.region) or account not in ("", caller.account):
         return None
     kind, _, name = rest.partition(":" if service in ("autoscaling", "cloudwatch") else "/")
-    match kind:
-        case "security-group-rule":
+    match service, kind:
+        case "ec2", "security-group-rule":
             found = group_with_rule(tx, name)
             return found[1] if found else None
-        case "parameter":
+        case "ssm", "parameter":
             return parameter_named(tx, f"/{name}")
-        case "schedule":
+        case "scheduler", "schedule":
             # It has no tags of its own: a policy asks about those of its group.
             name = name.partition("/")[0]
-        case "autoScalingGroup":
+        case "autoscaling", "autoScalingGroup":
             name = name.partition(":")[2].removeprefix("autoScalingGroupName/")
     noun, column = _NOUNS.get((service, kind), (None, ""))
     return tx.get(noun, **{column: resource if service == "iam" else name}) if noun else None
