@@ -8,6 +8,9 @@ import pytest
 from ec2_fixtures import ACCOUNT, REGION, Cloud
 from permission_scene import HERE, Permissions, deny
 
+from skylift.cloud.domain.bucket import Spool
+from skylift.cloud.services.table import TABLE
+
 PROTECTED = {"StringEquals": {"aws:ResourceTag/keep": "yes"}}
 
 
@@ -184,3 +187,28 @@ def test_an_address_comes_to_no_server_that_a_deny_keeps(scene: Permissions) -> 
         assert not scene.may("ec2", "AssociateAddress", AllocationId=address, NetworkInterfaceId=interface)
         assert scene.may("ec2", "AssociateAddress", AllocationId=address, InstanceId=other)
         assert scene.may("ec2", "AssociateAddress", AllocationId=address, NetworkInterfaceId=free)
+
+
+def test_nobody_asks_for_the_etag_of_an_object_that_a_deny_keeps_from_readers(scene: Permissions) -> None:
+    """Whether a condition holds says what is in the object: also of one of many that are to be deleted."""
+    body = Spool("", 1, "0cc175b9c0f1b6a831c399e269772661", {}, b"a", "AAAAAAAAAAA=")
+    scene.root("s3", "CreateBucket", Bucket="bucket")
+    for key, tagging in (("secret", "keep=yes"), ("open", "keep=no")):
+        scene.root("s3", "PutObject", Bucket="bucket", Key=key, Body=body, Tagging=tagging)
+    scene.given(deny("s3:GetObject", StringEquals={"s3:ExistingObjectTag/keep": "yes"}))
+    guess = '"00000000000000000000000000000000"'
+    for key in ("secret", "open"):
+        named = {"Bucket": "bucket", "Key": key}
+        assert scene.may("s3", "DeleteObject", **named)
+        assert scene.may("s3", "PutObject", **named, Body=body)
+        assert scene.may("s3", "DeleteObject", **named, IfMatch=guess) == (key == "open")
+        assert scene.may("s3", "PutObject", **named, Body=body, IfMatch=guess) == (key == "open")
+    many = {"Bucket": "bucket", "Delete": {"Objects": [{"Key": key, "ETag": guess} for key in ("secret", "open")]}}
+    operation = TABLE["s3", "DeleteObjects"]
+    with scene.cloud.database.write() as tx:
+        (handler,) = operation.prepared(tx, scene.caller, many)
+        answer: Any = handler(tx, scene.caller, many)
+    assert {one["Key"]: one["Code"] for one in answer["Errors"]} == {
+        "secret": "AccessDenied",
+        "open": "PreconditionFailed",
+    }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NotRequired, TypedDict, cast
 from skylift.cloud.domain.bucket import Bucket, Object, ObjectVersion
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
-from skylift.cloud.services.api.authorize import denial, permits
+from skylift.cloud.services.api.authorize import authorize, permits
 from skylift.cloud.services.api.operation import Check, Checks, Handler, unprepared
 from skylift.cloud.services.s3 import object_version as version
 from skylift.cloud.services.s3 import storage_class
@@ -220,10 +220,11 @@ def prepare_delete_many(tx: Tx, caller: Caller, params: s3.DeleteObjectsRequest)
     turns: list[list[s3.ObjectIdentifier]] = [[]]
     left = MOST_AT_ONCE
     for item in listed:
-        check = with_request(tx, caller, {}, _deletion(bucket.name, item))
-        decision = permits(tx, caller, check)
-        if not decision.allowed:
-            deleting.refuse(item, denial(caller, check, decision, "s3"))
+        checks = _deletion(tx, bucket.name, item, item.get("ETag"))
+        try:
+            authorize(tx, caller, (with_request(tx, caller, {}, check) for check in checks), service="s3")
+        except ServiceError as refusal:
+            deleting.refuse(item, refusal)
             continue
         if left <= 0:
             turns.append([])
@@ -282,16 +283,12 @@ def quoted(etag: str) -> str:
     return f'"{etag}"'
 
 
-def check_put(_tx: Tx, _caller: Caller, params: _Write) -> Iterable[Check]:
-    return _check_put(
-        params["Bucket"],
-        params["Key"],
-        creates=True,
-        tags=from_header(params),
-        acl=asked(params),
+def check_put(tx: Tx, _caller: Caller, params: _Write) -> Iterable[Check]:
+    bucket, key = params["Bucket"], params["Key"]
+    yield from _check_put(bucket, key, creates=True, tags=from_header(params), acl=asked(params))
+    if "IfMatch" in params:
         # The answer reveals something about the existing object.
-        reads="IfMatch" in params,
-    )
+        yield _reading(tx, bucket, key, None)
 
 
 def check_create_upload(_tx: Tx, _caller: Caller, params: s3.CreateMultipartUploadRequest) -> Iterable[Check]:
@@ -323,13 +320,8 @@ def check_readable(tx: Tx, bucket: str, key: str, named: str | None) -> Iterable
 
     `named` is the id of the version that is asked for, which takes a permission of its own.
     """
-    found = named_version(tx, bucket, key, named)
-    context = existing_context(found)
-    if named is None:
-        yield Check("s3:GetObject", object_arn(bucket, key), context)
-    else:
-        yield Check("s3:GetObjectVersion", object_arn(bucket, key), {**context, "s3:versionid": named})
-    if found is None:
+    yield _reading(tx, bucket, key, named)
+    if named_version(tx, bucket, key, named) is None:
         yield Check("s3:ListBucket", bucket_arn(bucket))
 
 
@@ -348,11 +340,8 @@ def check_acl(verb: str) -> Checks:
     return checks
 
 
-def check_delete(_tx: Tx, _caller: Caller, params: s3.DeleteObjectRequest) -> Iterable[Check]:
-    arn = object_arn(params["Bucket"], params["Key"])
-    yield _deletion(params["Bucket"], params)
-    if params.get("IfMatch", "*") != "*":
-        yield Check("s3:GetObject", arn)
+def check_delete(tx: Tx, _caller: Caller, params: s3.DeleteObjectRequest) -> Iterable[Check]:
+    yield from _deletion(tx, params["Bucket"], params, params.get("IfMatch"))
 
 
 def check_delete_many(_tx: Tx, _caller: Caller, _params: object) -> Iterable[Check]:
@@ -369,8 +358,16 @@ def brief_head(tx: Tx, params: s3.HeadObjectRequest) -> bool:
     return "VersionId" not in params and reads_quickly(tx, params["Bucket"], params["Key"], body=False)
 
 
+def _reading(tx: Tx, bucket: str, key: str, named: str | None) -> Check:
+    """Reading a version by its id takes a permission of its own."""
+    arn, context = object_arn(bucket, key), existing_context(named_version(tx, bucket, key, named))
+    if named is None:
+        return Check("s3:GetObject", arn, context)
+    return Check("s3:GetObjectVersion", arn, {**context, "s3:versionid": named})
+
+
 def _check_put(
-    bucket: str, key: str, *, creates: bool, tags: Mapping[str, str] = NO_TAGS, acl: bool = False, reads: bool = False
+    bucket: str, key: str, *, creates: bool, tags: Mapping[str, str] = NO_TAGS, acl: bool = False
 ) -> Iterable[Check]:
     """Tags and an ACL that come with an object take the permission that giving them later takes.
 
@@ -383,8 +380,6 @@ def _check_put(
         yield Check("s3:PutObjectTagging", arn, asked)
     if acl:
         yield Check("s3:PutObjectAcl", arn)
-    if reads:
-        yield Check("s3:GetObject", arn)
 
 
 def _read(
@@ -458,12 +453,16 @@ def _checksums(found: Object, piece: Slice | None) -> _Checksums:
     return {**described_checksums(checksums), "ChecksumType": found.checksum_type} if checksums else {}
 
 
-def _deletion(bucket: str, item: _Named) -> Check:
-    """Deleting a version by its id takes a permission of its own."""
+def _deletion(tx: Tx, bucket: str, item: _Named, condition: str | None) -> Iterator[Check]:
+    """Deleting a version by its id takes a permission of its own, and to ask whether its ETag is `condition` that to
+    read it."""
     arn, named = object_arn(bucket, item["Key"]), item.get("VersionId")
     if named is None:
-        return Check("s3:DeleteObject", arn)
-    return Check("s3:DeleteObjectVersion", arn, {"s3:versionid": named})
+        yield Check("s3:DeleteObject", arn)
+    else:
+        yield Check("s3:DeleteObjectVersion", arn, {"s3:versionid": named})
+    if condition not in (None, "*"):
+        yield _reading(tx, bucket, item["Key"], named)
 
 
 def _delete(tx: Tx, bucket: Bucket, item: _Named, condition: str | None) -> s3.DeleteObjectOutput:
