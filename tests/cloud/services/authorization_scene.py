@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
@@ -25,6 +25,7 @@ Keys = dict[str, dict[str, set[str]]]
 """By action and type of resource; `*` is a check on everything."""
 
 TAG = [{"Key": "team", "Value": "a"}]
+MADE = [*tagged("instance", team="a"), *tagged("volume", team="a"), *tagged("network-interface", team="a")]
 TRUST = f'{{"Statement": [{{"Effect": "Allow", "Principal": {{"AWS": "{ACCOUNT}"}}, "Action": "sts:AssumeRole"}}]}}'
 POLICY = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}'
 IAM = f"arn:aws:iam::{ACCOUNT}:"
@@ -62,7 +63,7 @@ class Everything(Permissions):
         address = self.cloud.call("AllocateAddress")
         nat_address = self._make("AllocateAddress", "AllocationId")
         subnet_id = subnet["SubnetId"]
-        nat = self._make("CreateNatGateway", "NatGateway", "NatGatewayId", SubnetId=subnet_id, AllocationId=nat_address)
+        nat = self._make("CreateNatGateway", "NatGateway", SubnetId=subnet_id, AllocationId=nat_address)
         routed = self._make(
             "AssociateRouteTable", "AssociationId", RouteTableId=table["RouteTableId"], SubnetId=subnet_id
         )
@@ -73,6 +74,8 @@ class Everything(Permissions):
             AllocationId=address["AllocationId"],
             NetworkInterfaceId=interface,
         )
+        edge = self._make("CreateRouteTable", "RouteTable", "RouteTableId", VpcId=default)
+        of_gateway = self._make("AssociateRouteTable", "AssociationId", RouteTableId=edge, GatewayId=gateway)
         options = [{"Key": "domain-name", "Values": ["x.internal"]}]
         self.known |= {
             "VpcId": default,
@@ -92,7 +95,9 @@ class Everything(Permissions):
             "SecurityGroupRuleId": opened[0]["SecurityGroupRuleId"],
             "AllocationId": address["AllocationId"],
             "AllocationIds": [address["AllocationId"]],
-            "NatGatewayId": nat,
+            "NatGatewayId": nat["NatGatewayId"],
+            "nat address": nat["NatGatewayAddresses"][0]["AssociationId"],
+            "nat": [nat_address, nat["NatGatewayAddresses"][0]["NetworkInterfaceId"]],
             "NetworkInterfaceId": interface,
             "VpcPeeringConnectionId": self._make(
                 "CreateVpcPeeringConnection",
@@ -116,6 +121,8 @@ class Everything(Permissions):
                 ServiceName=f"com.amazonaws.{REGION}.s3",
             ),
             "route": routed,
+            "edge": edge,
+            "gateway route": of_gateway,
             "acl": acl["Associations"][0]["NetworkAclAssociationId"],
             "joined": joined,
         }
@@ -132,15 +139,17 @@ class Everything(Permissions):
         server = self.cloud.run(**profile, SubnetId=self.known["SubnetId"], KeyName="mine")["InstanceId"]
         interface = self.cloud.instance(server)["NetworkInterfaces"][0]
         associations = self.cloud.call("DescribeIamInstanceProfileAssociations")["IamInstanceProfileAssociations"]
-        volume = self.cloud.call("DescribeVolumes")["Volumes"][0]["VolumeId"]
-        data = {"ImageId": self.cloud.image_id, "InstanceType": "t3.micro"}
+        (disk,) = self.cloud.call("DescribeVolumes")["Volumes"]
+        volume = disk["VolumeId"]
+        data = {"ImageId": self.cloud.image_id, "InstanceType": "t3.micro", **profile, "TagSpecifications": MADE}
         template = self._make(
             "CreateLaunchTemplate", "LaunchTemplate", LaunchTemplateName="web", LaunchTemplateData=data
         )
         config = [{"LaunchTemplateSpecification": {"LaunchTemplateName": "web", "Version": "1"}}]
         target = {"TotalTargetCapacity": 1, "DefaultTargetCapacityType": "on-demand"}
         fleet = self._make("CreateFleet", "FleetId", LaunchTemplateConfigs=config, TargetCapacitySpecification=target)
-        spot = self._make("RequestSpotInstances", "SpotInstanceRequests", LaunchSpecification=data)[0]
+        asked = {"ImageId": self.cloud.image_id, "InstanceType": "t3.micro"}
+        spot = self._make("RequestSpotInstances", "SpotInstanceRequests", LaunchSpecification=asked)[0]
         zone = self.known["AvailabilityZone"]
         host = self._make("AllocateHosts", "HostIds", InstanceType="t3.micro", Quantity=1, AvailabilityZone=zone)
         snapshot = self._make("CreateSnapshot", "SnapshotId", VolumeId=volume)
@@ -167,17 +176,22 @@ class Everything(Permissions):
             "HostIds": host,
             "AttachmentId": interface["Attachment"]["AttachmentId"],
             "profile": associations[0]["AssociationId"],
+            "device": disk["Attachments"][0]["Device"],
+            "reserved": self._reserved(),
         }
         everything = [one for value in self.known.values() for one in (value if isinstance(value, list) else [value])]
         prefixes = (*(f"{kind.prefix}-" for kind in KINDS), "sgr-")
         ids = [one for one in everything if one.startswith(prefixes) and "assoc" not in one and "attach" not in one]
         placed = self.cloud.call("DescribePlacementGroups")["PlacementGroups"][0]["GroupId"]
-        self.cloud.call(
-            "CreateTags",
-            Resources=[*dict.fromkeys(ids), placed, interface["NetworkInterfaceId"], self.known["PeerVpcId"]],
-            Tags=TAG,
-        )
-        self.known |= {"Resources": [*dict.fromkeys(ids), placed], "Path": "/", "NewPath": "/"}
+        ids = [*dict.fromkeys(ids), placed, interface["NetworkInterfaceId"], self.known["reserved"]]
+        everything = [*ids, *self.known["nat"], self.cloud.image_id]
+        self.cloud.call("CreateTags", Resources=everything, Tags=TAG)
+        self.known |= {"Resources": ids, "Path": "/", "NewPath": "/"}
+
+    def _reserved(self) -> str:
+        offers = self.cloud.call("DescribeReservedInstancesOfferings", InstanceType="t3.micro")
+        asked = {"ReservedInstancesOfferingId": offers["ReservedInstancesOfferings"][0]["ReservedInstancesOfferingId"]}
+        return str(self._make("PurchaseReservedInstancesOffering", "ReservedInstancesId", **asked, InstanceCount=1))
 
     def _elsewhere(self) -> None:
         self.root("iam", "TagRole", RoleName="acting", Tags=TAG)
@@ -198,6 +212,8 @@ class Everything(Permissions):
         spec = {"LaunchTemplateName": "web", "Version": "1"}
         place = {"VPCZoneIdentifier": self.known["SubnetId"], "Tags": [{**TAG[0], "ResourceId": "web"}]}
         self.root("autoscaling", "CreateAutoScalingGroup", **group, LaunchTemplate=spec, **place)
+        server = self.known["InstanceIds"]
+        self.root("autoscaling", "AttachInstances", AutoScalingGroupName="web", InstanceIds=server)
         alarm = {
             "AlarmName": "alarm",
             "Namespace": "n",
@@ -230,6 +246,7 @@ class Everything(Permissions):
             "AssumeRolePolicyDocument": TRUST,
             "Bucket": "bucket",
             "Key": "key",
+            "VersionId": "null",
             "CopySource": "bucket/key",
             "Names": ["/p"],
             "ResourceType": "Parameter",
@@ -244,19 +261,26 @@ class Everything(Permissions):
             "PolicySourceArn": f"{IAM}user/someone",
         }
 
-    def request(self, operation: Operation) -> dict[str, Any]:
-        """A request with all that the operation takes."""
-        if operation.name == "ModifyInstanceAttribute":
-            # It changes one attribute at a time.
-            return {"InstanceId": self.known["InstanceId"], "Groups": self.known["Groups"]}
+    def requests(self, operation: Operation) -> list[dict[str, Any]]:
+        """Requests that together have all that the operation takes."""
+        name = f"{operation.service}:{operation.name}"
+        if name in ALONE:
+            return [self._resolved(one) for one in ALONE[name]]
         shape = model(operation.service).operation_model(operation.name).input_shape
-        own = SPECIAL.get(f"{operation.service}:{operation.name}", {})
         filled = self._filled(shape, "", operation.takes, {}) if shape else {}
-        given = {
-            **filled,
-            **{name: self.known.get(value, value) if isinstance(value, str) else value for name, value in own.items()},
-        }
-        return {name: value for name, value in given.items() if value is not None}
+        own = self._resolved(SPECIAL.get(name, SPECIAL.get(f"{operation.service}:*", {})))
+        given = {**filled, **{member: value for member, value in own.items() if value is None or member in filled}}
+        whole = {member: value for member, value in given.items() if value is not None}
+        # To name a version takes another permission.
+        return [whole, {member: whole[member] for member in whole if member != "VersionId"}]
+
+    def _resolved(self, value: Any) -> Any:
+        """With what is known in the place of each name of it."""
+        if isinstance(value, dict):
+            return {name: self._resolved(one) for name, one in value.items()}
+        if isinstance(value, list):
+            return [self._resolved(one) for one in value]
+        return self.known.get(value, value) if isinstance(value, str) else value
 
     def _filled(self, shape: Any, path: str, takes: frozenset[str], within: dict[str, int]) -> Any:
         found = {}
@@ -302,13 +326,12 @@ class Everything(Permissions):
         return plain.get(shape.type_name, 1)
 
     def taken(self, operation: Operation) -> Keys:
-        """What the request takes: the condition keys of each check, those of tags without the tag's name."""
+        """What the requests take: the condition keys of each check, those of tags without the tag's name."""
         signature = Signature("REST-HEADER", "AWS4-HMAC-SHA256", payload="UNSIGNED-PAYLOAD", made=self.cloud.clock.now)
         caller = replace(self.caller, signature=signature, tls_version="1.3")
-        params = self.request(operation)
         found: Keys = defaultdict(lambda: defaultdict(set))
         with self.cloud.database.read() as tx:
-            for check in operation.checks(tx, caller, params):
+            for check in (one for params in self.requests(operation) for one in operation.checks(tx, caller, params)):
                 context = context_of(tx, caller, check)
                 found[check.action][type_of(check.resource)] |= {without_tag(key) for key in context}
         return found
@@ -316,7 +339,7 @@ class Everything(Permissions):
 
 def without_tag(key: str) -> str:
     before, slash, _ = key.partition("/")
-    return f"{before}{slash}"
+    return key if before in ("ec2:Add", "ec2:Remove") else f"{before}{slash}"
 
 
 def type_of(resource: str) -> str:
@@ -326,55 +349,136 @@ def type_of(resource: str) -> str:
     service, rest = resource.split(":")[2], resource.split(":", 5)[5]
     if service == "s3":
         return "object" if "/" in rest else "bucket"
+    if service == "servicequotas":
+        return "quota"
     return rest.replace(":", "/").partition("/")[0]
 
 
 _SCHEDULE = {"Name": "s", "GroupName": "s"}
-_GROUP = {
-    "MixedInstancesPolicy": None,
-    "InstanceId": None,
-    "ServiceLinkedRoleARN": None,
-    "LaunchConfigurationName": None,
-}
 _TEAM = {**TAG[0], "ResourceId": "web", "ResourceType": "auto-scaling-group"}
 _BUCKET = {"ResourceArn": "arn:aws:s3:::bucket"}
+_ZONE = {"AvailabilityZoneId": None}
+_SIZES = {"AutoScalingGroupName": "web", "MinSize": 0, "MaxSize": 1, "VPCZoneIdentifier": "SubnetId"}
+_SPEC = {"LaunchTemplateName": "web", "Version": "1"}
+_GROUPS = (
+    {**_SIZES, "LaunchTemplate": _SPEC, "Tags": [_TEAM]},
+    {**_SIZES, "LaunchConfigurationName": "c"},
+    {
+        **_SIZES,
+        "MixedInstancesPolicy": {
+            "LaunchTemplate": {
+                "LaunchTemplateSpecification": _SPEC,
+                "Overrides": [{"InstanceType": "t3.micro", "ImageId": "ImageId"}],
+            }
+        },
+    },
+)
+_DISK = {"SnapshotId": "SnapshotId", "VolumeSize": 9, "VolumeType": "gp3", "Iops": 3000, "Throughput": 125}
+_DISKS = [{"DeviceName": "/dev/sdf", "Ebs": _DISK}]
+_LAUNCH = {
+    "ImageId": "ImageId",
+    "InstanceType": "t3.micro",
+    "SubnetId": "SubnetId",
+    "SecurityGroupIds": "Groups",
+    "KeyName": "mine",
+    "IamInstanceProfile": {"Name": "acting"},
+    "Placement": {"GroupName": "placed"},
+    "BlockDeviceMappings": _DISKS,
+}
+_SPOT = {"InstanceMarketOptions": {"MarketType": "spot"}}
+_EXISTING = {"NetworkInterfaces": [{"DeviceIndex": 0, "NetworkInterfaceId": "NetworkInterfaceId"}]}
+_BARE = {"ImageId": "ImageId", "InstanceType": "t3.micro", **_EXISTING}
+_OVERRIDE = {
+    "InstanceType": "t3.micro",
+    "SubnetId": "SubnetId",
+    "Placement": {"GroupName": "placed"},
+    "IamInstanceProfile": {"Name": "acting"},
+    "BlockDeviceMappings": _DISKS,
+}
+_CONFIGS = [{"LaunchTemplateSpecification": _SPEC, "Overrides": [_OVERRIDE]}]
+_TARGET = {"TotalTargetCapacity": 1, "DefaultTargetCapacityType": "on-demand"}
+_SERVER = {"InstanceId": "InstanceId"}
+_SOURCES = [
+    {"PolicySourceArn": f"{IAM}{one}", "ActionNames": ["s3:*"]} for one in ("user/someone", "role/acting", "group/g")
+]
+
+ALONE: dict[str, Sequence[dict[str, Any]]] = {
+    "autoscaling:CreateAutoScalingGroup": _GROUPS,
+    "autoscaling:UpdateAutoScalingGroup": _GROUPS,
+    "ec2:CreateFleet": [
+        {
+            "LaunchTemplateConfigs": _CONFIGS,
+            "TargetCapacitySpecification": _TARGET,
+            "Type": "instant",
+            "TagSpecifications": [*tagged("fleet", team="a"), *MADE],
+        }
+    ],
+    "ec2:DisassociateRouteTable": [{"AssociationId": "route"}, {"AssociationId": "gateway route"}],
+    "ec2:ModifyFleet": [
+        {"FleetId": "FleetId", "LaunchTemplateConfigs": _CONFIGS, "TargetCapacitySpecification": _TARGET},
+        {"FleetId": "FleetId", "ExcessCapacityTerminationPolicy": "termination"},
+    ],
+    "ec2:ModifyInstanceAttribute": [
+        {**_SERVER, "Groups": "Groups"},
+        {**_SERVER, "DisableApiStop": {"Value": True}},
+        {**_SERVER, "BlockDeviceMappings": [{"DeviceName": "device", "Ebs": {"DeleteOnTermination": True}}]},
+    ],
+    "ec2:ReplaceRouteTableAssociation": [
+        {"AssociationId": "route", "RouteTableId": "RouteTableId"},
+        {"AssociationId": "gateway route", "RouteTableId": "RouteTableId"},
+    ],
+    "ec2:RequestSpotInstances": [
+        {"LaunchSpecification": _LAUNCH, "TagSpecifications": tagged("spot-instances-request", team="a")},
+        {"LaunchSpecification": _BARE},
+    ],
+    "ec2:RunInstances": [
+        {**_LAUNCH, **_SPOT, "LaunchTemplate": _SPEC, "TagSpecifications": MADE},
+        {**_BARE, "LaunchTemplate": _SPEC},
+    ],
+    "iam:GetContextKeysForPrincipalPolicy": _SOURCES,
+    "iam:SimulatePrincipalPolicy": _SOURCES,
+}
+"""The requests of operations that take one thing or another, not all at once."""
 
 SPECIAL: dict[str, dict[str, Any]] = {
-    "autoscaling:CreateAutoScalingGroup": {**_GROUP, "Tags": [_TEAM]},
-    "autoscaling:UpdateAutoScalingGroup": _GROUP,
     "autoscaling:CreateOrUpdateTags": {"Tags": [_TEAM]},
     "autoscaling:DeleteTags": {"Tags": [_TEAM]},
+    "ec2:AllocateHosts": _ZONE,
+    "ec2:CreateVolume": _ZONE,
     "ec2:DeletePlacementGroup": {"GroupName": "placed"},
     "ec2:DisassociateAddress": {"AssociationId": "joined", "PublicIp": None},
     "ec2:DisassociateIamInstanceProfile": {"AssociationId": "profile"},
-    "ec2:DisassociateRouteTable": {"AssociationId": "route"},
+    "ec2:DisassociateNatGatewayAddress": {"AssociationIds": ["nat address"]},
     "ec2:DisassociateVpcCidrBlock": {"AssociationId": "cidr"},
     "ec2:ModifyInstancePlacement": {"GroupName": "placed", "GroupId": None},
     "ec2:ReplaceIamInstanceProfileAssociation": {"AssociationId": "profile"},
     "ec2:ReplaceNetworkAclAssociation": {"AssociationId": "acl"},
-    "ec2:ReplaceRouteTableAssociation": {"AssociationId": "route"},
     "s3control:ListTagsForResource": _BUCKET,
     "s3control:TagResource": _BUCKET,
     "s3control:UntagResource": _BUCKET,
     **{f"scheduler:{verb}Schedule": _SCHEDULE for verb in ("Create", "Get", "Update", "Delete")},
     **{f"scheduler:{verb}ScheduleGroup": {"Name": "s"} for verb in ("Create", "Get", "Delete")},
+    "service-quotas:GetServiceQuota": {"ServiceCode": "ec2", "QuotaCode": "L-1216C47A"},
+    "ssm:*": {"Name": "/p"},
 }
-"""Parameters with a meaning of their own in one operation; None leaves one out."""
+"""Parameters with a meaning of their own in one operation, or in all of a service; None leaves one out."""
 
 
-def left_out(operation: str, taken: Keys, reference: dict[str, dict[str, str]]) -> Iterator[tuple[str, str, str]]:
-    """Action, type and key of what AWS's reference names and the operation leaves out; without a key, the whole type.
+def left_out(operation: str, taken: Keys, reference: dict[str, dict[str, str]]) -> Iterator[str]:
+    """`ACTION TYPE KEY` of what AWS's reference names and the operation leaves out; without a key, the whole type. An
+    action that an operation takes besides its own stands after the operation's name.
 
-    Of the actions that an operation takes besides its own, it need not name each type.
+    Of those it need not name each type.
     """
     for action, checked in taken.items():
-        named = reference.get(action, {})
+        named = reference[action]
         own = action.partition(":")[2] == operation
+        spelled = action if own else f"{operation} {action}"
         for kind in sorted(named.keys() - checked.keys() - {"*"}) if own else ():
-            yield action, kind, ""
+            yield f"{spelled} {kind}"
         for kind, keys in checked.items():
             wanted = {*named.get(kind, "").split(), *named.get("*", "").split()}
             there = {key.lower() for key in keys}
             # What is tagged as it is made has no keys of its own yet.
             if own or action != "ec2:CreateTags":
-                yield from ((action, kind, key) for key in sorted(wanted) if key.lower() not in there)
+                yield from (f"{spelled} {kind} {key}" for key in sorted(wanted) if key.lower() not in there)

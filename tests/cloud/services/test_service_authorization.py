@@ -40,8 +40,9 @@ def scene() -> Iterator[Everything]:
 
 
 def missing(scene: Everything, operation: Operation) -> list[str]:
-    taken = scene.taken(operation)
-    return [" ".join(part for part in one if part) for one in left_out(operation.name, taken, REFERENCE)]
+    taken = {action: checked for action, checked in scene.taken(operation).items() if not action.startswith("skylift:")}
+    assert taken.keys() <= REFERENCE.keys(), "AWS knows no such action"
+    return list(left_out(operation.name, taken, REFERENCE))
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: f"{operation.service}-{operation.name}")
