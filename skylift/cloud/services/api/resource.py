@@ -42,8 +42,8 @@ T = TypeVar("T")
 class Kind:
     """One kind of resource. `type` is how tags and ARNs spell it, `called` how error messages do.
 
-    `error` is what its error codes begin with: `.NotFound` and `.Malformed` follow. EC2's own codes are not uniform,
-    so `malformed` stands apart where it differs.
+    `not_found` is the error of an id that is not there. EC2's own codes are not uniform: that of a malformed id is
+    spelled `Id`, and `malformed` stands apart where it differs.
     """
 
     noun: type[Any]
@@ -51,49 +51,25 @@ class Kind:
     prefix: str
     called: str
     not_found: str
-    malformed: str
+    malformed: str = ""
+
+    @property
+    def malformed_error(self) -> str:
+        return self.malformed or self.not_found.replace("ID.", "Id.").replace("NotFound", "Malformed")
 
 
 KINDS = (
-    Kind(Vpc, "vpc", "vpc", "vpc ID", "InvalidVpcID.NotFound", "InvalidVpcId.Malformed"),
-    Kind(Subnet, "subnet", "subnet", "subnet ID", "InvalidSubnetID.NotFound", "InvalidSubnetId.Malformed"),
-    Kind(
-        InternetGateway,
-        "internet-gateway",
-        "igw",
-        "internetGateway ID",
-        "InvalidInternetGatewayID.NotFound",
-        "InvalidInternetGatewayId.Malformed",
-    ),
-    Kind(
-        RouteTable,
-        "route-table",
-        "rtb",
-        "routeTable ID",
-        "InvalidRouteTableID.NotFound",
-        "InvalidRouteTableId.Malformed",
-    ),
+    Kind(Vpc, "vpc", "vpc", "vpc ID", "InvalidVpcID.NotFound"),
+    Kind(Subnet, "subnet", "subnet", "subnet ID", "InvalidSubnetID.NotFound"),
+    Kind(InternetGateway, "internet-gateway", "igw", "internetGateway ID", "InvalidInternetGatewayID.NotFound"),
+    Kind(RouteTable, "route-table", "rtb", "routeTable ID", "InvalidRouteTableID.NotFound"),
     Kind(SecurityGroup, "security-group", "sg", "security group", "InvalidGroup.NotFound", "InvalidGroupId.Malformed"),
-    Kind(
-        NetworkInterface,
-        "network-interface",
-        "eni",
-        "networkInterface ID",
-        "InvalidNetworkInterfaceID.NotFound",
-        "InvalidNetworkInterfaceId.Malformed",
-    ),
+    Kind(NetworkInterface, "network-interface", "eni", "networkInterface ID", "InvalidNetworkInterfaceID.NotFound"),
     Kind(Instance, "instance", "i", "instance ID", "InvalidInstanceID.NotFound", "InvalidInstanceID.Malformed"),
     Kind(Volume, "volume", "vol", "volume", "InvalidVolume.NotFound", "InvalidVolumeID.Malformed"),
     Kind(Snapshot, "snapshot", "snap", "snapshot", "InvalidSnapshot.NotFound", "InvalidSnapshotID.Malformed"),
     Kind(Image, "image", "ami", "image id", "InvalidAMIID.NotFound", "InvalidAMIID.Malformed"),
-    Kind(
-        LaunchTemplate,
-        "launch-template",
-        "lt",
-        "launch template ID",
-        "InvalidLaunchTemplateId.NotFound",
-        "InvalidLaunchTemplateId.Malformed",
-    ),
+    Kind(LaunchTemplate, "launch-template", "lt", "launch template ID", "InvalidLaunchTemplateId.NotFound"),
     Kind(
         Address,
         "elastic-ip",
@@ -102,15 +78,8 @@ KINDS = (
         "InvalidAllocationID.NotFound",
         "InvalidAllocationID.Malformed",
     ),
-    Kind(NatGateway, "natgateway", "nat", "Nat Gateway", "NatGatewayNotFound", "NatGatewayMalformed"),
-    Kind(
-        NetworkAcl,
-        "network-acl",
-        "acl",
-        "networkAcl ID",
-        "InvalidNetworkAclID.NotFound",
-        "InvalidNetworkAclId.Malformed",
-    ),
+    Kind(NatGateway, "natgateway", "nat", "Nat Gateway", "NatGatewayNotFound"),
+    Kind(NetworkAcl, "network-acl", "acl", "networkAcl ID", "InvalidNetworkAclID.NotFound"),
     Kind(
         DhcpOptions,
         "dhcp-options",
@@ -119,22 +88,8 @@ KINDS = (
         "InvalidDhcpOptionID.NotFound",
         "InvalidDhcpOptionsId.Malformed",
     ),
-    Kind(
-        PrefixList,
-        "prefix-list",
-        "pl",
-        "prefix list ID",
-        "InvalidPrefixListID.NotFound",
-        "InvalidPrefixListId.Malformed",
-    ),
-    Kind(
-        Peering,
-        "vpc-peering-connection",
-        "pcx",
-        "vpcPeeringConnection ID",
-        "InvalidVpcPeeringConnectionID.NotFound",
-        "InvalidVpcPeeringConnectionId.Malformed",
-    ),
+    Kind(PrefixList, "prefix-list", "pl", "prefix list ID", "InvalidPrefixListID.NotFound"),
+    Kind(Peering, "vpc-peering-connection", "pcx", "vpcPeeringConnection ID", "InvalidVpcPeeringConnectionID.NotFound"),
     Kind(
         PlacementGroup,
         "placement-group",
@@ -143,15 +98,8 @@ KINDS = (
         "InvalidPlacementGroup.Unknown",
         "InvalidPlacementGroupId.Malformed",
     ),
-    Kind(
-        VpcEndpoint,
-        "vpc-endpoint",
-        "vpce",
-        "Vpc Endpoint Id",
-        "InvalidVpcEndpointId.NotFound",
-        "InvalidVpcEndpointId.Malformed",
-    ),
-    Kind(Fleet, "fleet", "fleet", "fleet ID", "InvalidFleetId.NotFound", "InvalidFleetId.Malformed"),
+    Kind(VpcEndpoint, "vpc-endpoint", "vpce", "Vpc Endpoint Id", "InvalidVpcEndpointId.NotFound"),
+    Kind(Fleet, "fleet", "fleet", "fleet ID", "InvalidFleetId.NotFound"),
     Kind(
         SpotRequest,
         "spot-instances-request",
@@ -166,7 +114,6 @@ KINDS = (
         "reserved-instances",
         "reserved-instances",
         "reservedInstances ID",
-        "InvalidReservedInstancesId",
         "InvalidReservedInstancesId",
     ),
     Kind(KeyPair, "key-pair", "key", "key pair ID", "InvalidKeyPair.NotFound", "InvalidKeyPairId.Malformed"),
@@ -222,7 +169,7 @@ def require_all(tx: Tx, noun: type[T], ids: Iterable[str], gone: Callable[[T], b
     kind = kind_of(noun)
     for resource_id in wanted:
         if not well_formed(kind.prefix, resource_id):
-            raise ServiceError(kind.malformed, f'Invalid id: "{resource_id}" (expecting "{kind.prefix}-...")')
+            raise ServiceError(kind.malformed_error, f'Invalid id: "{resource_id}" (expecting "{kind.prefix}-...")')
     found = {resource_id: tx.get(noun, id=resource_id) for resource_id in wanted}
     absent = [resource_id for resource_id, row in found.items() if row is None or gone(row)]
     if absent:
