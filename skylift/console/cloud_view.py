@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from typing import Any
 from urllib.parse import quote
 
 from skylift.console.call import Call
@@ -17,6 +18,7 @@ from skylift.console.poller import Topic
 from skylift.console.port import Port
 from skylift.console.scaling import Scaling
 from skylift.console.whereabouts import look_up
+from skylift.console.widgets.dialog import confirm
 from skylift.console.widgets.frame import Found
 
 _HERE, _ON_AWS = (0.9, 2.0, 2.0), (5.0, 10.0, 20.0)
@@ -76,6 +78,19 @@ class CloudView:
     def perform(self, call: Call) -> object:
         """In a thread. Raises SkyliftError."""
         return self.port.perform(call)
+
+    def confirm(
+        self,
+        title: str,
+        lines: Sequence[str],
+        text: str,
+        *calls: Call,
+        dangerous: bool = True,
+        done: Callable[[], Any] = lambda: None,
+    ) -> None:
+        """Ask before calls, which are performed one after the other."""
+        command = "\n".join(each.command for each in calls)
+        confirm(title, lines, command, text, lambda: list(map(self.perform, calls)), dangerous=dangerous, done=done)
 
     async def look_up(self, text: str) -> AsyncIterator[None]:
         """Has news for `find`, each time that there may be some: of lists that no page shows at the moment, and of what

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from shown_page import Page, shown_page
@@ -107,13 +107,13 @@ class Account(Port):
         return {"PolicyDocument": self.policies[name]}
 
 
-class View:
+class View(CloudView):
     def __init__(self, account: Account) -> None:
-        self.port, self.perform = account, account.perform
+        self.port = account
 
 
 async def show(account: Account) -> None:
-    await PoliciesTab(cast(CloudView, View(account)), Holder("role", "r")).show()
+    await PoliciesTab(View(account), Holder("role", "r")).show()
 
 
 async def press(page: Page, text: str) -> None:
@@ -204,7 +204,7 @@ async def test_a_trust_policy_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     account = Account()
     own, other = (trusts(f"{each}.amazonaws.com") for each in ("lambda", "ecs"))
     with shown_page(monkeypatch) as page:
-        await RolePage(cast(CloudView, View(account)), "r")._trust()
+        await RolePage(View(account), "r")._trust()
         page.type("Trust policy (JSON)", json.dumps(own))
         account.trust = other
         await press(page, "Save")
@@ -235,7 +235,7 @@ async def test_what_iam_makes_of_a_trust_policy_is_no_other_persons_change(
     own = trusts("lambda.amazonaws.com") if late else trusts_account("123456789012")
     next_one, other = trusts("sqs.amazonaws.com"), trusts("ecs.amazonaws.com")
     with shown_page(monkeypatch) as page:
-        await RolePage(cast(CloudView, View(account)), "r")._trust()
+        await RolePage(View(account), "r")._trust()
         page.type("Trust policy (JSON)", json.dumps(own))
         await press(page, "Save")
         page.type("Trust policy (JSON)", json.dumps(next_one))

@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import Sequence
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from fastapi import Request
@@ -86,14 +86,14 @@ def test_who_may_not_see_volumes_and_addresses_hears_what_is_known() -> None:
     assert many[1] == "20 volumes are deleted with them."
 
 
-class View:
+class View(CloudView):
     def __init__(self, port: Port) -> None:
         row = InstanceRow(
             *("i-0", "web", "running", "t3.micro", "us-east-1a", "", "", "", "2026-01-01 00:00:00", None),
             *("on-demand", "vpc-1", ""),
         )
         self.port = port
-        self.instances: Topic[InstanceRow] = Topic(lambda: [row], 3600)
+        self.instances = Topic(lambda: [row], 3600)
 
 
 class Slow(Account):
@@ -117,7 +117,7 @@ async def test_two_clicks_open_one_question_whatever_may_be_seen(
     port = Slow(refused)
     view = View(port)
     with Client(ui.page("/"), request=request) as client:
-        page = InstancesPage(cast(CloudView, view))
+        page = InstancesPage(view)
         while not view.instances.rows:
             await asyncio.sleep(0.001)
         page._grid._selection_changed(SimpleNamespace(args=["i-0"]))

@@ -10,7 +10,7 @@ from skylift.console.cloud_view import CloudView
 from skylift.console.networks import Networks
 from skylift.console.pages.edit_tags import edit_tags
 from skylift.console.poller import FlatRow
-from skylift.console.widgets.dialog import ask, confirm
+from skylift.console.widgets.dialog import ask
 from skylift.console.widgets.element import button, enable, tag
 from skylift.console.widgets.field import Field, Select
 from skylift.console.widgets.frame import head
@@ -91,16 +91,14 @@ class AddressesPage:
         row = self._grid.chosen_one
         if row is None:
             return
-        call = Call("ec2", "disassociate_address", {"AssociationId": row["association"]})
-        confirm(
+        self._view.confirm(
             "Take this address from its instance?",
             [
                 f"{row['address']}, {row['instance'] or row['interface']}",
                 "The address stays yours. The server has another one, or none.",
             ],
-            call.command,
             "Disassociate",
-            lambda: self._view.perform(call),
+            Call("ec2", "disassociate_address", {"AssociationId": row["association"]}),
             dangerous=False,
             done=self._changed,
         )
@@ -109,12 +107,10 @@ class AddressesPage:
         row = self._grid.chosen_one
         if row is None:
             return
-        call = networks.release_address(row["id"])
-        confirm(
+        self._view.confirm(
             "Release this address?",
             [row["address"], "It cannot be had again."],
-            call.command,
             "Release",
-            lambda: self._view.perform(call),
+            networks.release_address(row["id"]),
             done=self._changed,
         )

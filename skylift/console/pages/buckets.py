@@ -12,7 +12,7 @@ from skylift.console.call import Call
 from skylift.console.cloud_view import CloudView
 from skylift.console.port import Listing
 from skylift.console.widgets.chart import spell
-from skylift.console.widgets.dialog import Dialog, TypedCommand, confirm
+from skylift.console.widgets.dialog import Dialog, TypedCommand
 from skylift.console.widgets.element import box, button, copyable, go_to, link, on_news, tag
 from skylift.console.widgets.field import Field
 from skylift.console.widgets.frame import head
@@ -92,18 +92,15 @@ class BucketPage:
                 link(part or "/", _path(self._bucket, whole))
 
     def _delete(self) -> None:
-        call = Call("s3", "delete_bucket", {"Bucket": self._bucket})
-
         def done() -> None:
             self._view.buckets.look_soon()
             go_to("/s3")
 
-        confirm(
+        self._view.confirm(
             "Delete this bucket?",
             [self._bucket, "S3 deletes a bucket with nothing in it, and no other one."],
-            call.command,
             "Delete",
-            lambda: self._view.perform(call),
+            Call("s3", "delete_bucket", {"Bucket": self._bucket}),
             done=done,
         )
 
@@ -150,15 +147,13 @@ class BucketPage:
             aria_label=f"Download {name}",
         )
         button("Share", lambda: self._share(key), "quiet", aria_label=f"Share {name}")
-        call = Call("s3", "delete_object", {"Bucket": self._bucket, "Key": key})
         button(
             "Delete",
-            lambda: confirm(
+            lambda: self._view.confirm(
                 "Delete this object?",
                 [f"{key}, {spell(size, 'bytes')}"],
-                call.command,
                 "Delete",
-                lambda: self._view.perform(call),
+                Call("s3", "delete_object", {"Bucket": self._bucket, "Key": key}),
                 done=self._list,
             ),
             "quiet",

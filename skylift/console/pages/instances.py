@@ -10,7 +10,6 @@ from skylift.console.cloud_view import CloudView
 from skylift.console.instance_removal import ends_with
 from skylift.console.pages.edit_tags import add_tags, edit_tags
 from skylift.console.poller import FlatRow
-from skylift.console.widgets.dialog import confirm
 from skylift.console.widgets.element import button, copyable, enable, go_to, tag
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.grid import Column, listed
@@ -137,15 +136,11 @@ async def ask(view: CloudView, action: Action, rows: Sequence[FlatRow]) -> None:
         for row in rows
     ]
 
-    def work() -> None:
-        view.perform(call)
-
-    confirm(
+    view.confirm(
         f"{action.verb} {what}?",
         [*lines, action.consequence, *also],
-        call.command,
         action.verb,
-        work,
+        call,
         dangerous=action.danger,
         done=view.instances.look_soon,
     )

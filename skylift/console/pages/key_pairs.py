@@ -10,7 +10,7 @@ from skylift.console.call import Call
 from skylift.console.cloud_view import CloudView
 from skylift.console.pages.edit_tags import edit_tags
 from skylift.console.poller import FlatRow
-from skylift.console.widgets.dialog import Dialog, TypedCommand, confirm
+from skylift.console.widgets.dialog import Dialog, TypedCommand
 from skylift.console.widgets.element import button, enable, save, tag
 from skylift.console.widgets.field import Field, Select
 from skylift.console.widgets.frame import head
@@ -64,13 +64,11 @@ class KeyPairsPage:
         row = self._grid.chosen_one
         if row is None:
             return
-        call = Call("ec2", "delete_key_pair", {"KeyName": row["name"]})
-        confirm(
+        self._view.confirm(
             "Delete this key pair?",
             [row["name"], "Instances that were launched with it go on, and still take its private half."],
-            call.command,
             "Delete",
-            lambda: self._view.perform(call),
+            Call("ec2", "delete_key_pair", {"KeyName": row["name"]}),
             done=self._view.key_pairs.look_soon,
         )
 

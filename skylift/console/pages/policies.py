@@ -12,7 +12,7 @@ from skylift.console.cloud_view import CloudView
 from skylift.console.identity import Holder, Identities, Policies, reflow, spell_document
 from skylift.console.meanwhile import ChangedMeanwhile, EditedText
 from skylift.console.policy_check import check_policy
-from skylift.console.widgets.dialog import Dialog, ask, confirm
+from skylift.console.widgets.dialog import Dialog, ask
 from skylift.console.widgets.editor import Editor
 from skylift.console.widgets.element import box, button, copyable, tag, tell_trouble
 from skylift.console.widgets.field import Field, suggest
@@ -109,12 +109,11 @@ class PoliciesTab:
     def _remove_button(self, verb: str, name: str, lines: list[str], call: Call) -> None:
         button(
             verb,
-            lambda: confirm(
+            lambda: self._view.confirm(
                 f"{verb} this policy?",
                 [*lines, f"The {self._holder.kind} may no longer do what it allows."],
-                call.command,
                 verb,
-                lambda: self._view.perform(call),
+                call,
                 done=self._refresh,
             ),
             "quiet",

@@ -172,8 +172,7 @@ class RolePage:
 
     async def _attach(self, instance: str, profile: str) -> None:
         has = await in_thread(self._identities.association, instance)
-        call = identity.attach_profile(instance, profile, has)
-        confirm(
+        self._view.confirm(
             "Attach the role to this instance?",
             [
                 instance,
@@ -181,21 +180,18 @@ class RolePage:
                 if has
                 else "Programs there get its permissions within seconds.",
             ],
-            call.command,
             "Attach",
-            lambda: self._view.perform(call),
+            identity.attach_profile(instance, profile, has),
             dangerous=bool(has),
             done=self._fill,
         )
 
     def _detach(self, use: Use) -> None:
-        call = Call("ec2", "disassociate_iam_instance_profile", {"AssociationId": use.association})
-        confirm(
+        self._view.confirm(
             "Take the role away?",
             [use.instance, "Programs there may no longer do what it allows."],
-            call.command,
             "Take away",
-            lambda: self._view.perform(call),
+            Call("ec2", "disassociate_iam_instance_profile", {"AssociationId": use.association}),
             done=self._fill,
         )
 

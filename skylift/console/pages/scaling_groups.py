@@ -11,7 +11,7 @@ from skylift.console.call import Call
 from skylift.console.cloud_view import CloudView
 from skylift.console.poller import Change
 from skylift.console.scaling import METRICS, Activity, Alarm, Group, Policy, Scaling
-from skylift.console.widgets.dialog import ask, confirm
+from skylift.console.widgets.dialog import ask
 from skylift.console.widgets.element import box, button, copyable, facts, go_to, link, tag
 from skylift.console.widgets.field import Field, Select
 from skylift.console.widgets.frame import head
@@ -178,7 +178,7 @@ class ScalingGroupPage:
             self._view.scaling_groups.look_soon()
             self._tabs.refresh()
 
-        confirm(title, lines, call.command, word, lambda: self._view.perform(call), dangerous=dangerous, done=done)
+        self._view.confirm(title, lines, word, call, dangerous=dangerous, done=done)
 
     async def _details(self) -> None:
         facts((await self._look()).details)
@@ -207,13 +207,11 @@ class ScalingGroupPage:
 
     def _delete(self) -> None:
         members = [f"{each.id} is terminated with it." for each in self._known.members]
-        call = scaling.delete_group(self._name)
-        confirm(
+        self._view.confirm(
             "Delete this group?",
             [self._name, *members],
-            call.command,
             "Delete",
-            lambda: self._view.perform(call),
+            scaling.delete_group(self._name),
             done=self._view.scaling_groups.look_soon,
         )
 

@@ -106,18 +106,15 @@ class SecurityGroupPage:
         self._take(f"{await in_thread(self._view.port.own_address)}/32")
 
     def _ask_delete(self) -> None:
-        call = Call("ec2", "delete_security_group", {"GroupId": self._id})
-
         def done() -> None:
             self._view.security_groups.look_soon()
             go_to("/security-groups")
 
-        confirm(
+        self._view.confirm(
             "Delete this security group?",
             [self._id, "Its rules go with it. A group that an instance or another group's rule names stays."],
-            call.command,
             "Delete",
-            lambda: self._view.perform(call),
+            Call("ec2", "delete_security_group", {"GroupId": self._id}),
             done=done,
         )
 

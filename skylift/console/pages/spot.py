@@ -139,13 +139,11 @@ class SpotPage:
 
     def _ask_cancel(self) -> None:
         ids = [row["id"] for row in self._grid.chosen if row["state"] in ("open", "active")]
-        call = Call("ec2", "cancel_spot_instance_requests", {"SpotInstanceRequestIds": list(ids)})
-        confirm(
+        self._view.confirm(
             "Cancel the request?" if len(ids) == 1 else f"Cancel {len(ids)} requests?",
             [*ids, "Their instances go on: terminate those yourself."],
-            call.command,
             "Cancel request",
-            lambda: self._view.perform(call),
+            Call("ec2", "cancel_spot_instance_requests", {"SpotInstanceRequestIds": list(ids)}),
             done=self._view.spot_requests.look_soon,
         )
 

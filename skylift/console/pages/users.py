@@ -119,25 +119,21 @@ class UserPage:
 
     def _switch(self, key: AccessKey) -> None:
         active = key.status != "Active"
-        call = identity.set_key(self._holder.name, key.id, active=active)
-        confirm(
+        self._view.confirm(
             "Activate this key?" if active else "Deactivate this key?",
             [key.id, "It works again." if active else "Who uses it is refused, until it is activated again."],
-            call.command,
             "Activate" if active else "Deactivate",
-            lambda: self._view.perform(call),
+            identity.set_key(self._holder.name, key.id, active=active),
             dangerous=not active,
             done=self._list,
         )
 
     def _delete_key(self, key: AccessKey) -> None:
-        call = Call("iam", "delete_access_key", {"UserName": self._holder.name, "AccessKeyId": key.id})
-        confirm(
+        self._view.confirm(
             "Delete this key?",
             [key.id, "Who uses it is refused. It cannot be brought back."],
-            call.command,
             "Delete",
-            lambda: self._view.perform(call),
+            Call("iam", "delete_access_key", {"UserName": self._holder.name, "AccessKeyId": key.id}),
             done=self._list,
         )
 

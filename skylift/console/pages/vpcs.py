@@ -260,15 +260,14 @@ class VpcPage:
 
     async def _ask_delete_gateway(self, row: GatewayRow, calls_: Sequence[Call]) -> None:
         routes = await in_thread(self._networks.routes_to, self._id, row.id)
-        confirm(
+        self._view.confirm(
             f"Delete {row.name or row.id}?",
             [
                 f"{row.id}, {row.kind}",
                 *(f"The route {each} leads nowhere then." for each in routes),
                 *([f"{row.address} stays yours, and costs: release it among Elastic IPs."] if row.address else []),
             ],
-            "\n".join(each.command for each in calls_),
             "Delete",
-            lambda: [self._view.perform(each) for each in calls_],
+            *calls_,
             done=self._changed_gateways,
         )
