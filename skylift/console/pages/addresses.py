@@ -33,10 +33,10 @@ class AddressesPage:
         self._view = view
         with head("Elastic IPs"):
             button("Allocate", self._allocate, "primary")
-            self._give = button("Associate", self._associate)
-            self._take = button("Disassociate", self._disassociate)
-            self._tags = button("Tags", self._edit_tags)
-            self._release = button("Release", self._ask_release, "danger")
+            self._give = button("Associate", lambda: self._grid.with_one(self._associate))
+            self._take = button("Disassociate", lambda: self._grid.with_one(self._disassociate))
+            self._tags = button("Tags", lambda: self._grid.with_one(self._edit_tags))
+            self._release = button("Release", lambda: self._grid.with_one(self._ask_release), "danger")
         self._grid = listed(
             view.addresses,
             COLUMNS,
@@ -70,14 +70,10 @@ class AddressesPage:
 
         ask("Allocate an Elastic IP", "Allocate", fields, self._view.perform, done=self._changed)
 
-    async def _edit_tags(self) -> None:
-        if (row := self._grid.chosen_one) is not None:
-            await edit_tags(self._view, row["id"], row["name"] or row["address"], self._changed)
+    async def _edit_tags(self, row: FlatRow) -> None:
+        await edit_tags(self._view, row["id"], row["name"] or row["address"], self._changed)
 
-    async def _associate(self) -> None:
-        row = self._grid.chosen_one
-        if row is None:
-            return
+    async def _associate(self, row: FlatRow) -> None:
         found = await in_thread(Networks(self._view.port).holders)
 
         def fields(changed: Callable[[str], None]) -> Callable[[], Call]:
@@ -87,10 +83,7 @@ class AddressesPage:
 
         ask(f"Associate {row['address']}", "Associate", fields, self._view.perform, done=self._changed)
 
-    def _disassociate(self) -> None:
-        row = self._grid.chosen_one
-        if row is None:
-            return
+    def _disassociate(self, row: FlatRow) -> None:
         self._view.confirm(
             "Take this address from its instance?",
             [
@@ -103,10 +96,7 @@ class AddressesPage:
             done=self._changed,
         )
 
-    def _ask_release(self) -> None:
-        row = self._grid.chosen_one
-        if row is None:
-            return
+    def _ask_release(self, row: FlatRow) -> None:
         self._view.confirm(
             "Release this address?",
             [row["address"], "It cannot be had again."],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from shlex import quote
 
 from skylift.console.cloud_view import CloudView
+from skylift.console.poller import FlatRow
 from skylift.console.widgets.dialog import confirm
 from skylift.console.widgets.element import button, copyable, enable, tag
 from skylift.console.widgets.frame import head
@@ -23,7 +24,7 @@ class ClustersPage:
     def __init__(self, view: CloudView) -> None:
         self._view = view
         with head("Clusters"):
-            self._end = button("Take down", self._ask, "danger")
+            self._end = button("Take down", lambda: self._grid.with_one(self._ask), "danger")
         self._grid = listed(
             view.clusters,
             COLUMNS,
@@ -33,10 +34,7 @@ class ClustersPage:
             on_choice=lambda chosen: enable(self._end, len(chosen) == 1),
         )
 
-    def _ask(self) -> None:
-        row = self._grid.chosen_one
-        if row is None:
-            return
+    def _ask(self, row: FlatRow) -> None:
         confirm(
             "Take this cluster down?",
             [

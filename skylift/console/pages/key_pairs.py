@@ -32,8 +32,8 @@ class KeyPairsPage:
         self._view = view
         with head("Key pairs"):
             button("Create key pair", self._create, "primary")
-            tags = button("Tags", self._edit_tags)
-            delete = button("Delete", self._delete, "danger")
+            tags = button("Tags", lambda: self._grid.with_one(self._edit_tags))
+            delete = button("Delete", lambda: self._grid.with_one(self._delete), "danger")
 
         def dress(chosen: list[FlatRow]) -> None:
             for each in (tags, delete):
@@ -56,14 +56,10 @@ class KeyPairsPage:
     def _create(self) -> None:
         create_key_pair(self._view)
 
-    async def _edit_tags(self) -> None:
-        if (row := self._grid.chosen_one) is not None:
-            await edit_tags(self._view, row["id"], row["name"], self._view.key_pairs.look_soon)
+    async def _edit_tags(self, row: FlatRow) -> None:
+        await edit_tags(self._view, row["id"], row["name"], self._view.key_pairs.look_soon)
 
-    def _delete(self) -> None:
-        row = self._grid.chosen_one
-        if row is None:
-            return
+    def _delete(self, row: FlatRow) -> None:
         self._view.confirm(
             "Delete this key pair?",
             [row["name"], "Instances that were launched with it go on, and still take its private half."],

@@ -41,8 +41,8 @@ class SpotPage:
         with head("Spot requests"):
             link("Types and prices", "/prices", "button")
             if view.port.has_control:
-                self._interrupt = button("Interrupt", self._ask_interrupt, "danger")
-                self._withdraw = button("Withdraw notice", self._ask_withdraw)
+                self._interrupt = button("Interrupt", lambda: self._grid.with_one(self._ask_interrupt), "danger")
+                self._withdraw = button("Withdraw notice", lambda: self._grid.with_one(self._ask_withdraw))
             self._cancel = button("Cancel request", self._ask_cancel)
         topic = view.spot_requests
         self._grid = listed(topic, COLUMNS, label="Spot requests", empty=_say_empty, on_choice=self._dress)
@@ -101,10 +101,7 @@ class SpotPage:
                     if row["job"]:
                         link(row["job"], f"/jobs/{row['job']}")
 
-    def _ask_interrupt(self) -> None:
-        row = self._grid.chosen_one
-        if row is None:
-            return
+    def _ask_interrupt(self, row: FlatRow) -> None:
         instance = row["instance"]
 
         def fields(changed: Callable[[str], None]) -> Callable[[], OwnCall]:
@@ -122,10 +119,7 @@ class SpotPage:
         done = self._view.spot_requests.look_soon
         ask("Interrupt this instance?", "Interrupt", fields, self._view.port.control, dangerous=True, done=done)
 
-    def _ask_withdraw(self) -> None:
-        row = self._grid.chosen_one
-        if row is None:
-            return
+    def _ask_withdraw(self, row: FlatRow) -> None:
         call = market.withdraw(row["instance"])
         confirm(
             "Withdraw the notice?",

@@ -139,10 +139,10 @@ class Grid:
         """The rows that are selected, as they are by now."""
         return [self._rows[each] for each in self._selected if each in self._rows]
 
-    @property
-    def chosen_one(self) -> FlatRow | None:
-        """None where several are, or none is."""
-        return one_of(self.chosen)
+    def with_one(self, work: Callable[[FlatRow], Any]) -> Any:
+        """What the work makes of the row that is selected; nothing where several are, or none is."""
+        row = one_of(self.chosen)
+        return None if row is None else work(row)
 
     def _selection_changed(self, event: Any) -> None:
         self._selected = [str(each) for each in event.args]
