@@ -58,22 +58,6 @@ def _option(name: str, value: Any) -> list[str]:
     return [flag, json.dumps(value) if isinstance(value, dict | list) else str(value)]
 
 
-def start_instances(ids: Sequence[str]) -> Call:
-    return Call("ec2", "start_instances", {"InstanceIds": list(ids)})
-
-
-def stop_instances(ids: Sequence[str]) -> Call:
-    return Call("ec2", "stop_instances", {"InstanceIds": list(ids)})
-
-
-def reboot_instances(ids: Sequence[str]) -> Call:
-    return Call("ec2", "reboot_instances", {"InstanceIds": list(ids)})
-
-
-def terminate_instances(ids: Sequence[str]) -> Call:
-    return Call("ec2", "terminate_instances", {"InstanceIds": list(ids)})
-
-
 def list_volumes(instance: str) -> Call:
     return Call("ec2", "describe_volumes", {"Filters": [{"Name": "attachment.instance-id", "Values": [instance]}]})
 

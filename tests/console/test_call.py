@@ -15,6 +15,7 @@ from skylift.console import call as calls
 from skylift.console import identity, market, networks, scaling
 from skylift.console.call import Call
 from skylift.console.identity import Holder
+from skylift.console.pages.instances import STOP, TERMINATE
 from skylift.console.pages.security_groups import read_rule
 
 HOSTILE = [
@@ -56,8 +57,8 @@ def made_by_the_cli(command: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, 
 @pytest.mark.parametrize(
     "call",
     [
-        calls.stop_instances([INSTANCE, INSTANCE[:-1] + "1"]),
-        calls.terminate_instances([INSTANCE]),
+        STOP.call([INSTANCE, INSTANCE[:-1] + "1"]),
+        TERMINATE.call([INSTANCE]),
         Call("ec2", "describe_instances"),
         calls.read_console(INSTANCE),
         calls.read_user_data(INSTANCE),
@@ -99,7 +100,7 @@ def made_by_the_cli(command: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, 
         *(Holder("role", name).put_policy(name, DOCUMENT) for name in HOSTILE),
         *(identity.simulate("arn:aws:iam::1:role/r", [name], [name]) for name in HOSTILE),
         *(Call("ec2", "create_key_pair", {"KeyName": name, "KeyType": "ed25519"}) for name in HOSTILE),
-        *(calls.stop_instances([name]) for name in HOSTILE),
+        *(STOP.call([name]) for name in HOSTILE),
     ],
     ids=lambda call: call.operation,
 )
@@ -108,6 +109,6 @@ def test_the_cli_makes_the_same_call(call: Call, monkeypatch: pytest.MonkeyPatch
 
 
 def test_commands_read_as_a_person_would_write_them() -> None:
-    assert calls.stop_instances([INSTANCE]).command == f"aws ec2 stop-instances --instance-ids {INSTANCE}"
+    assert STOP.call([INSTANCE]).command == f"aws ec2 stop-instances --instance-ids {INSTANCE}"
     assert calls.read_console(INSTANCE).command.endswith("--latest")
     assert Call("s3", "list_objects_v2", {"Bucket": "b"}).command == "aws s3api list-objects-v2 --bucket b"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import Any
 from urllib.parse import quote
 
 from skylift.console import call as calls
@@ -12,7 +11,7 @@ from skylift.console.call import Call
 from skylift.console.cloud_view import CloudView
 from skylift.console.pages.coming_up import ComingUp
 from skylift.console.pages.edit_tags import show_tags, tags_button
-from skylift.console.pages.instances import REBOOT, START, STOP, TERMINATE, Action, ask
+from skylift.console.pages.instances import REBOOT, START, STOP, TERMINATE, Action, action_buttons, ask
 from skylift.console.poller import Change
 from skylift.console.port import InstanceDetail
 from skylift.console.widgets.chart import Chart
@@ -58,13 +57,7 @@ class InstancePage:
             if detail.row.market == "spot":
                 link("Spot requests", "/spot", "button")
             self._connect = button("Connect", lambda: go_to(f"/connect/{self._id}"))
-            self._buttons: list[tuple[Action, Any]] = [
-                (
-                    action,
-                    button(action.verb, lambda _, action=action: self._ask(action), "danger" if action.danger else ""),
-                )
-                for action in (START, STOP, REBOOT, TERMINATE)
-            ]
+            self._buttons = action_buttons((START, STOP, REBOOT, TERMINATE), self._ask)
         self._state = state(detail.row.state, detail.row.state)
         if self._launched:
             ComingUp(self._view, self._id)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
-from skylift.console import call as calls
 from skylift.console.call import Call
 from skylift.console.cloud_view import CloudView
 from skylift.console.instance_removal import ends_with
 from skylift.console.pages.edit_tags import add_tags, edit_tags
 from skylift.console.poller import FlatRow
-from skylift.console.widgets.element import button, copyable, enable, go_to, tag
+from skylift.console.widgets.element import Element, button, copyable, enable, go_to, tag
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.grid import Column, listed
 from skylift.console.widgets.tabs import in_thread
@@ -31,8 +33,6 @@ COLUMNS = (
     Column("market", "Purchase", kind="hidden"),
     Column("vpc", "VPC", kind="hidden"),
 )
-STARTS, STOPS = ("stopped",), ("running", "pending")
-GONE = ("terminated", "shutting-down")
 
 
 class InstancesPage:
@@ -41,12 +41,10 @@ class InstancesPage:
         self._asking = False
         with head("Instances"):
             button("Launch", lambda: go_to("/launch"), "primary")
-            self._connect = button("Connect", self._go_connect)
-            self._start = button("Start", lambda: self._ask(START))
-            self._stop = button("Stop", lambda: self._ask(STOP))
-            self._reboot = button("Reboot", lambda: self._ask(REBOOT))
+            self._connect = button("Connect", lambda: go_to(f"/connect/{self._grid.chosen[0]['id']}"))
+            self._actions = action_buttons((START, STOP, REBOOT), self._ask)
             self._tags = button("Tags", self._edit_tags)
-            self._terminate = button("Terminate", lambda: self._ask(TERMINATE), "danger")
+            self._actions += action_buttons((TERMINATE,), self._ask)
         self._grid = listed(
             view.instances,
             COLUMNS,
@@ -61,15 +59,10 @@ class InstancesPage:
 
     def _dress(self, chosen: list[FlatRow]) -> None:
         states = [row["state"] for row in chosen]
-        enable(self._connect, len(states) == 1 and states[0] == "running")
-        enable(self._start, any(state in STARTS for state in states))
-        enable(self._stop, any(state in STOPS for state in states))
-        enable(self._reboot, any(state == "running" for state in states))
+        enable(self._connect, states == ["running"])
         enable(self._tags, bool(states))
-        enable(self._terminate, any(state not in GONE for state in states))
-
-    def _go_connect(self) -> None:
-        go_to(f"/connect/{self._grid.chosen[0]['id']}")
+        for action, made in self._actions:
+            enable(made, any(map(action.fits, states)))
 
     async def _ask(self, action: Action) -> None:
         rows = [row for row in self._grid.chosen if action.fits(row["state"])]
@@ -95,29 +88,32 @@ def _count(rows: Sequence[FlatRow]) -> str:
     return f"{len(rows)} {'instance' if len(rows) == 1 else 'instances'}, {running} running"
 
 
+@dataclass(frozen=True)
 class Action:
-    """Something that is done with instances: the words for it, and the call."""
+    """Something that is done with instances, which are in one of these states. EC2's operation has the same verb."""
 
-    def __init__(
-        self, verb: str, call: Callable[[Sequence[str]], Call], consequence: str, states: Sequence[str], *, danger: bool
-    ) -> None:
-        self.verb, self.call, self.consequence, self.danger = verb, call, consequence, danger
-        self._states = states
+    verb: str
+    consequence: str
+    states: tuple[str, ...]
+    danger: bool = False
 
     def fits(self, state: str) -> bool:
-        return state in self._states
+        return state in self.states
+
+    def call(self, ids: Sequence[str]) -> Call:
+        return Call("ec2", f"{self.verb.lower()}_instances", {"InstanceIds": list(ids)})
 
 
-START = Action("Start", calls.start_instances, "It gets another public address, and costs again.", STARTS, danger=False)
-STOP = Action("Stop", calls.stop_instances, "Its disk stays and costs; its public address goes.", STOPS, danger=False)
-REBOOT = Action("Reboot", calls.reboot_instances, "It keeps its disk and its addresses.", ("running",), danger=False)
+START = Action("Start", "It gets another public address, and costs again.", ("stopped",))
+STOP = Action("Stop", "Its disk stays and costs; its public address goes.", ("running", "pending"))
+REBOOT = Action("Reboot", "It keeps its disk and its addresses.", ("running",))
 TERMINATE = Action(
-    "Terminate",
-    calls.terminate_instances,
-    "It cannot be brought back.",
-    ("pending", "running", "stopping", "stopped"),
-    danger=True,
+    "Terminate", "It cannot be brought back.", ("pending", "running", "stopping", "stopped"), danger=True
 )
+
+
+def action_buttons(actions: Sequence[Action], ask: Callable[[Action], Any]) -> list[tuple[Action, Element]]:
+    return [(each, button(each.verb, partial(ask, each), "danger" if each.danger else "")) for each in actions]
 
 
 async def ask(view: CloudView, action: Action, rows: Sequence[FlatRow]) -> None:
