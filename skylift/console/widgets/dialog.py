@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 from skylift.console.meanwhile import ChangedMeanwhile
-from skylift.console.widgets.element import Element, box, button, copyable, set_attribute, tag, tell_trouble
+from skylift.console.widgets.element import (
+    Element,
+    box,
+    button,
+    copyable,
+    enable,
+    finish,
+    set_attribute,
+    tag,
+    tell_trouble,
+)
 from skylift.console.widgets.routes import page_place
+from skylift.console.widgets.trouble import say_trouble
 from skylift.runner.errors import SkyliftError, UsageError
 
 _MOST_LINES = 6
@@ -26,8 +36,7 @@ class Dialog:
         with self._element:
             tag("h2", title)
             self._body = box("dialog-body")
-            self.trouble = box("trouble", role="alert")
-            self.trouble.set_visibility(False)
+            self._trouble = box()
             self._buttons = box("dialog-buttons")
 
     def __enter__(self) -> Element:
@@ -53,17 +62,12 @@ class Dialog:
         """Cancel, and the one that does it, once: `work` runs in a thread. Then the dialog closes; `done` is called."""
         over = False
 
-        async def finish() -> None:
-            waiting = done()
-            if inspect.isawaitable(waiting):
-                await waiting
-
         async def do() -> None:
             nonlocal over
             # A press may come before the browser has closed it.
             if over:
                 return
-            doing.disable()
+            enable(doing, False)
             try:
                 await asyncio.to_thread(work)
             except ChangedMeanwhile as error:
@@ -73,27 +77,28 @@ class Dialog:
                 # The question was about what is no more.
                 with self._element.client:
                     tell_trouble(error)
-                await finish()
+                await finish(done)
             except SkyliftError as error:
                 if self._element.is_deleted:
                     # Somebody has closed it meanwhile, which stops nothing.
                     with self._element.client:
                         tell_trouble(error)
                     return
-                self.say_trouble(error)
-                doing.enable()
+                with self._trouble.clear():
+                    say_trouble(error)
+                enable(doing, True)
             else:
                 over = True
                 if not self._element.is_deleted:
                     self.close()
-                await finish()
+                await finish(done)
 
         with self._buttons:
             cancel = button("Cancel", self.close)
-            doing = _Doing(text, do, dangerous=dangerous)
+            doing = button(text, do, "danger" if dangerous else "primary")
         if not self._has_fields:
             # Enter says yes to what does no harm, and no to all else.
-            set_attribute(cancel if dangerous else doing.button, "autofocus", "autofocus")
+            set_attribute(cancel if dangerous else doing, "autofocus", "autofocus")
 
     @property
     def _has_fields(self) -> bool:
@@ -103,13 +108,6 @@ class Dialog:
     def close_button(self) -> None:
         with self._buttons:
             button("Close", self.close)
-
-    def say_trouble(self, error: SkyliftError) -> None:
-        self.trouble.set_visibility(True)
-        with self.trouble.clear():
-            tag("strong", error.message)
-            if error.advice:
-                tag("p", error.advice)
 
 
 class TypedCommand:
@@ -162,19 +160,6 @@ def ask(
         command = TypedCommand(lambda: read().command, at_once=at_once)
     dialog.buttons(text, lambda: perform(read()), dangerous=dangerous, done=done)
     dialog.open()
-
-
-class _Doing:
-    def __init__(self, text: str, do: Callable[[], Any], *, dangerous: bool) -> None:
-        self.button = button(text, do, "danger" if dangerous else "primary")
-
-    def disable(self) -> None:
-        self.button.props["disabled"] = True
-        self.button.update()
-
-    def enable(self) -> None:
-        self.button.props["disabled"] = False
-        self.button.update()
 
 
 def confirm(

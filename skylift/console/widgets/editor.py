@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from skylift.console.meanwhile import TextChangedMeanwhile
-from skylift.console.widgets.element import box, button, enable, on_input, set_attribute, tag
+from skylift.console.widgets.element import box, button, enable, finish, on_input, set_attribute, tag
 from skylift.console.widgets.tabs import in_thread
 from skylift.console.widgets.trouble import say_there, tell
 from skylift.runner.errors import SkyliftError
@@ -91,6 +90,4 @@ class Editor:
             return
         with self._trouble.client:
             tell("Saved.")
-        waiting = self._done()
-        if inspect.isawaitable(waiting):
-            await waiting
+        await finish(self._done)

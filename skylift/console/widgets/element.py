@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -66,6 +67,13 @@ def _one_at_a_time(made: Element, work: Handler) -> Handler:
         return finish(answer)
 
     return press
+
+
+async def finish(done: Handler) -> None:
+    """Call it, and wait for its answer where that may be awaited."""
+    waiting = done()
+    if inspect.isawaitable(waiting):
+        await waiting
 
 
 def set_attribute(element: Element, name: str, value: str | bool) -> None:

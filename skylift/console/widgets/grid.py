@@ -10,6 +10,8 @@ from nicegui import ui
 
 from skylift.console.poller import Change, FlatRow, Topic
 from skylift.console.widgets.element import box, copyable, on_input, tag
+from skylift.console.widgets.trouble import say_trouble
+from skylift.runner.errors import RunError
 
 _LINK = """(params) => {
     if (!params.value) return "";
@@ -98,8 +100,7 @@ class Grid:
         self._on_choice, self._on_change = on_choice, on_change
         self._rows: dict[str, FlatRow] = {}
         self._selected: list[str] = []
-        self._trouble = box("trouble", role="alert")
-        self._trouble.set_visibility(False)
+        self._trouble = box()
         self._empty = box("empty")
         with self._empty:
             empty()
@@ -158,8 +159,10 @@ class Grid:
         if not change.news:
             return True
         self._waiting.set_visibility(False)
-        self._say_trouble(change)
+        self._trouble.clear()
         if change.trouble:
+            with self._trouble:
+                say_trouble(RunError(change.trouble, change.advice))
             return True
         for row in (*change.added, *change.updated):
             self._rows[row["id"]] = row
@@ -183,14 +186,6 @@ class Grid:
             self._on_change(tuple(self._rows.values()))
         self._tell_choice()
         return True
-
-    def _say_trouble(self, change: Change) -> None:
-        self._trouble.set_visibility(bool(change.trouble))
-        if change.trouble:
-            with self._trouble.clear():
-                tag("strong", change.trouble)
-                if change.advice:
-                    tag("p", change.advice)
 
 
 def one_of(rows: Sequence[FlatRow]) -> FlatRow | None:

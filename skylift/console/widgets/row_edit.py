@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from skylift.console.call import Call
 from skylift.console.meanwhile import ChangedMeanwhile
 from skylift.console.widgets.dialog import TypedCommand
-from skylift.console.widgets.element import Element, box, button, focus, tag
+from skylift.console.widgets.element import Element, box, button, finish, focus, tag
 from skylift.console.widgets.field import collect_fields
 from skylift.console.widgets.tabs import in_thread
 from skylift.console.widgets.trouble import say_there
@@ -109,6 +108,4 @@ class EditedRow:
             say_there(trouble, error)
             return
         self._edits.pop(self._key, None)
-        waiting = self._done()
-        if inspect.isawaitable(waiting):
-            await waiting
+        await finish(self._done)
