@@ -101,13 +101,13 @@ class CloudView:
             yield
 
     async def _look_up(self, text: str) -> None:
-        place = await asyncio.to_thread(look_up, self.port, text)
+        found = await asyncio.to_thread(look_up, self.port, text)
         # Each letter that is typed asks; the answer to an earlier one, which may come later, takes no other away.
         self._elsewhere.pop(text, None)
-        if place is not None:
+        if found is not None:
             while len(self._elsewhere) >= _MOST_ELSEWHERE:
                 self._elsewhere.pop(next(iter(self._elsewhere)))
-            self._elsewhere[text] = Found(text, place.kind, place.path)
+            self._elsewhere[text] = found
 
     def find(self, text: str) -> Iterator[Found]:
         """By id, name or address, in what was last seen: what begins with the text comes first."""
