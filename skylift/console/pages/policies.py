@@ -147,22 +147,14 @@ class PoliciesTab:
     async def _edit(self, name: str) -> None:
         """The list may be older than what the policy is by now."""
         self._pressed += 1
-        pressed = self._pressed
         read = partial(self._identities.inline_policy, self._holder, name)
-        try:
-            found = await in_thread(read)
-            if not found:
-                raise ChangedMeanwhile(f"The policy {name}", "")
-        except SkyliftError as error:
-            if pressed == self._pressed:
-                # The list may have been made anew, without the button that was pressed.
-                with self._place:
-                    tell_trouble(error)
-                if isinstance(error, ChangedMeanwhile):
-                    await self._fill()
+        found = await self._ask(read)
+        if found is None:
             return
-        if pressed != self._pressed:
-            # Somebody has pressed another button meanwhile: what was begun with that stays.
+        if not found:
+            with self._place:
+                tell_trouble(ChangedMeanwhile(f"The policy {name}", ""))
+            await self._fill()
             return
         self._lists = False
         edited = EditedText(f"The policy {name}", found, read)
