@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from pathlib import PurePosixPath
 from shlex import quote
 from urllib.parse import quote as encoded
 
@@ -15,16 +14,14 @@ from skylift.console.log_search import LogSearch
 from skylift.console.pages.map_inputs import InputsTab
 from skylift.console.poller import Change
 from skylift.console.rows import as_moment
-from skylift.console.widgets.chart import spell
 from skylift.console.widgets.dialog import confirm
-from skylift.console.widgets.element import box, button, copyable, enable, facts, link, on_input, save, tag
+from skylift.console.widgets.element import box, button, copyable, enable, facts, link, on_input, tag
 from skylift.console.widgets.frame import head
-from skylift.console.widgets.small_table import small_table, state, table_row
+from skylift.console.widgets.small_table import file_row, small_table, state
 from skylift.console.widgets.tabs import Tabs, WhenGone, in_thread
 from skylift.console.widgets.terminal import Terminal, full_screen
 from skylift.console.widgets.trouble import panel
 
-_LARGEST = 64 << 20
 """Bytes of a result that is given to the browser. Larger ones are for the command."""
 
 _CANCEL, _TURN_OFF = "Cancel job", "Turn its server off"
@@ -137,17 +134,8 @@ class JobPage:
         else:
             with small_table("File", "Size", "Actions", aria_label="Results"):
                 for path, size in found:
-                    table_row(path, spell(size, "bytes"), actions=partial(self._download_button, path, size))
+                    file_row(path, size, partial(self._view.job_port.result, self._name))
         copyable(f"skylift results {quote(self._name)}")
-
-    def _download_button(self, path: str, size: int) -> None:
-        if size > _LARGEST:
-            tag("span", "by the command", "count-left")
-            return
-        button("Download", lambda: self._download(path), "quiet", aria_label=f"Download {path}")
-
-    async def _download(self, path: str) -> None:
-        save(PurePosixPath(path).name, await in_thread(self._view.job_port.result, self._name, path))
 
     async def _details(self) -> None:
         job = await in_thread(self._view.job_port.job, self._name)

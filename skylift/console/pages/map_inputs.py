@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import PurePosixPath
 from shlex import quote
 from urllib.parse import quote as encoded
 
@@ -13,17 +12,15 @@ from skylift.console.input_log import InputLog
 from skylift.console.map_inputs import InputRow, MapInputs, ShownInput, spell_started
 from skylift.console.poller import Change, Topic
 from skylift.console.rows import as_time
-from skylift.console.widgets.chart import spell
-from skylift.console.widgets.element import box, button, copyable, facts, link, on_input, save, tag
+from skylift.console.widgets.element import box, copyable, facts, link, on_input, tag
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.grid import Column, Grid
-from skylift.console.widgets.small_table import small_table, state, table_row
+from skylift.console.widgets.small_table import file_row, small_table, state
 from skylift.console.widgets.tabs import in_background, in_thread
 from skylift.console.widgets.terminal import Terminal, full_screen
 from skylift.console.widgets.trouble import trouble_in
 from skylift.runner.errors import SkyliftError
 
-_LARGEST = 64 << 20
 """Bytes of a result that is given to the browser. Larger ones are for the command."""
 _MOST_RESULTS = 200
 
@@ -168,9 +165,7 @@ class InputPage:
         tag("h2", "Results")
         with small_table():
             for each in results[:_MOST_RESULTS]:
-                table_row(
-                    each.path, spell(each.size, "bytes"), actions=partial(self._download_button, each.path, each.size)
-                )
+                file_row(each.path, each.size, partial(self._inputs.result, self._index))
         if len(results) > _MOST_RESULTS:
             tag("p", f"There are {len(results):,}; the first {_MOST_RESULTS} are shown.", "empty-line")
 
@@ -178,10 +173,3 @@ class InputPage:
         if text:
             tag("h2", title)
             tag("pre", text, "output", tabindex="0", aria_label=title)
-
-    def _download_button(self, path: str, size: int) -> None:
-        if size <= _LARGEST:
-            button("Download", lambda: self._download(path), "quiet", aria_label=f"Download {path}")
-
-    async def _download(self, path: str) -> None:
-        save(PurePosixPath(path).name, await in_thread(self._inputs.result, self._index, path))

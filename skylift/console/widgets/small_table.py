@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import PurePosixPath
 
 from nicegui.elements.mixins.text_element import TextElement
 
-from skylift.console.widgets.element import Element, tag
+from skylift.console.widgets.chart import spell
+from skylift.console.widgets.element import Element, button, save, tag
+from skylift.console.widgets.tabs import in_thread
 
 Cell = str | Callable[[], object]
 """A text, or what puts into a cell what is there."""
+_LARGEST = 64 << 20
 
 
 @contextmanager
@@ -45,6 +49,21 @@ def table_row(*cells: Cell, actions: Callable[[], object] | None = None) -> None
         if actions is not None:
             with tag("td", "", "actions"):
                 actions()
+
+
+def file_row(path: str, size: int, read: Callable[[str], bytes]) -> None:
+    """A result with its size and a button that downloads it. Larger ones come by the command only."""
+
+    async def download() -> None:
+        save(PurePosixPath(path).name, await in_thread(read, path))
+
+    def actions() -> None:
+        if size > _LARGEST:
+            tag("span", "by the command", "count-left")
+        else:
+            button("Download", download, "quiet", aria_label=f"Download {path}")
+
+    table_row(path, spell(size, "bytes"), actions=actions)
 
 
 def state(words: str, word: str) -> TextElement:
