@@ -11,7 +11,7 @@ from skylift.console import call as calls
 from skylift.console.call import Call
 from skylift.console.rows import RuleRow
 from skylift.console.typed import read_ports
-from skylift.console.vpc_plan import Making, Step
+from skylift.console.vpc_plan import Making, Step, creation
 from skylift.runner.errors import UsageError
 
 KINDS = {"tcp": "TCP", "udp": "UDP", "icmp": "ICMP", "-1": "All traffic"}
@@ -61,15 +61,8 @@ class GroupWish:
 
     def steps(self) -> list[Step]:
         """AWS wants a description: the name is one."""
-        steps = [
-            Step(
-                "Security group",
-                calls.create_security_group(self.name, self.description or self.name, self.vpc),
-                "group",
-                ("GroupId",),
-                Call("ec2", "delete_security_group", {"GroupId": "%group%"}),
-            )
-        ]
+        call = calls.create_security_group(self.name, self.description or self.name, self.vpc)
+        steps = [creation("Security group", call, "group", "GroupId")]
         if self.rules:
             permissions = [each.permission() for each in self.rules]
             steps.append(Step("Its rules", calls.authorize_rules("%group%", permissions, outbound=False)))

@@ -13,7 +13,7 @@ from skylift.console.port import Port
 from skylift.console.rows import Row, as_tags, spell_tags
 from skylift.console.typed import read_ports, whole_number
 from skylift.console.vpc_map import target_of
-from skylift.console.vpc_plan import Step, tagged
+from skylift.console.vpc_plan import Step, creation, tagged
 from skylift.runner.errors import UsageError
 
 _LAST_RULE = 32767
@@ -409,24 +409,11 @@ def nat_gateway_steps(subnet: str, allocation: str, name: str) -> list[Step]:
         raise UsageError("The VPC has no subnet.", "A NAT gateway stands in one with a way to the internet.")
     if "%" in name:
         raise UsageError("The name has no % in it.")
-    address = Step("Elastic IP", allocate_address(name), "address", ("AllocationId",), release_address("%address%"))
-    return [
-        *([] if allocation else [address]),
-        Step(
-            "NAT gateway",
-            Call(
-                "ec2",
-                "create_nat_gateway",
-                {
-                    "SubnetId": subnet,
-                    "AllocationId": allocation or "%address%",
-                    **tagged("natgateway", name),
-                },
-            ),
-            "nat",
-            ("NatGateway", "NatGatewayId"),
-        ),
-    ]
+    address = creation("Elastic IP", allocate_address(name), "address", "AllocationId", undo="release_address")
+    place = {"SubnetId": subnet, "AllocationId": allocation or "%address%"}
+    call = Call("ec2", "create_nat_gateway", {**place, **tagged("natgateway", name)})
+    made = creation("NAT gateway", call, "nat", "NatGateway", "NatGatewayId")
+    return [made] if allocation else [address, made]
 
 
 def remove_gateway(vpc: str, gateway: str) -> list[Call]:

@@ -53,6 +53,12 @@ class Step:
         return str(answer)
 
 
+def creation(title: str, call: Call, gives: str, *answer: str, undo: str = "") -> Step:
+    """A step that makes something. The operation that takes it back knows it by the answer's own name for it."""
+    undo = undo or call.operation.replace("create_", "delete_", 1)
+    return Step(title, call, gives, answer, _ec2(undo, **{answer[-1]: f"%{gives}%"}))
+
+
 @dataclass(frozen=True)
 class VpcPlan:
     """What was chosen, as it was typed. `zones` are the names of the zones that are used."""
@@ -128,16 +134,10 @@ class VpcPlan:
         """In the order in which they can be made. What costs by the hour is last."""
         subnets, tables, nats = self._subnets(), self._tables(), self._nats()
         steps = [
-            Step(
-                "VPC",
-                _ec2("create_vpc", CidrBlock=self.cidr, **self._tags("vpc", "vpc")),
-                "vpc",
-                ("Vpc", "VpcId"),
-                _ec2("delete_vpc", VpcId="%vpc%"),
-            ),
+            creation("VPC", _ec2("create_vpc", CidrBlock=self.cidr, **self._tags("vpc", "vpc")), "vpc", "Vpc", "VpcId"),
             Step("DNS names", _ec2("modify_vpc_attribute", VpcId="%vpc%", EnableDnsHostnames={"Value": True})),
             *(
-                Step(
+                creation(
                     f"Subnet {each.cidr} in {each.zone}",
                     _ec2(
                         "create_subnet",
@@ -147,8 +147,8 @@ class VpcPlan:
                         **self._tags("subnet", each.key),
                     ),
                     each.key,
-                    ("Subnet", "SubnetId"),
-                    _ec2("delete_subnet", SubnetId=f"%{each.key}%"),
+                    "Subnet",
+                    "SubnetId",
                 )
                 for each in subnets
             ),
@@ -156,27 +156,13 @@ class VpcPlan:
         if self.public:
             steps += internet_gateway_steps("%vpc%", self._named("igw") if self.name else "")
         for key in tables:
-            steps.append(
-                Step(
-                    f"Route table {self._named(key)}",
-                    _ec2("create_route_table", VpcId="%vpc%", **self._tags("route-table", key)),
-                    key,
-                    ("RouteTable", "RouteTableId"),
-                    _ec2("delete_route_table", RouteTableId=f"%{key}%"),
-                )
-            )
+            call = _ec2("create_route_table", VpcId="%vpc%", **self._tags("route-table", key))
+            steps.append(creation(f"Route table {self._named(key)}", call, key, "RouteTable", "RouteTableId"))
             for each in subnets:
                 if each.table == key:
-                    link = f"{each.key}-link"
-                    steps.append(
-                        Step(
-                            f"Its subnet {each.name}",
-                            _ec2("associate_route_table", RouteTableId=f"%{key}%", SubnetId=f"%{each.key}%"),
-                            link,
-                            ("AssociationId",),
-                            _ec2("disassociate_route_table", AssociationId=f"%{link}%"),
-                        )
-                    )
+                    call = _ec2("associate_route_table", RouteTableId=f"%{key}%", SubnetId=f"%{each.key}%")
+                    title, link = f"Its subnet {each.name}", f"{each.key}-link"
+                    steps.append(creation(title, call, link, "AssociationId", undo="disassociate_route_table"))
         if self.public:
             steps.append(self._route("public", GatewayId="%igw%"))
         if self.s3:
@@ -209,26 +195,13 @@ class VpcPlan:
     def _nat(self, key: str, zone: str) -> list[Step]:
         address = f"{key}-address"
         public = next(each.key for each in self._subnets() if each.zone == zone and each.table == "public")
+        allocated = _ec2("allocate_address", Domain="vpc", **self._tags("elastic-ip", key))
+        place = {"SubnetId": f"%{public}%", "AllocationId": f"%{address}%"}
+        made = _ec2("create_nat_gateway", **place, **self._tags("natgateway", key))
+        title = f"Public address of {self._named(key)}"
         return [
-            Step(
-                f"Public address of {self._named(key)}",
-                _ec2("allocate_address", Domain="vpc", **self._tags("elastic-ip", key)),
-                address,
-                ("AllocationId",),
-                _ec2("release_address", AllocationId=f"%{address}%"),
-            ),
-            Step(
-                f"NAT gateway in {zone}",
-                _ec2(
-                    "create_nat_gateway",
-                    SubnetId=f"%{public}%",
-                    AllocationId=f"%{address}%",
-                    **self._tags("natgateway", key),
-                ),
-                key,
-                ("NatGateway", "NatGatewayId"),
-                _ec2("delete_nat_gateway", NatGatewayId=f"%{key}%"),
-            ),
+            creation(title, allocated, address, "AllocationId", undo="release_address"),
+            creation(f"NAT gateway in {zone}", made, key, "NatGateway", "NatGatewayId"),
         ]
 
     def _route(self, table: str, awaits: str = "", **target: str) -> Step:
@@ -381,19 +354,12 @@ def _ec2(operation: str, **params: Any) -> Call:
 
 def internet_gateway_steps(vpc: str, name: str) -> list[Step]:
     """Both, or neither."""
+    made = _ec2("create_internet_gateway", **tagged("internet-gateway", name))
+    both = {"InternetGatewayId": "%igw%", "VpcId": vpc}
+    attached, detached = _ec2("attach_internet_gateway", **both), _ec2("detach_internet_gateway", **both)
     return [
-        Step(
-            "Internet gateway",
-            _ec2("create_internet_gateway", **tagged("internet-gateway", name)),
-            "igw",
-            ("InternetGateway", "InternetGatewayId"),
-            _ec2("delete_internet_gateway", InternetGatewayId="%igw%"),
-        ),
-        Step(
-            "The gateway joins the VPC",
-            _ec2("attach_internet_gateway", InternetGatewayId="%igw%", VpcId=vpc),
-            undo=_ec2("detach_internet_gateway", InternetGatewayId="%igw%", VpcId=vpc),
-        ),
+        creation("Internet gateway", made, "igw", "InternetGateway", "InternetGatewayId"),
+        Step("The gateway joins the VPC", attached, undo=detached),
     ]
 
 
