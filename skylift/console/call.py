@@ -126,10 +126,6 @@ def list_vpcs() -> Call:
     return Call("ec2", "describe_vpcs", {})
 
 
-def describe_route_tables(vpc: str) -> Call:
-    return Call("ec2", "describe_route_tables", {"Filters": [{"Name": "vpc-id", "Values": [vpc]}]})
-
-
 def create_bucket(name: str, region: str) -> Call:
     # S3 refuses the name of the region that it takes for the default.
     place = {"CreateBucketConfiguration": {"LocationConstraint": region}} if region != "us-east-1" else {}

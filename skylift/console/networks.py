@@ -161,7 +161,7 @@ class Networks:
                 association=links.get(each["SubnetId"], ""),
             )
             for each in sorted(
-                self._all("describe_subnets", "Subnets", **_within(vpc)),
+                self._port.of_vpc(vpc, "describe_subnets", "Subnets"),
                 key=lambda each: (each["AvailabilityZone"], ipaddress.ip_network(each["CidrBlock"])),
             )
         ]
@@ -179,7 +179,7 @@ class Networks:
                     if link.get("SubnetId")
                 },
             )
-            for each in self._all("describe_route_tables", "RouteTables", **_within(vpc))
+            for each in self._port.of_vpc(vpc, "describe_route_tables", "RouteTables")
         ]
 
     def targets(self, vpc: str) -> dict[str, str]:
@@ -196,7 +196,7 @@ class Networks:
         }
 
     def _nats(self, vpc: str) -> list[Any]:
-        return self._all("describe_nat_gateways", "NatGateways", Filter=_within(vpc)["Filters"])
+        return self._port.of_vpc(vpc, "describe_nat_gateways", "NatGateways")
 
     def _peerings(self, vpc: str) -> list[Any]:
         return [
@@ -207,8 +207,7 @@ class Networks:
         ]
 
     def _internet_gateways(self, vpc: str) -> list[Any]:
-        attached = [{"Name": "attachment.vpc-id", "Values": [vpc]}]
-        return self._all("describe_internet_gateways", "InternetGateways", Filters=attached)
+        return self._port.of_vpc(vpc, "describe_internet_gateways", "InternetGateways")
 
     def acls(self, vpc: str) -> list[Acl]:
         return [
@@ -225,7 +224,7 @@ class Networks:
                     link["SubnetId"]: link["NetworkAclAssociationId"] for link in each.get("Associations", [])
                 },
             )
-            for each in self._all("describe_network_acls", "NetworkAcls", **_within(vpc))
+            for each in self._port.of_vpc(vpc, "describe_network_acls", "NetworkAcls")
         ]
 
     def check_rule(self, acl: str, rule: AclRule) -> None:
@@ -246,7 +245,7 @@ class Networks:
 
     def gateways(self, vpc: str) -> list[GatewayRow]:
         """A NAT gateway that is deleted is described for an hour: it is passed over."""
-        endpoints = self._all("describe_vpc_endpoints", "VpcEndpoints", **_within(vpc))
+        endpoints = self._port.of_vpc(vpc, "describe_vpc_endpoints", "VpcEndpoints")
         return [
             *(
                 _gateway(each, "InternetGatewayId", "internet gateway", "available")
@@ -470,10 +469,6 @@ def _entry(acl: str, number: str, direction: str, protocol: str, ports: str, cid
 def delete_acl_rule(acl: str, rule: AclRule) -> Call:
     params = {"NetworkAclId": acl, "RuleNumber": rule.number, "Egress": rule.outbound}
     return Call("ec2", "delete_network_acl_entry", params)
-
-
-def _within(vpc: str) -> dict[str, Any]:
-    return {"Filters": [{"Name": "vpc-id", "Values": [vpc]}]}
 
 
 def _named(described: Any, key: str, kind: str) -> str:

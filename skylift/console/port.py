@@ -202,6 +202,13 @@ class Port:
         with self.reached() as account:
             return account.api.pages(call.service, call.operation, key, **call.params)
 
+    def of_vpc(self, vpc: str, operation: str, key: str) -> list[Any]:
+        """What such a list of EC2's has of a VPC. Raises SkyliftError."""
+        name = "attachment.vpc-id" if key == "InternetGateways" else "vpc-id"
+        # AWS spells this parameter in the singular there.
+        filters = "Filter" if key == "NatGateways" else "Filters"
+        return self.pages(Call("ec2", operation, {filters: [{"Name": name, "Values": [vpc]}]}), key)
+
     # Instances.
 
     def instances(self) -> list[InstanceRow]:
@@ -379,19 +386,15 @@ class Port:
     def vpc_map(self, vpc: str) -> VpcMap:
         """Raises Refused where there is no such VPC."""
         (found,) = self.perform(Call("ec2", "describe_vpcs", {"VpcIds": [vpc]}))["Vpcs"]
-        within = {"Filters": [{"Name": "vpc-id", "Values": [vpc]}]}
-        attached = {"Filters": [{"Name": "attachment.vpc-id", "Values": [vpc]}]}
-        # AWS spells this parameter in the singular.
-        nats = {"Filter": within["Filters"]}
-        reservations = self.pages(Call("ec2", "describe_instances", within), "Reservations")
+        reservations = self.of_vpc(vpc, "describe_instances", "Reservations")
         return build_map(
             Parts(
                 vpc=found,
-                subnets=self.pages(Call("ec2", "describe_subnets", within), "Subnets"),
-                tables=self.pages(calls.describe_route_tables(vpc), "RouteTables"),
-                gateways=self.pages(Call("ec2", "describe_internet_gateways", attached), "InternetGateways"),
-                nats=self.pages(Call("ec2", "describe_nat_gateways", nats), "NatGateways"),
-                endpoints=self.pages(Call("ec2", "describe_vpc_endpoints", within), "VpcEndpoints"),
+                subnets=self.of_vpc(vpc, "describe_subnets", "Subnets"),
+                tables=self.of_vpc(vpc, "describe_route_tables", "RouteTables"),
+                gateways=self.of_vpc(vpc, "describe_internet_gateways", "InternetGateways"),
+                nats=self.of_vpc(vpc, "describe_nat_gateways", "NatGateways"),
+                endpoints=self.of_vpc(vpc, "describe_vpc_endpoints", "VpcEndpoints"),
                 servers=[
                     each
                     for reservation in reservations

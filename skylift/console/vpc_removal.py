@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from skylift.console.call import Call
@@ -57,10 +58,8 @@ class Removal:
 def find_removal(port: Port, vpc: str) -> Removal:
     """In a thread. Raises SkyliftError."""
 
-    def found(operation: str, key: str, filters: str = "Filters", name: str = "vpc-id") -> list[Any]:
-        return port.pages(Call("ec2", operation, {filters: [{"Name": name, "Values": [vpc]}]}), key)
-
-    nats = [each for each in found("describe_nat_gateways", "NatGateways", "Filter") if each["State"] != "deleted"]
+    found = partial(port.of_vpc, vpc)
+    nats = [each for each in found("describe_nat_gateways", "NatGateways") if each["State"] != "deleted"]
     return plan_removal(
         vpc,
         instances=[
@@ -71,7 +70,7 @@ def find_removal(port: Port, vpc: str) -> Removal:
         endpoints=[each for each in found("describe_vpc_endpoints", "VpcEndpoints") if each.get("State") != "deleted"],
         subnets=found("describe_subnets", "Subnets"),
         tables=found("describe_route_tables", "RouteTables"),
-        gateways=found("describe_internet_gateways", "InternetGateways", name="attachment.vpc-id"),
+        gateways=found("describe_internet_gateways", "InternetGateways"),
         groups=found("describe_security_groups", "SecurityGroups"),
         acls=found("describe_network_acls", "NetworkAcls"),
     )
