@@ -20,26 +20,13 @@ _TEXT = re.compile(r"[A-Za-z0-9 ._\-:/()#,@\[\]+=&;{}!$*]{1,255}")
 
 
 @dataclass(frozen=True)
-class RuleWish:
-    """A rule for what comes in, as it was typed."""
-
-    kind: str
-    ports: str
-    other: str
-
-    def permission(self) -> dict[str, Any]:
-        """Raises UsageError."""
-        return read_permission(self.kind, self.ports, self.other)
-
-
-@dataclass(frozen=True)
 class GroupWish:
-    """What was chosen, as it was typed."""
+    """What was chosen, as it was typed. A rule for what comes in is a protocol, ports, and another end."""
 
     name: str
     description: str
     vpc: str
-    rules: tuple[RuleWish, ...]
+    rules: tuple[tuple[str, str, str], ...]
 
     def missing(self) -> list[str]:
         """What has to be mended before it can be made, in words."""
@@ -54,7 +41,7 @@ class GroupWish:
             found.append("Choose a VPC.")
         for each in self.rules:
             try:
-                each.permission()
+                read_permission(*each)
             except UsageError as error:
                 found.append(f"{error.message} {error.advice}")
         return found
@@ -64,7 +51,7 @@ class GroupWish:
         call = calls.create_security_group(self.name, self.description or self.name, self.vpc)
         steps = [creation("Security group", call, "group", "GroupId")]
         if self.rules:
-            permissions = [each.permission() for each in self.rules]
+            permissions = [read_permission(*each) for each in self.rules]
             steps.append(Step("Its rules", calls.authorize_rules("%group%", permissions, outbound=False)))
         return steps
 

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from skylift.console.call import Call
-from skylift.console.group_wish import GroupWish, RuleWish, other_vpc
+from skylift.console.group_wish import GroupWish, other_vpc
 from skylift.console.vpc_plan import Making
 from skylift.runner.errors import RunError, UsageError
 
-SSH = RuleWish("tcp", "22", "203.0.113.7")
-WEB = GroupWish("web", "", "vpc-1", (SSH, RuleWish("-1", "", "sg-2")))
+SSH = ("tcp", "22", "203.0.113.7")
+WEB = GroupWish("web", "", "vpc-1", (SSH, ("-1", "", "sg-2")))
 
 
 class Ec2:
@@ -64,8 +64,8 @@ def test_a_group_whose_rules_are_refused_is_not_there() -> None:
         *[({"name": each}, "The name has letters") for each in ("%vpc%", "$(id)<b>", "ü", "sg-1", "x" * 256, "a\n")],
         ({"description": "%x%"}, "The description has letters"),
         ({"vpc": ""}, "Choose a VPC."),
-        ({"rules": (replace(SSH, other=" "),)}, "Say where from or to."),
-        ({"rules": (replace(SSH, ports="22;"),)}, "'22;' is not a port"),
+        ({"rules": (("tcp", "22", " "),)}, "Say where from or to."),
+        ({"rules": (("tcp", "22;", "203.0.113.7"),)}, "'22;' is not a port"),
     ],
 )
 def test_what_is_missing_is_said_and_nothing_is_made(different: dict[str, Any], said: str) -> None:

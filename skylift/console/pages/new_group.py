@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from skylift.console.cloud_view import CloudView
-from skylift.console.group_wish import KINDS, GroupWish, RuleWish
+from skylift.console.group_wish import KINDS, GroupWish
 from skylift.console.vpc_plan import Making
 from skylift.console.widgets.dialog import Dialog
 from skylift.console.widgets.element import box, button, copyable, tag
@@ -94,8 +94,8 @@ class _RuleFields:
             button("Remove", lambda: remove(self), "quiet", aria_label="Remove rule")
 
     @property
-    def wish(self) -> RuleWish:
-        return RuleWish(self._kind.value, self._ports.value, self._other.value)
+    def wish(self) -> tuple[str, str, str]:
+        return self._kind.value, self._ports.value, self._other.value
 
     async def _fill(self) -> None:
         """As a run finds it, which lets this machine in by SSH."""
