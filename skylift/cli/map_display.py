@@ -196,12 +196,6 @@ def _bring_home(
     return places
 
 
-def last_line(outcome: InputOutcome) -> str:
-    """Of standard error, where it is in the record itself; or the reason."""
-    lines = (outcome.stderr.content or b"").decode(errors="replace").splitlines()
-    return next((each.strip() for each in reversed(lines) if each.strip()), outcome.reason)
-
-
 def show_end(spec: MapSpec, outcomes: dict[int, InputOutcome], places: Sequence[tuple[InputOutcome, Path]]) -> None:
     """A table of all inputs, or of those that have failed where there are many; and errors, by what they say."""
     home = {each.index: _from_here(str(place)) for each, place in places}
@@ -289,8 +283,8 @@ def _from_here(place: str) -> str:
 
 
 def _errors(failed: Sequence[InputOutcome]) -> Iterable[str]:
-    counts = Counter(last_line(each) for each in failed)
-    first = {last_line(each): each.index for each in sorted(failed, key=lambda one: -one.index)}
+    counts = Counter(each.last_line for each in failed)
+    first = {each.last_line: each.index for each in sorted(failed, key=lambda one: -one.index)}
     for line, count in counts.most_common(_MOST_ERRORS):
         yield f"  {count:,} x {line} (first: input {first[line]})"
     if len(counts) > _MOST_ERRORS:
@@ -321,5 +315,5 @@ def _input_as_json(index: int, text: str, outcome: InputOutcome | None, folder: 
         "results": [vars(each) for each in outcome.results],
         "missing": list(outcome.missing),
         "folder": folder,
-        "last_line": last_line(outcome) if not outcome.succeeded else "",
+        "last_line": outcome.last_line if not outcome.succeeded else "",
     }

@@ -122,7 +122,7 @@ class MapInputs:
             attempt = self._reader.running.get(given.index)
             state = "no outcome" if self._is_over else "waiting" if attempt is None else "running"
             return InputRow(str(given.index), name, state, None, None, attempt, "", "")
-        why = "" if outcome.succeeded else last_line(outcome)
+        why = "" if outcome.succeeded else outcome.last_line
         return InputRow(
             str(given.index),
             name,
@@ -191,12 +191,6 @@ class MapInputs:
             if not places:
                 raise RunError(f"{path!r} is not among the results that the map was asked for.")
             return (places[0][1] / path).read_bytes()
-
-
-def last_line(outcome: InputOutcome) -> str:
-    """Of standard error, where it is in the record itself; or the reason."""
-    lines = (outcome.stderr.content or b"").decode(errors="replace").splitlines()
-    return next((each.strip() for each in reversed(lines) if each.strip()), outcome.reason)
 
 
 def _short(stream: RunStream) -> RunStream:

@@ -291,7 +291,7 @@ class Coordinator:
 
     def _note_error(self, outcome: InputOutcome) -> None:
         if not outcome.succeeded:
-            line = last_line(outcome)
+            line = outcome.last_line[:LONGEST_LINE]
             self._errors[line] += 1
             self._first.setdefault(line, outcome.index)
 
@@ -324,13 +324,6 @@ class Coordinator:
                 GroupedError(line, count, self._first[line]) for line, count in self._errors.most_common(MOST_ERRORS)
             ),
         )
-
-
-def last_line(outcome: InputOutcome) -> str:
-    """The last line of standard error, if it is in the log; otherwise the reason."""
-    lines = (outcome.stderr.content or b"").decode(errors="replace").split("\n")
-    lines_with_text = [each.strip() for each in lines if each.strip()]
-    return (lines_with_text[-1] if lines_with_text else outcome.reason)[:LONGEST_LINE]
 
 
 def _wanted(waiting: Waiting) -> dict[str, Any]:

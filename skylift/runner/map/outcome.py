@@ -123,6 +123,12 @@ class InputOutcome:
     def succeeded(self) -> bool:
         return self.state is InputState.SUCCEEDED
 
+    @property
+    def last_line(self) -> str:
+        """Of standard error, where it is in the log itself; or the reason."""
+        lines = (self.stderr.content or b"").decode(errors="replace").splitlines()
+        return next((each.strip() for each in reversed(lines) if each.strip()), self.reason)
+
     def as_fields(self) -> dict[str, Any]:
         fields: dict[str, Any] = {"index": self.index, "state": str(self.state), "exit_code": self.exit_code}
         if self.attempt != 1:

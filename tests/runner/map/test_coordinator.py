@@ -398,10 +398,9 @@ def test_small_inputs_go_together_and_large_ones_alone() -> None:
 
 
 def test_errors_are_grouped_by_the_last_line_of_standard_error() -> None:
-    from skylift.runner.map.coordinator import last_line
     from skylift.runner.map.outcome import InputOutcome, RunStream
 
     failed = InputOutcome(1, InputState.FAILED, 1, reason="The program exited with 1.")
-    assert last_line(failed) == "The program exited with 1."
+    assert failed.last_line == "The program exited with 1."
     text = b"Traceback\nValueError: x\n\n"
-    assert last_line(replace(failed, stderr=RunStream(len(text), text, len(text)))) == "ValueError: x"
+    assert replace(failed, stderr=RunStream(len(text), text, len(text))).last_line == "ValueError: x"
