@@ -129,19 +129,12 @@ def _place(subnet: Any) -> tuple[str, ipaddress.IPv4Network]:
 
 
 def _ways(parts: Parts) -> dict[str, Node]:
-    found = {}
-    for each in parts.gateways:
-        gateway = each["InternetGatewayId"]
-        found[gateway] = Node(gateway, 3, _name(each, gateway), _kind(gateway))
-    for each in parts.nats:
-        nat = each["NatGatewayId"]
-        found[nat] = Node(nat, 3, _name(each, nat), f"{_kind(nat)}, {each['State']}")
-    for each in parts.endpoints:
-        endpoint = each["VpcEndpointId"]
-        found[endpoint] = Node(
-            endpoint, 3, _name(each, endpoint), f"endpoint, {each['ServiceName'].rpartition('.')[2]}"
-        )
-    return found
+    ways = [(each["InternetGatewayId"], each, "internet gateway") for each in parts.gateways]
+    ways += [(each["NatGatewayId"], each, f"NAT gateway, {each['State']}") for each in parts.nats]
+    ways += [
+        (each["VpcEndpointId"], each, f"endpoint, {each['ServiceName'].rpartition('.')[2]}") for each in parts.endpoints
+    ]
+    return {way: Node(way, 3, _name(each, way), detail) for way, each, detail in ways}
 
 
 def _is_main(table: Any) -> bool:
