@@ -147,11 +147,8 @@ def _undo(made: Call) -> list[Call]:
     """What takes away again what a call has made."""
     if not made.operation.startswith("create_"):
         return []
-    return [Call("iam", made.operation.replace("create_", "delete_", 1), _only_name(made.params))]
-
-
-def _only_name(params: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in params.items() if key in ("RoleName", "InstanceProfileName")}
+    name = {key: value for key, value in made.params.items() if key in ("RoleName", "InstanceProfileName")}
+    return [Call("iam", made.operation.replace("create_", "delete_", 1), name)]
 
 
 def put_trust(role: str, document: str) -> Call:

@@ -9,10 +9,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
-from skylift.console.rows import Row, as_time
+from skylift.console.rows import Row
 from skylift.runner.errors import RunError, UsageError
 from skylift.runner.map.live import InputLive
 from skylift.runner.map.outcome import InputOutcome, RunStream
@@ -200,7 +199,3 @@ def _short(stream: RunStream) -> RunStream:
 def _cut(words: str, stream: RunStream) -> str:
     shown = min(stream.kept, _MOST_BYTES)
     return f"Of its {words}, the first {shown:,} of {stream.size:,} bytes are shown." if shown < stream.size else ""
-
-
-def spell_started(outcome: InputOutcome) -> str:
-    return as_time(datetime.fromtimestamp(outcome.started, UTC)) if outcome.started else ""

@@ -133,10 +133,6 @@ def withdraw(instance: str) -> OwnCall:
     return OwnCall("withdraw_interruption", {"InstanceId": instance}, command)
 
 
-def list_notices() -> OwnCall:
-    return OwnCall("describe_interruptions", {}, "skylift cloud interrupt")
-
-
 # What there is.
 
 
@@ -154,7 +150,8 @@ class Market:
         servers = {each["InstanceId"]: each for one in reservations for each in one["Instances"]}
         # On AWS, only the instance itself and the status of its request say of a notice.
         own = self._port.has_control and bool(found)
-        notices = self._port.control(list_notices())["Interruptions"] if own else []
+        call = OwnCall("describe_interruptions", {}, "skylift cloud interrupt")
+        notices = self._port.control(call)["Interruptions"] if own else []
         words = {each["InstanceId"]: _spell_notice(each) for each in notices}
         rows = [_row(each, servers.get(each.get("InstanceId", ""), {}), words) for each in found]
         return sorted(rows, key=lambda row: (row.created, row.id), reverse=True)

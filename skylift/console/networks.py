@@ -313,10 +313,6 @@ def associate_address(allocation: str, instance: str) -> Call:
     return Call("ec2", "associate_address", {"AllocationId": allocation, "InstanceId": instance})
 
 
-def release_address(allocation: str) -> Call:
-    return Call("ec2", "release_address", {"AllocationId": allocation})
-
-
 _TARGETS = {"igw": "GatewayId", "nat": "NatGatewayId", "pcx": "VpcPeeringConnectionId", "eni": "NetworkInterfaceId"}
 
 
@@ -328,22 +324,6 @@ def create_subnet(vpc: str, name: str, zone: str, cidr: str) -> Call:
         **_range(cidr.strip(), of="It is a part of the VPC's, like 10.0.48.0/20."),
     }
     return Call("ec2", "create_subnet", {**place, **tagged("subnet", name)})
-
-
-def create_table(vpc: str, name: str) -> Call:
-    return Call("ec2", "create_route_table", {"VpcId": vpc, **tagged("route-table", name)})
-
-
-def delete_table(table: str) -> Call:
-    return Call("ec2", "delete_route_table", {"RouteTableId": table})
-
-
-def create_acl(vpc: str, name: str) -> Call:
-    return Call("ec2", "create_network_acl", {"VpcId": vpc, **tagged("network-acl", name)})
-
-
-def delete_acl(acl: str) -> Call:
-    return Call("ec2", "delete_network_acl", {"NetworkAclId": acl})
 
 
 def create_route(table: str, destination: str, target: str) -> Call:

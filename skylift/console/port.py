@@ -447,7 +447,9 @@ class Port:
 
     def choices(self) -> Choices:
         """What there is to choose from."""
-        found = self.pages(Call("ec2", "describe_images", {"Owners": self._owners()}), "Images")
+        # AWS has tens of thousands of its own: there it is the newest ones, by their parameters.
+        owners = ["self"] if self.settings.billed else ["self", "amazon"]
+        found = self.pages(Call("ec2", "describe_images", {"Owners": owners}), "Images")
         images = sorted(found, key=lambda each: str(each.get("CreationDate", "")), reverse=True)
         # Those that runs made for themselves are the last that somebody means who launches a server by hand.
         images.sort(key=lambda each: str(each.get("Name", "")).startswith("skylift-environment-"))
@@ -478,10 +480,6 @@ class Port:
         """No call is made for them."""
         region = stand_in(self.settings.region)[0]
         return {name: _kind(kind, region) for name, kind in catalogue.types().items() if kind.current}
-
-    def _owners(self) -> list[str]:
-        """AWS has tens of thousands of its own: there it is the newest ones, by their parameters."""
-        return ["self"] if self.settings.billed else ["self", "amazon"]
 
 
 _PUBLISHED = {

@@ -142,10 +142,6 @@ def read_policy(group: str, name: str, metric: str, target: str) -> Call:
     return Call("autoscaling", "put_scaling_policy", params)
 
 
-def execute_policy(group: str, policy: str) -> Call:
-    return Call("autoscaling", "execute_policy", {"AutoScalingGroupName": group, "PolicyName": policy})
-
-
 def delete_group(name: str) -> Call:
     params = {"AutoScalingGroupName": name, "ForceDelete": True}
     return Call("autoscaling", "delete_auto_scaling_group", params)
@@ -171,14 +167,16 @@ class Scaling:
         if not found:
             raise RunError(f"There is no Auto Scaling group {name!r}.", "It may have been deleted.")
         described = found[0]
+        sizes = (described["MinSize"], described["DesiredCapacity"], described["MaxSize"])
+        health = f"{described.get('HealthCheckType', '')}, grace {described.get('HealthCheckGracePeriod', 0)} s"
         details = (
             ("ARN", described["AutoScalingGroupARN"]),
             ("Launch template", _spell_template(described)),
-            ("Least, desired, most", _spell_sizes(described)),
+            ("Least, desired, most", ", ".join(map(str, sizes))),
             ("Zones", ", ".join(described.get("AvailabilityZones", []))),
             ("Subnets", described.get("VPCZoneIdentifier", "").replace(",", ", ")),
             ("Cooldown", f"{described.get('DefaultCooldown', 0)} s"),
-            ("Health check", f"{described.get('HealthCheckType', '')}, grace {_grace(described)} s"),
+            ("Health check", health),
             ("Suspended", ", ".join(each["ProcessName"] for each in described.get("SuspendedProcesses", []))),
             ("Termination", ", ".join(described.get("TerminationPolicies", []))),
             ("Created", as_time(described.get("CreatedTime"))),
@@ -285,14 +283,6 @@ def _in_service(instances: Sequence[Any]) -> int:
     """The capacity in service: instances, or units where they have weights."""
     ready = [each for each in instances if each["LifecycleState"] == "InService"]
     return sum(int(each.get("WeightedCapacity", 1)) for each in ready)
-
-
-def _grace(described: Any) -> int:
-    return int(described.get("HealthCheckGracePeriod", 0))
-
-
-def _spell_sizes(described: Any) -> str:
-    return f"{described['MinSize']}, {described['DesiredCapacity']}, {described['MaxSize']}"
 
 
 def _spell_template(described: Any) -> str:

@@ -17,6 +17,7 @@ from skylift.console.call import Call
 from skylift.console.identity import Holder
 from skylift.console.pages.instances import STOP, TERMINATE
 from skylift.console.pages.security_groups import read_rule
+from skylift.console.vpc_plan import tagged
 
 HOSTILE = [
     "--output",
@@ -74,8 +75,8 @@ def made_by_the_cli(command: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, 
         networks.create_route("rtb-1", "::/0", "igw-1"),
         networks.replace_route("rtb-1", networks.Route("0.0.0.0/0", "igw-1", "active"), "nat-1"),
         networks.create_subnet("vpc-1", "a b", "us-east-1a", "10.0.0.0/24"),
-        networks.create_table("vpc-1", ""),
-        networks.create_acl("vpc-1", "<b>"),
+        Call("ec2", "create_route_table", {"VpcId": "vpc-1", **tagged("route-table", "")}),
+        Call("ec2", "create_network_acl", {"VpcId": "vpc-1", **tagged("network-acl", "<b>")}),
         networks.allocate_address("a b"),
         Call("ec2", "associate_address", {"AllocationId": "eipalloc-1", "InstanceId": INSTANCE}),
         calls.list_tags("i-1"),

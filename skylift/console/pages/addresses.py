@@ -101,6 +101,6 @@ class AddressesPage:
             "Release this address?",
             [row["address"], "It cannot be had again."],
             "Release",
-            networks.release_address(row["id"]),
+            Call("ec2", "release_address", {"AllocationId": row["id"]}),
             done=self._changed,
         )

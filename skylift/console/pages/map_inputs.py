@@ -9,7 +9,7 @@ from urllib.parse import quote as encoded
 
 from skylift.console.cloud_view import CloudView
 from skylift.console.input_log import InputLog
-from skylift.console.map_inputs import InputRow, MapInputs, ShownInput, spell_started
+from skylift.console.map_inputs import InputRow, MapInputs, ShownInput
 from skylift.console.poller import Change, Topic
 from skylift.console.rows import as_time
 from skylift.console.widgets.element import box, copyable, facts, link, on_input, tag
@@ -152,7 +152,7 @@ class InputPage:
                 ("Exit code", str(outcome.exit_code)),
                 ("Signal", outcome.signal or ""),
                 ("Server", row.server),
-                ("Started", spell_started(outcome)),
+                ("Started", as_time(datetime.fromtimestamp(outcome.started, UTC)) if outcome.started else ""),
                 ("Time", f"{row.seconds:g} s"),
                 ("Could not be sent", ", ".join(outcome.missing)),
             )

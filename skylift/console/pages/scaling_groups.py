@@ -164,12 +164,15 @@ class ScalingGroupPage:
 
         table_row(policy.name, policy.does, policy.kind, "yes" if policy.on else "no", actions=actions)
 
+    def _policy_call(self, operation: str, policy: Policy) -> Call:
+        return Call("autoscaling", operation, {"AutoScalingGroupName": self._name, "PolicyName": policy.name})
+
     def _execute(self, policy: Policy) -> None:
-        call = scaling.execute_policy(self._name, policy.name)
+        call = self._policy_call("execute_policy", policy)
         self._ask("Execute this policy now?", [f"{policy.name}: {policy.does}"], call, "Execute", dangerous=False)
 
     def _delete_policy(self, policy: Policy) -> None:
-        call = Call("autoscaling", "delete_policy", {"AutoScalingGroupName": self._name, "PolicyName": policy.name})
+        call = self._policy_call("delete_policy", policy)
         lines = [policy.name, "The capacity stays as it is. Alarms that AWS made for it go with it."]
         self._ask("Delete this policy?", lines, call, "Delete", dangerous=True)
 

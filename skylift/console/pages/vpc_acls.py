@@ -9,6 +9,7 @@ from skylift.console import networks
 from skylift.console.call import Call
 from skylift.console.networks import Acl, AclRule
 from skylift.console.pages.vpc_tab import VpcTab
+from skylift.console.vpc_plan import tagged
 from skylift.console.widgets.element import box, button, tag
 from skylift.console.widgets.field import Field, Select
 from skylift.console.widgets.row_edit import EditedRow
@@ -22,7 +23,8 @@ async def show_acls(tab: VpcTab) -> None:
         button("Create network ACL", lambda: _ask_acl(tab))
     for each in acls:
         with box("part"):
-            tab.head("network ACL", each, "default" if each.default else "", networks.delete_acl(each.id))
+            call = Call("ec2", "delete_network_acl", {"NetworkAclId": each.id})
+            tab.head("network ACL", each, "default" if each.default else "", call)
             _show_rules(tab, each)
             _add_rule(tab, each)
 
@@ -31,7 +33,7 @@ def _ask_acl(tab: VpcTab) -> None:
     def fields(changed: Callable[[str], None]) -> Callable[[], Call]:
         name = Field("Name", changed, placeholder="shop-strict", spellcheck="false")
         tag("p", "It lets nothing through until it has rules. A subnet gets it among Subnets.", "empty-line")
-        return lambda: networks.create_acl(tab.vpc, name.value)
+        return lambda: Call("ec2", "create_network_acl", {"VpcId": tab.vpc, **tagged("network-acl", name.value)})
 
     tab.ask("Create a network ACL", "Create", fields)
 

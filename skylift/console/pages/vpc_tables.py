@@ -9,6 +9,7 @@ from skylift.console import networks
 from skylift.console.call import Call
 from skylift.console.networks import Route, Table
 from skylift.console.pages.vpc_tab import VpcTab
+from skylift.console.vpc_plan import tagged
 from skylift.console.widgets.element import box, button, tag
 from skylift.console.widgets.field import Field, Select
 from skylift.console.widgets.row_edit import EditedRow
@@ -22,7 +23,8 @@ async def show_tables(tab: VpcTab) -> None:
         button("Create route table", lambda: _ask_table(tab))
     for each in tables:
         with box("part"):
-            tab.head("route table", each, "main" if each.main else "", networks.delete_table(each.id))
+            call = Call("ec2", "delete_route_table", {"RouteTableId": each.id})
+            tab.head("route table", each, "main" if each.main else "", call)
             _show_routes(tab, each, targets)
             _add_route(tab, each, targets)
 
@@ -35,7 +37,7 @@ def _ask_table(tab: VpcTab) -> None:
             "It leads within the VPC, until it has routes of its own, and is nobody's until a subnet has it.",
             "empty-line",
         )
-        return lambda: networks.create_table(tab.vpc, name.value)
+        return lambda: Call("ec2", "create_route_table", {"VpcId": tab.vpc, **tagged("route-table", name.value)})
 
     tab.ask("Create a route table", "Create", fields)
 
