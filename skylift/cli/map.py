@@ -85,7 +85,7 @@ def map_inputs(
     **options: Unpack[MapOptions],
 ) -> None:
     from skylift.cli.map_display import watch_map
-    from skylift.cli.screen import Outlet, make_screen, show_error
+    from skylift.cli.screen import Outlet, make_screen
     from skylift.cli.terminal import open_display
     from skylift.runner.errors import SkyliftError, UsageError
     from skylift.runner.flow import Run
@@ -133,14 +133,13 @@ def map_inputs(
         work = Run(job, settings, screen, display.keyboard, monitor=display.monitor, begun=reader.begin)
         outcome = watch_map(reader, work, screen, template, quiet=quiet, as_json=as_json)
     except SkyliftError as error:
-        screen.finish()
         if as_json:
             say_json(error_object(name, error), indent=None)
-        show_error(error)
-        raise typer.Exit(error.exit_code) from None
+        raise
     except KeyboardInterrupt:
-        screen.finish()
         raise typer.Exit(130) from None
+    finally:
+        screen.finish()
     raise typer.Exit(outcome.exit_code)
 
 

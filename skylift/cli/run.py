@@ -148,7 +148,7 @@ def run(
     is_command: Annotated[bool, typer.Option(COMMAND_FLAG, hidden=True)] = False,
     **options: Unpack[RunOptions],
 ) -> None:
-    from skylift.cli.screen import Outlet, make_screen, show_error
+    from skylift.cli.screen import Outlet, make_screen
     from skylift.cli.terminal import open_display, this_terminal
     from skylift.runner.errors import SkyliftError
     from skylift.runner.plan.plan_job import plan_job
@@ -182,15 +182,13 @@ def run(
             return show_detached(submit_job(job, settings, screen, stdin), screen, quiet=quiet, as_json=as_json)
         outcome = run_job(job, settings, display, forwards, stdin)
     except SkyliftError as error:
-        screen.finish()
         if as_json:
             say_json(error_object(job_name, error), indent=None)
-        show_error(error)
-        raise typer.Exit(error.exit_code) from None
+        raise
     except KeyboardInterrupt:
-        screen.finish()
         raise typer.Exit(130) from None
-    screen.finish()
+    finally:
+        screen.finish()
     own = job.program.args if job.program.kind != "command" else ()
     show_outcome(outcome, outlet, quiet=quiet, as_json=as_json, arguments=own)
     raise typer.Exit(outcome.exit_code)
