@@ -55,7 +55,9 @@ class XmlDecoder:
             if members is None:
                 members = self._structures[shape.name] = self._members(shape)
             params: dict[str, Any] = {
-                attributes[local]: text for name, text in node.attrib.items() if (local := _local(name)) in attributes
+                attributes[local]: text
+                for name, text in node.attrib.items()
+                if (local := local_name(name)) in attributes
             }
             params.update(_read_members(members, node))
             for name in lists:
@@ -106,7 +108,7 @@ class XmlDecoder:
 def _read_members(members: dict[str, tuple[str, Read]], node: Element) -> dict[str, Any]:
     found: dict[str, list[Element]] = {}
     for child in node:
-        found.setdefault(_local(child.tag), []).append(child)
+        found.setdefault(local_name(child.tag), []).append(child)
     params = {}
     for element, nodes in found.items():
         member = members.get(element)
@@ -139,8 +141,8 @@ def _text(reader: Callable[[str], Any]) -> Callable[[Element], Any]:
 
 def _children(node: Element, name: str) -> list[Element]:
     for child in node:
-        if _local(child.tag) != name:
-            raise Unreadable("is not an element that belongs here", _local(child.tag), unknown=True)
+        if local_name(child.tag) != name:
+            raise Unreadable("is not an element that belongs here", local_name(child.tag), unknown=True)
     return list(node)
 
 
@@ -153,6 +155,6 @@ def _is_list_in_document(shape: Shape) -> bool:
     return shape.type_name == "list" and not shape.serialization.get("location")
 
 
-def _local(name: str) -> str:
+def local_name(name: str) -> str:
     """A name without its namespace: clients differ in which they send."""
     return name.rpartition("}")[2]

@@ -17,6 +17,7 @@ from skylift.cloud.wire.limits import UNFIT
 from skylift.cloud.wire.shape import ListShape, MapShape, Shape, Structure
 from skylift.cloud.wire.timestamp import FORMATS
 
+XML = '<?xml version="1.0" encoding="UTF-8"?>\n'
 Write = Callable[[Any, list[str]], None]
 _REFERENCES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\r": "&#xD;", "\x7f": "&#x7F;"}
 """The ampersand first: the others have it."""

@@ -14,14 +14,12 @@ from skylift.cloud.wire import limits
 from skylift.cloud.wire.call import Request, Response
 from skylift.cloud.wire.codec import Payload
 from skylift.cloud.wire.decode_form import FormDecoder, Read, fields, tree
-from skylift.cloud.wire.encode_xml import Write, XmlEncoder, escape
+from skylift.cloud.wire.encode_xml import XML, Write, XmlEncoder, escape
 from skylift.cloud.wire.errors import status_of, worded
 from skylift.cloud.wire.models import OperationModel, ServiceModel
 from skylift.cloud.wire.shape import Problem, problems
 from skylift.cloud.wire.timestamp import iso_milliseconds, iso_seconds
 from skylift.cloud.wire.unreadable import Unreadable
-
-XML = '<?xml version="1.0" encoding="UTF-8"?>\n'
 
 # Signature version 2 travels in these (signature_v2_form.py). What is still here was not verified, and is not ignored.
 _VERSION_2 = {"AWSAccessKeyId", "Signature", "SignatureMethod", "SignatureVersion", "SecurityToken", "Timestamp"}

@@ -15,7 +15,7 @@ from skylift.cloud.domain.bucket import FileBody
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.wire.call import Request, Response
 from skylift.cloud.wire.codec import Payload
-from skylift.cloud.wire.encode_xml import UnknownMember, Write, XmlEncoder, escape, escape_key
+from skylift.cloud.wire.encode_xml import XML, UnknownMember, Write, XmlEncoder, escape, escape_key
 from skylift.cloud.wire.errors import status_of, worded
 from skylift.cloud.wire.models import OperationModel, ServiceModel
 from skylift.cloud.wire.rest_request import RestReader, malformed
@@ -24,7 +24,6 @@ from skylift.cloud.wire.shape import Problem, Shape, problems
 from skylift.cloud.wire.timestamp import FORMATS, http_date, iso_whole_seconds
 from skylift.cloud.wire.unreadable import Unreadable
 
-XML = '<?xml version="1.0" encoding="UTF-8"?>\n'
 NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 
 # botocore's model leaves out the names of root elements, since its parser does not look at them; other SDKs do.

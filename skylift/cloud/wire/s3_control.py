@@ -12,12 +12,12 @@ from typing import Any
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.wire.call import Request, Response
 from skylift.cloud.wire.codec import Payload
-from skylift.cloud.wire.encode_xml import XmlEncoder, escape
+from skylift.cloud.wire.encode_xml import XML, XmlEncoder, escape
 from skylift.cloud.wire.errors import status_of, worded
 from skylift.cloud.wire.models import OperationModel, ServiceModel
 from skylift.cloud.wire.path_route import PathRouter
 from skylift.cloud.wire.rest_request import RestReader
-from skylift.cloud.wire.rest_xml import XML, identity, require_valid
+from skylift.cloud.wire.rest_xml import identity, require_valid
 from skylift.cloud.wire.timestamp import iso_whole_seconds
 from skylift.cloud.wire.unreadable import Unreadable
 
