@@ -162,24 +162,18 @@ class Memory:
         self._data.clear()
 
 
-class SmallBody:
+class SmallBody(Memory):
     """The content of an object that will be in a row, which is when it is durable. Never longer than was announced."""
 
     stored = True
 
     def __init__(self, directory: Path) -> None:
+        super().__init__()
         self._directory = directory
-        self._data = bytearray()
-
-    def write(self, data: memoryview) -> None:
-        self._data += data
 
     def keep(self, size: int, md5: str, checksums: dict[str, str], crc64nvme: str) -> Payload:
         _leave_room(self._directory, size)
         return Spool("", size, md5, checksums, bytes(self._data), crc64nvme)
-
-    def discard(self) -> None:
-        self._data.clear()
 
 
 class SpoolFile:
@@ -199,7 +193,7 @@ class SpoolFile:
         assert self._file is not None, "nothing follows keep() or discard()"
         self._size += len(data)
         if self._size > LARGEST_SPOOLED:
-            raise _too_large(self._size)
+            raise too_large(self._size)
         _leave_room(self._directory, len(data))
         while data:
             try:
@@ -245,7 +239,7 @@ class SpoolFile:
             self._file = None
 
 
-Sink = Memory | SmallBody | SpoolFile
+Sink = Memory | SpoolFile
 
 
 class Receiver:
@@ -402,7 +396,7 @@ def _check_upload(found: Announced) -> None:
     if found.length is None:
         raise ServiceError("MissingContentLength", "You must provide the Content-Length HTTP header.")
     if found.length > LARGEST_SPOOLED:
-        raise _too_large(found.length)
+        raise too_large(found.length)
 
 
 def _md5(text: str) -> str | None:
@@ -484,12 +478,12 @@ def _is_hex_sha256(text: str) -> bool:
     return len(text) == 64 and not text.strip("0123456789abcdef")
 
 
-def _too_large(size: int) -> ServiceError:
+def too_large(size: int, most: int = LARGEST_SPOOLED) -> ServiceError:
     return ServiceError(
         "EntityTooLarge",
         "Your proposed upload exceeds the maximum allowed size",
         ProposedSize=str(size),
-        MaxSizeAllowed=str(LARGEST_SPOOLED),
+        MaxSizeAllowed=str(most),
     )
 
 

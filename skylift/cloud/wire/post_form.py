@@ -16,7 +16,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from skylift.cloud.domain.bucket import LARGEST_IN_ROW
 from skylift.cloud.domain.error import ServiceError
-from skylift.cloud.wire.body import LARGEST_SPOOLED, Receiver, SmallBody, SpoolFile, announced_in_form
+from skylift.cloud.wire.body import LARGEST_SPOOLED, Receiver, SmallBody, SpoolFile, announced_in_form, too_large
 from skylift.cloud.wire.call import Request, Response
 from skylift.cloud.wire.codec import Payload
 from skylift.cloud.wire.decode_xml import document, local_name
@@ -166,12 +166,7 @@ def _length(request: Request) -> int:
     if not (text.isascii() and text.isdecimal()) or len(text) > 15:
         raise ServiceError("MissingContentLength", "You must provide the Content-Length HTTP header.")
     if int(text) > LARGEST_SPOOLED + 2 * MOST_BEFORE_FILE:
-        raise ServiceError(
-            "EntityTooLarge",
-            "Your proposed upload exceeds the maximum allowed size",
-            ProposedSize=text,
-            MaxSizeAllowed=str(LARGEST_SPOOLED),
-        )
+        raise too_large(int(text))
     return int(text)
 
 

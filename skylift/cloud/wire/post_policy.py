@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.wire.body import too_large
 
 # What a signature covers by itself, or what no condition can know.
 _UNCONDITIONED = frozenset(("awsaccesskeyid", "file", "policy", "signature", "x-amz-signature"))
@@ -69,12 +70,7 @@ class PostPolicy:
 
     def check_most(self, size: int) -> None:
         if self.most is not None and size > self.most:
-            raise ServiceError(
-                "EntityTooLarge",
-                "Your proposed upload exceeds the maximum allowed size",
-                ProposedSize=str(size),
-                MaxSizeAllowed=str(self.most),
-            )
+            raise too_large(size, self.most)
 
     def check_least(self, size: int) -> None:
         if size < self.least:
