@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Signature
 from skylift.cloud.wire.call import Credential
-from skylift.cloud.wire.signature import ALGORITHM, Verifier, moment, read_posted, session_token, unknown_key
+from skylift.cloud.wire.signature import ALGORITHM, Verifier, mismatch, moment, read_posted, session_token, unknown_key
 
 _VERSION_4 = ("X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Date", "X-Amz-Signature")
 _VERSION_2 = ("AWSAccessKeyId", "Signature")
@@ -51,15 +51,7 @@ def verify_post(fields: Mapping[str, str], verifier: Verifier) -> PostSignature 
     else:
         return None
     if not hmac.compare_digest(expected.encode(), given.encode()):
-        raise ServiceError(
-            "SignatureDoesNotMatch",
-            "The request signature we calculated does not match the signature you provided. Check your key and signing "
-            "method.",
-            AWSAccessKeyId=str(found.credential.access_key_id),
-            StringToSign=fields["policy"],
-            SignatureProvided=given,
-            StringToSignBytes=fields["policy"].encode().hex(" "),
-        )
+        raise mismatch(str(found.credential.access_key_id), fields["policy"], given)
     return found
 
 

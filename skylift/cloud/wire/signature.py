@@ -21,6 +21,7 @@ from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Signature
 from skylift.cloud.wire.call import Credential, Request, SecretFor
 from skylift.cloud.wire.hoisted import is_hoisted
+from skylift.cloud.wire.rest_route import decoded_query
 
 ALGORITHM: Literal["AWS4-HMAC-SHA256"] = "AWS4-HMAC-SHA256"
 TERMINATOR = "aws4_request"
@@ -28,7 +29,7 @@ UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
 SKEW = timedelta(minutes=15)
 LONGEST_PRESIGNED = 7 * 24 * 3600
 
-MISMATCH = (
+_MISMATCH = (
     "The request signature we calculated does not match the signature you provided. Check your key and signing method."
 )
 """S3's sentence, as recorded on AWS in LocalStack's test_s3.snapshot.json (`test_put_url_metadata_with_sig_s3v4`)."""
@@ -89,7 +90,7 @@ class SigningKey:
 def read(request: Request) -> Signed | None:
     """How the request is signed; None when it is not. ServiceError when what it says makes no sense."""
     authorization = request.header("authorization")
-    parameters = dict(_query(request))
+    parameters = dict(decoded_query(request))
     presigned = "X-Amz-Algorithm" in parameters or "X-Amz-Signature" in parameters
     if authorization and presigned:
         raise ServiceError(
@@ -109,7 +110,7 @@ def declared_payload(request: Request, signed: Signed) -> str | None:
 
     S3 wants to know before it reads the body; the other services' bodies are small, and their clients do not say.
     """
-    declared = _stated_payload(request, signed) or dict(_query(request)).get("X-Amz-Content-Sha256")
+    declared = _stated_payload(request, signed) or dict(decoded_query(request)).get("X-Amz-Content-Sha256")
     if declared or signed.service != "s3":
         return declared or None
     if signed.lifetime is not None:
@@ -148,16 +149,8 @@ class Verifier:
         to_sign = f"{ALGORITHM}\n{signed.stamp}\n{signed.scope}\n{_sha256(canonical)}"
         key = SigningKey(_signing_key(secret, signed), signed.stamp, signed.scope)
         if not hmac.compare_digest(key.sign(to_sign).encode(), signed.signature.encode("utf-8", "surrogateescape")):
-            raise ServiceError(
-                "SignatureDoesNotMatch",
-                MISMATCH if signed.service == "s3" else _MISMATCH_ELSEWHERE,
-                AWSAccessKeyId=signed.access_key_id,
-                StringToSign=to_sign,
-                SignatureProvided=signed.signature,
-                StringToSignBytes=_spaced_hex(to_sign),
-                CanonicalRequest=canonical,
-                CanonicalRequestBytes=_spaced_hex(canonical),
-            )
+            shown = {"CanonicalRequest": canonical, "CanonicalRequestBytes": _spaced_hex(canonical)}
+            raise mismatch(signed.access_key_id, to_sign, signed.signature, signed.service, shown)
         return key
 
     def verify_policy(self, signed: Signed, policy: str) -> str:
@@ -292,6 +285,21 @@ def _credential(text: str, code: str) -> _Scope:
     return _Scope("/".join(key), date, region, service)
 
 
+def mismatch(
+    access_key_id: str, to_sign: str, given: str, service: str = "s3", more: Mapping[str, str] | None = None
+) -> ServiceError:
+    """The error for a signature that is another one than that of the text `to_sign`."""
+    detail = {
+        "AWSAccessKeyId": access_key_id,
+        "StringToSign": to_sign,
+        "SignatureProvided": given,
+        "StringToSignBytes": _spaced_hex(to_sign),
+        **(more or {}),
+    }
+    message = _MISMATCH if service == "s3" else _MISMATCH_ELSEWHERE
+    return ServiceError("SignatureDoesNotMatch", message, status=None, headers=None, **detail)
+
+
 def unknown_key(access_key_id: str) -> ServiceError:
     """For a key of letters that no key has."""
     return ServiceError(
@@ -415,7 +423,7 @@ def _canonical_path(path: str, *, twice: bool) -> str:
 
 
 def _canonical_query(request: Request) -> str:
-    pairs = [(_encoded(name), _encoded(value)) for name, value in _query(request) if name != "X-Amz-Signature"]
+    pairs = [(_encoded(name), _encoded(value)) for name, value in decoded_query(request) if name != "X-Amz-Signature"]
     return "&".join(f"{name}={value}" for name, value in sorted(pairs))
 
 
@@ -425,19 +433,12 @@ def _header_value(request: Request, signed: Signed, name: str) -> str:
     body hashes to does not count there, so it has to be sent: else any body would go with it."""
     values = request.headers_by_name.get(name, ())
     if not values and _is_presigned_for_s3(signed) and name.startswith("x-amz-") and is_hoisted(name):
-        values = tuple(value for parameter, value in _query(request) if parameter.lower() == name)
+        values = tuple(value for parameter, value in decoded_query(request) if parameter.lower() == name)
     return ",".join(" ".join(value.split()) for value in values)
 
 
 def _encoded(text: str) -> str:
     return quote(text, safe=_UNRESERVED)
-
-
-def _query(request: Request) -> tuple[tuple[str, str], ...]:
-    try:
-        return request.query
-    except ValueError:
-        raise ServiceError("InvalidURI", "Couldn't parse the specified URI.") from None
 
 
 def _signing_key(secret: str, signed: Signed) -> bytes:

@@ -16,7 +16,7 @@ from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Signature
 from skylift.cloud.wire.call import Credential, Request, SecretFor
 from skylift.cloud.wire.rest_route import decoded_query
-from skylift.cloud.wire.signature import MISMATCH, session_token, unknown_key
+from skylift.cloud.wire.signature import mismatch, session_token, unknown_key
 
 _SIGNED_PARAMETERS = frozenset(
     """
@@ -103,14 +103,7 @@ def verify_v2(
     paths = [path] if path.count("/") != 1 else [path, f"{path}/"]
     to_sign = [_string_to_sign(request, signed, each) for each in paths]
     if not any(_matches(secret, each, signed.signature) for each in to_sign):
-        raise ServiceError(
-            "SignatureDoesNotMatch",
-            MISMATCH,
-            AWSAccessKeyId=signed.access_key_id,
-            StringToSign=to_sign[0],
-            SignatureProvided=signed.signature,
-            StringToSignBytes=to_sign[0].encode("utf-8", "surrogateescape").hex(" "),
-        )
+        raise mismatch(signed.access_key_id, to_sign[0], signed.signature)
 
 
 def _matches(secret: str, to_sign: str, signature: str) -> bool:

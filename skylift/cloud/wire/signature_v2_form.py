@@ -19,7 +19,7 @@ from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Signature
 from skylift.cloud.wire.call import Credential, Request, SecretFor
 from skylift.cloud.wire.decode_form import fields
-from skylift.cloud.wire.signature import SKEW, session_token, unknown_key
+from skylift.cloud.wire.signature import SKEW, mismatch, session_token, unknown_key
 
 METHOD = "HmacSHA256"
 _AUTHENTICATION = frozenset(
@@ -95,14 +95,7 @@ def verify_form_v2(request: Request, signed: FormV2, secret_for: SecretFor, now:
     to_sign = "\n".join((request.method, request.header("host").lower(), request.path or "/", _canonical(signed.pairs)))
     digest = hmac.digest(secret.encode(), to_sign.encode(), "sha256")
     if not hmac.compare_digest(base64.b64encode(digest), signed.signature.encode()):
-        raise ServiceError(
-            "SignatureDoesNotMatch",
-            "The request signature we calculated does not match the signature you provided. Check your AWS Secret "
-            "Access Key and signing method. Consult the service documentation for details.",
-            AWSAccessKeyId=signed.access_key_id,
-            StringToSign=to_sign,
-            SignatureProvided=signed.signature,
-        )
+        raise mismatch(signed.access_key_id, to_sign, signed.signature, signed.service)
 
 
 def without_signature(request: Request, body: bytes) -> tuple[Request, bytes]:
