@@ -11,39 +11,36 @@ from collections.abc import Mapping
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.wire.models import ServiceModel
 
-EC2_STATUS = {
-    "AuthFailure": 401,
-    "Blocked": 403,
-    "DryRunOperation": 412,
-    "InsufficientInstanceCapacity": 500,
+_OF_FORMS = {
     "InternalError": 500,
     "InternalFailure": 500,
     "InvalidClientTokenId": 403,
     "MissingAuthenticationToken": 403,
     "OptInRequired": 403,
     "RequestEntityTooLarge": 413,
-    "RequestLimitExceeded": 503,
     "ServiceUnavailable": 503,
     "SignatureDoesNotMatch": 403,
+}
+
+EC2_STATUS = {
+    **_OF_FORMS,
+    "AuthFailure": 401,
+    "Blocked": 403,
+    "DryRunOperation": 412,
+    "InsufficientInstanceCapacity": 500,
+    "RequestLimitExceeded": 503,
     "Unavailable": 503,
     "UnauthorizedOperation": 403,
 }
 
 QUERY_STATUS = {
+    **_OF_FORMS,
     "AccessDenied": 403,
     "AccessDeniedException": 403,
     "ExpiredToken": 403,
     "IncompleteSignature": 403,
-    "InternalError": 500,
-    "InternalFailure": 500,
-    "InvalidClientTokenId": 403,
     "MalformedQueryString": 404,
-    "MissingAuthenticationToken": 403,
     "NotAuthorized": 403,
-    "OptInRequired": 403,
-    "RequestEntityTooLarge": 413,
-    "ServiceUnavailable": 503,
-    "SignatureDoesNotMatch": 403,
 }
 
 # The JSON services answer 400 also where others say 403.
@@ -70,7 +67,6 @@ S3_STATUS = {
     "AccessDenied": 403,
     "AccountProblem": 403,
     "AllAccessDisabled": 403,
-    "AuthorizationHeaderMalformed": 400,
     "BucketAlreadyExists": 409,
     "BucketAlreadyOwnedByYou": 409,
     "BucketNotEmpty": 409,
@@ -101,8 +97,6 @@ S3_STATUS = {
     "SignatureDoesNotMatch": 403,
     "SlowDown": 503,
     "TemporaryRedirect": 307,
-    "TokenRefreshRequired": 400,
-    "XAmzContentSHA256Mismatch": 400,
 }
 
 _STATUS: Mapping[str, Mapping[str, int]] = {
@@ -115,6 +109,25 @@ _STATUS: Mapping[str, Mapping[str, int]] = {
 
 _NOT_VALIDATED = "AWS was not able to validate the provided access credentials"
 _INVALID_TOKEN = "The security token included in the request is invalid."  # noqa: S105 - a message
+
+_JSON_WORDS = {
+    "AccessDenied": ("AccessDeniedException", None),
+    "AuthorizationHeaderMalformed": ("InvalidSignatureException", None),
+    "AuthorizationQueryParametersError": ("IncompleteSignatureException", None),
+    "ExpiredToken": ("ExpiredTokenException", "The security token included in the request is expired"),
+    "IncompleteSignature": ("IncompleteSignatureException", None),
+    "InternalError": ("InternalFailure", None),
+    "InvalidAccessKeyId": ("UnrecognizedClientException", _INVALID_TOKEN),
+    "InvalidAction": ("UnknownOperationException", None),
+    "InvalidClientTokenId": ("UnrecognizedClientException", _INVALID_TOKEN),
+    "InvalidToken": ("UnrecognizedClientException", _INVALID_TOKEN),
+    "MaxMessageLengthExceeded": ("RequestEntityTooLarge", None),
+    "MissingAuthenticationToken": ("MissingAuthenticationTokenException", "Missing Authentication Token"),
+    "RequestExpired": ("InvalidSignatureException", None),
+    "RequestTimeTooSkewed": ("InvalidSignatureException", None),
+    "SignatureDoesNotMatch": ("InvalidSignatureException", None),
+    "XAmzContentSHA256Mismatch": ("InvalidSignatureException", None),
+}
 
 # Keys and signatures are checked in one place, which speaks S3's detailed vocabulary. EC2 and the query services have
 # fewer words for it; None keeps the message.
@@ -130,24 +143,7 @@ _REWORDED: Mapping[str, Mapping[str, tuple[str, str | None]]] = {
         "SignatureDoesNotMatch": ("AuthFailure", _NOT_VALIDATED),
         "XAmzContentSHA256Mismatch": ("AuthFailure", _NOT_VALIDATED),
     },
-    "json": {
-        "AccessDenied": ("AccessDeniedException", None),
-        "AuthorizationHeaderMalformed": ("InvalidSignatureException", None),
-        "AuthorizationQueryParametersError": ("IncompleteSignatureException", None),
-        "ExpiredToken": ("ExpiredTokenException", "The security token included in the request is expired"),
-        "IncompleteSignature": ("IncompleteSignatureException", None),
-        "InternalError": ("InternalFailure", None),
-        "InvalidAccessKeyId": ("UnrecognizedClientException", _INVALID_TOKEN),
-        "InvalidAction": ("UnknownOperationException", None),
-        "InvalidClientTokenId": ("UnrecognizedClientException", _INVALID_TOKEN),
-        "InvalidToken": ("UnrecognizedClientException", _INVALID_TOKEN),
-        "MaxMessageLengthExceeded": ("RequestEntityTooLarge", None),
-        "MissingAuthenticationToken": ("MissingAuthenticationTokenException", "Missing Authentication Token"),
-        "RequestExpired": ("InvalidSignatureException", None),
-        "RequestTimeTooSkewed": ("InvalidSignatureException", None),
-        "SignatureDoesNotMatch": ("InvalidSignatureException", None),
-        "XAmzContentSHA256Mismatch": ("InvalidSignatureException", None),
-    },
+    "json": _JSON_WORDS,
     "query": {
         "AuthorizationHeaderMalformed": ("SignatureDoesNotMatch", None),
         "AuthorizationQueryParametersError": ("IncompleteSignature", None),
@@ -159,6 +155,7 @@ _REWORDED: Mapping[str, Mapping[str, tuple[str, str | None]]] = {
         "RequestTimeTooSkewed": ("SignatureDoesNotMatch", None),
         "XAmzContentSHA256Mismatch": ("SignatureDoesNotMatch", None),
     },
+    "rest-json": _JSON_WORDS,
     "rest-xml": {
         "IncompleteSignature": ("AuthorizationHeaderMalformed", None),
         "InvalidClientTokenId": ("InvalidAccessKeyId", None),
@@ -168,13 +165,9 @@ _REWORDED: Mapping[str, Mapping[str, tuple[str, str | None]]] = {
 }
 
 
-_WORDS_OF = {"rest-json": "json"}
-"""Protocols that use the words of another one."""
-
-
 def worded(service: ServiceModel, error: ServiceError) -> ServiceError:
     """The error in the words of the service's protocol."""
-    code, message = _REWORDED[_words(service)].get(error.code, (error.code, None))
+    code, message = _REWORDED[_vocabulary(service)].get(error.code, (error.code, None))
     return ServiceError(code, message or error.message, status=error.status, headers=error.headers, **error.detail)
 
 
@@ -190,11 +183,6 @@ def status_of(service: ServiceModel, error: ServiceError) -> int:
     if modelled is not None:
         return modelled.status
     return 404 if service.protocol == "rest-xml" and error.code.startswith("NoSuch") else 400
-
-
-def _words(service: ServiceModel) -> str:
-    spoken = _vocabulary(service)
-    return _WORDS_OF.get(spoken, spoken)
 
 
 def _vocabulary(service: ServiceModel) -> str:
