@@ -5,18 +5,14 @@ Sources: Smithy's AWS restJson1 protocol document; the services' "Common errors"
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from typing import Any, cast
 
 from skylift.cloud.domain.bucket import Spool
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.wire import limits
+from skylift.cloud.wire.aws_json import JsonCodec
 from skylift.cloud.wire.call import Request, Response
 from skylift.cloud.wire.codec import Payload
-from skylift.cloud.wire.decode_json import JSON_SCALARS, DocumentDecoder, document
-from skylift.cloud.wire.document import DocumentCodec
-from skylift.cloud.wire.encode_json import DocumentEncoder, json_scalar
 from skylift.cloud.wire.errors import status_of, worded
 from skylift.cloud.wire.models import OperationModel, ServiceModel
 from skylift.cloud.wire.path_route import PathRouter
@@ -25,11 +21,12 @@ from skylift.cloud.wire.shape import ListShape, Shape
 from skylift.cloud.wire.unreadable import Unreadable
 
 
-class RestJsonCodec(DocumentCodec):
+class RestJsonCodec(JsonCodec):
     """One service whose operations have paths of their own, as `/schedules/{Name}`."""
 
     def __init__(self, service: ServiceModel) -> None:
-        super().__init__(service, DocumentDecoder(JSON_SCALARS), DocumentEncoder(json_scalar))
+        super().__init__(service)
+        self._content_type = "application/json"
         self._router = PathRouter(service)
 
     def operation(self, request: Request, body: bytes) -> OperationModel:
@@ -55,17 +52,6 @@ class RestJsonCodec(DocumentCodec):
             raise self._unreadable(problem) from None
         limits.require_valid(params, operation.input, self._invalid)
         return params
-
-    def document(self, payload: bytes) -> dict[str, Any]:
-        try:
-            return document(payload)
-        except (ValueError, RecursionError) as error:
-            raise ServiceError("SerializationException", f"The body is not a JSON object: {error}.") from None
-
-    def response(self, status: int, content: Mapping[str, Any], request_id: str) -> Response:
-        headers = {"x-amzn-requestid": request_id, "Content-Type": "application/json"}
-        text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
-        return Response(status, headers, text.encode("utf-8", "backslashreplace"))
 
     def refuse(self, error: ServiceError, request: Request, request_id: str) -> Response:
         error = worded(self.service, error)
