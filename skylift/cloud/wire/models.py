@@ -136,7 +136,7 @@ def load(service: str) -> ServiceModel:
         with _loading:
             found = _loaded.get(service)
             if found is None:
-                found = _loaded[service] = _load(service)
+                found = _loaded[service] = _model(service, _read_model(service))
     return found
 
 
@@ -198,10 +198,6 @@ def _stamp(services: Sequence[str]) -> bytes:
     files = [file for service in services for file in _files(service)]
     known = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     return json.dumps([_FORMAT, *known]).encode() + b"\n"
-
-
-def _load(service: str) -> ServiceModel:
-    return _model(service, _read_model(service))
 
 
 def _model(service: str, described: Mapping[str, Any]) -> ServiceModel:
