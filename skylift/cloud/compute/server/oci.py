@@ -131,57 +131,33 @@ def _mounts(plan: ServerPlan) -> list[dict[str, Any]]:
         """A file system in memory, with as many files as the kernel's default for this size, on a host with that much
         memory."""
         bounds = (f"size={size >> 10}k", f"nr_inodes={max(size // _PAGE, 1024)}")
-        return {
-            "destination": destination,
-            "type": "tmpfs",
-            "source": "tmpfs",
-            "options": ["nosuid", *options, *bounds],
-        }
+        return _mount(destination, "tmpfs", "nosuid", *options, *bounds)
 
+    terminals = ("newinstance", "ptmxmode=0666", "mode=0620", "gid=5", f"max={_TERMINALS}")
     mounts = [
-        {"destination": "/proc", "type": "proc", "source": "proc", "options": ["nosuid", "noexec", "nodev"]},
+        _mount("/proc", "proc", "nosuid", "noexec", "nodev"),
         # All of them together are less than the server's memory: what is full of them goes on.
         tmpfs("/dev", 4 * _MIB, "strictatime", "mode=755"),
-        {
-            "destination": "/dev/pts",
-            "type": "devpts",
-            "source": "devpts",
-            "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5", f"max={_TERMINALS}"],
-        },
-        {
-            "destination": "/dev/mqueue",
-            "type": "mqueue",
-            "source": "mqueue",
-            "options": ["nosuid", "noexec", "nodev"],
-        },
-        {
-            "destination": "/sys",
-            "type": "sysfs",
-            "source": "sysfs",
-            "options": ["nosuid", "noexec", "nodev", "ro"],
-        },
-        {
-            "destination": "/sys/fs/cgroup",
-            "type": "cgroup",
-            "source": "cgroup",
-            "options": ["nosuid", "noexec", "nodev", "relatime", "ro"],
-        },
+        _mount("/dev/pts", "devpts", "nosuid", "noexec", *terminals),
+        _mount("/dev/mqueue", "mqueue", "nosuid", "noexec", "nodev"),
+        _mount("/sys", "sysfs", "nosuid", "noexec", "nodev", "ro"),
+        _mount("/sys/fs/cgroup", "cgroup", "nosuid", "noexec", "nodev", "relatime", "ro"),
         tmpfs("/dev/shm", plan.memory // 2, "nodev", "mode=1777"),  # noqa: S108 - a mount point in the server
         tmpfs("/run", plan.memory // 5, "nodev", "mode=755"),
         # Apart from it: a full /run must not keep a server from being turned off.
         tmpfs("/run/skylift", 4 * _MIB, "nodev", "mode=755"),
     ]
     if plan.lxcfs is not None:
-        mounts += [
-            {
-                "destination": f"/{name}",
-                "type": "bind",
-                "source": str(plan.lxcfs / name),
-                "options": ["bind", "ro", "nosuid", "nodev", "noexec"],
-            }
-            for name in LXCFS_FILES
-        ]
+        mounts += [_bind(f"/{name}", plan.lxcfs / name) for name in LXCFS_FILES]
     return mounts
+
+
+def _mount(destination: str, kind: str, *options: str, source: str = "") -> dict[str, Any]:
+    return {"destination": destination, "type": kind, "source": source or kind, "options": list(options)}
+
+
+def _bind(destination: str, source: Path) -> dict[str, Any]:
+    return _mount(destination, "bind", "bind", "ro", "nosuid", "nodev", "noexec", source=str(source))
 
 
 def _firmware_mounts(root: Path, firmware: Path | None, layer: Path | None) -> list[dict[str, Any]]:
@@ -189,23 +165,11 @@ def _firmware_mounts(root: Path, firmware: Path | None, layer: Path | None) -> l
         return []
     overlays = []
     if layer is not None:
-        # The server's own sysfs is mounted at the root by then.
-        overlays = [
-            {
-                "destination": f"/sys/{place}",
-                "type": "overlay",
-                "source": "overlay",
-                "options": ["ro", "nosuid", "nodev", "noexec", f"lowerdir={layer / name}:{root}/sys/{place}"],
-            }
-            for name, place in dmi.LAYERS.items()
-        ]
-    words = {
-        "destination": str(dmi.FIRMWARE),
-        "type": "bind",
-        "source": str(firmware),
-        "options": ["bind", "ro", "nosuid", "nodev", "noexec"],
-    }
-    return [*overlays, words]
+        for name, place in dmi.LAYERS.items():
+            # The server's own sysfs is mounted at the root by then.
+            layers = f"lowerdir={layer / name}:{root}/sys/{place}"
+            overlays.append(_mount(f"/sys/{place}", "overlay", "ro", "nosuid", "nodev", "noexec", layers))
+    return [*overlays, _bind(str(dmi.FIRMWARE), firmware)]
 
 
 def _resources(plan: ServerPlan) -> dict[str, Any]:
