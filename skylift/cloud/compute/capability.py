@@ -10,6 +10,7 @@ import shutil
 import socket
 import stat
 import subprocess
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,43 +140,28 @@ def _user_namespaces(home: Home) -> Capability:
         return Capability(name, False, "this kernel has none", "a kernel with CONFIG_USER_NS")
     if int(limit.read_text()) == 0:
         return Capability(name, False, "switched off", "sysctl user.max_user_namespaces=15000")
-    if os.geteuid() != 0:
-        return _untried(name, home)
-    problem = probe.user_namespace()
-    return Capability(
-        name, not problem, problem or "work", problem and "check the limits of the container or VM this runs in"
-    )
+    return _tried(name, home, probe.user_namespace, "work", "check the limits of the container or VM this runs in")
 
 
 def _overlay(home: Home) -> Capability:
-    name = "idmapped overlay"
-    if os.geteuid() != 0:
-        return _untried(name, home)
     place = _nearest(home.data.path)
-    kind = _file_system(place)
-    problem = probe.overlay(place)
-    if not problem:
-        return Capability(name, True, f"works on {kind} ({place})")
+    kind = _file_system(place) if os.geteuid() == 0 else ""
     fix = "set SKYLIFT_DATA to a directory of root's on ext4, xfs or btrfs; it takes Linux 5.19, util-linux 2.39 too"
-    return Capability(name, False, f"{problem} (on {kind})", fix)
+
+    def attempt() -> str:
+        problem = probe.overlay(place)
+        return problem and f"{problem} (on {kind})"
+
+    return _tried("idmapped overlay", home, attempt, f"works on {kind} ({place})", fix)
 
 
 def _firewall(home: Home) -> Capability:
-    name = "nftables with conntrack"
-    if os.geteuid() != 0:
-        return _untried(name, home)
-    problem = probe.firewall()
-    return Capability(
-        name, not problem, problem or "works", problem and "modprobe nf_tables nf_conntrack nft_ct nft_nat nft_masq"
-    )
+    fix = "modprobe nf_tables nf_conntrack nft_ct nft_nat nft_masq"
+    return _tried("nftables with conntrack", home, probe.firewall, "works", fix)
 
 
 def _links(home: Home) -> Capability:
-    name = "network namespaces, veth"
-    if os.geteuid() != 0:
-        return _untried(name, home)
-    problem = probe.links()
-    return Capability(name, not problem, problem or "work", problem and "modprobe veth")
+    return _tried("network namespaces, veth", home, probe.links, "work", "modprobe veth")
 
 
 def _cgroups() -> Capability:
@@ -416,7 +402,11 @@ def port_free(port: int) -> bool:
     return True
 
 
-def _untried(name: str, home: Home) -> Capability:
+def _tried(name: str, home: Home, attempt: Callable[[], str], works: str, fix: str) -> Capability:
+    """`attempt` says what is wrong. Only root can make it."""
+    if os.geteuid() == 0:
+        problem = attempt()
+        return Capability(name, not problem, problem or works, problem and fix)
     if _is_up(home):
         return Capability(name, True, "there: the cloud that is up has it")
     return Capability(name, None, "takes root to try")
