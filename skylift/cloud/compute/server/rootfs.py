@@ -170,19 +170,16 @@ class Rootfs:
         found: list[str] = []
 
         def read() -> None:
-            with suppress(OSError):
-                self._enter()
-                # A pipe that nobody writes to, say, must hold up nothing.
-                descriptor = os.open("/etc/hostname", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-                try:
-                    if stat.S_ISREG(os.fstat(descriptor).st_mode):
-                        found.append(os.read(descriptor, 256).decode(errors="replace").strip())
-                finally:
-                    os.close(descriptor)
+            # A pipe that nobody writes to, say, must hold up nothing.
+            descriptor = os.open("/etc/hostname", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                if stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    found.append(os.read(descriptor, 256).decode(errors="replace").strip())
+            finally:
+                os.close(descriptor)
 
-        reader = threading.Thread(target=read)
-        reader.start()
-        reader.join()
+        with suppress(RootfsError):
+            self._inside(read)
         return found[0] if found and _HOSTNAME.fullmatch(found[0]) else None
 
     def _enter(self) -> None:
