@@ -32,11 +32,12 @@ class QueryCodec:
     anonymous = False
     hex_request_ids = False
     _content_type = "text/xml"
+    _is_ec2 = False
 
     def __init__(self, service: ServiceModel) -> None:
         self.service = service
-        self._decoder = self._make_decoder()
-        self._encoder = self._make_encoder()
+        self._decoder = FormDecoder(ec2=self._is_ec2)
+        self._encoder = XmlEncoder(iso_milliseconds if self._is_ec2 else iso_seconds)
         self._readers: dict[str, Read] = {}
         self._writers: dict[str, Callable[[Mapping[str, Any], str], str]] = {}
         self._namespace = service.namespace.rstrip("/") + "/"
@@ -105,12 +106,6 @@ class QueryCodec:
 
     # What differs between the two protocols.
 
-    def _make_decoder(self) -> FormDecoder:
-        return FormDecoder(ec2=False)
-
-    def _make_encoder(self) -> XmlEncoder:
-        return XmlEncoder(iso_seconds)
-
     def _writer(self, operation: OperationModel) -> Callable[[Mapping[str, Any], str], str]:
         start = f'<{operation.name}Response xmlns="{self._namespace}">'
         end = f"</RequestId></ResponseMetadata></{operation.name}Response>"
@@ -163,15 +158,10 @@ class Ec2Codec(QueryCodec):
     """EC2: members straight under the root, `item` lists, errors in a list of one."""
 
     _content_type = "text/xml;charset=UTF-8"
+    _is_ec2 = True
 
     def unknown_action(self, action: str) -> ServiceError:
         return ServiceError("InvalidAction", f"The action {action} is not valid for this web service.")
-
-    def _make_decoder(self) -> FormDecoder:
-        return FormDecoder(ec2=True)
-
-    def _make_encoder(self) -> XmlEncoder:
-        return XmlEncoder(iso_milliseconds)
 
     def _writer(self, operation: OperationModel) -> Callable[[Mapping[str, Any], str], str]:
         start = f'{XML}<{operation.name}Response xmlns="{self._namespace}"><requestId>'
