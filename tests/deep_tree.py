@@ -17,6 +17,19 @@ open("end", "w").close()
 """A program for a server: the folder, and how many below it."""
 
 
+def lengthen(top: Path, length: int) -> None:
+    """Make a file whose whole path has so many bytes, in folders whose names are as long as they may be."""
+    here, left = os.open(top, os.O_RDONLY), length - len(os.fsencode(top))
+    while left > 256:
+        name = "n" * min(255, left - 3)
+        os.mkdir(name, dir_fd=here)
+        inner = os.open(name, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here, left = inner, left - len(name) - 1
+    os.close(os.open("n" * (left - 1), os.O_CREAT | os.O_WRONLY, dir_fd=here))
+    os.close(here)
+
+
 def deepen(tree: Path, levels: int) -> None:
     """Make so many folders below this one, with a file at the end."""
     tree.mkdir(exist_ok=True)

@@ -7,15 +7,17 @@ import json
 import mmap
 import os
 import pwd
+import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from at_opening import at_opening
+from deep_tree import deepen, lengthen
 from kept_prefix import KeptPrefix, Killed, nothing
 
 from skylift.runner.server.attempts import Attempts, key_of
@@ -23,6 +25,7 @@ from skylift.runner.server.aws import Unreachable
 from skylift.runner.server.checkpoint import Checkpoint, Look, Sent, is_written, look
 from skylift.runner.server.checkpoint_archive import Unfit, pack
 from skylift.runner.server.outcome import Ended
+from skylift.runner.server.remove_tree import remove_below
 
 Bucket = KeptPrefix
 
@@ -482,3 +485,59 @@ def test_one_that_becomes_a_fifo_as_it_is_compared_holds_nobody_up(tmp_path: Pat
     with at_opening("state", exchange):
         assert not found.finish(time.time() + 60, by_itself=True)
     assert len(checkpoints(bucket)) == 1
+
+
+@pytest.fixture
+def deep(tmp_path: Path) -> Iterator[Path]:
+    """A folder that pytest could not remove."""
+    (tmp_path / "job/state").mkdir(parents=True)
+    yield tmp_path / "job/state"
+    remove_below(tmp_path, tmp_path / "job/state")
+
+
+@pytest.mark.parametrize(("length", "by_itself"), [(4_001, True), (4_080, False), (4_095, True), (0, False)])
+def test_a_path_that_is_too_long_is_told_and_the_checkpoint_before_stays(
+    tmp_path: Path, deep: Path, bucket: KeptPrefix, length: int, *, by_itself: bool
+) -> None:
+    """Some could be packed, and not restored. Some could not be looked at, and counted as no checkpoint."""
+    attempt = Attempt()
+    found = checkpoint(tmp_path, bucket, attempt)
+    (deep / "model").write_text("good")
+    assert found.send(0)
+    kept = attempt.kept
+    if length:
+        lengthen(deep, length)
+    else:
+        deepen(deep / "zero", 6_000)
+    found.mark()
+    assert not found.finish(time.time() + 60, by_itself=by_itself)
+    assert re.fullmatch(r"(n{200}|zero(/d){98})\.\.\. is at a path of more than 4000 bytes, .*", found.refused)
+    assert attempt.kept == kept
+    assert checkpoints(bucket) == {kept}
+    found = checkpoint(tmp_path, bucket, Attempt(2, **attempt.fields))
+    found.restore(tmp_path, 0)
+    assert [each.name for each in deep.iterdir()] == ["model"], "that one is restored, and nothing else is there"
+
+
+def test_one_that_becomes_too_deep_is_sent_when_it_is_mended(tmp_path: Path, deep: Path, bucket: KeptPrefix) -> None:
+    found = checkpoint(tmp_path, bucket, Attempt())
+    deepen(deep / "d", 2_100)
+    with pytest.raises(Unfit):
+        found.send(0)
+    remove_below(deep, deep / "d")
+    (deep / "model").write_text("good")
+    assert found.send(0)
+    assert found.finish(time.time() + 60, by_itself=True)
+
+
+def test_what_is_said_of_names_of_any_bytes_is_short(tmp_path: Path, bucket: KeptPrefix) -> None:
+    """A status with a longer text is one that no supervisor writes: the client would call the job damaged."""
+    found = checkpoint(tmp_path, bucket, Attempt())
+    place = os.fsencode(found.path)
+    for _ in range(12):
+        place += b"/" + b"\xff" * 255
+    os.makedirs(place)
+    os.symlink(b"/" + b"\xfe" * 4_000, place + b"/link")
+    assert not found.finish(time.time() + 60, by_itself=True)
+    assert "is a link to" in found.refused
+    assert len(found.refused) < 1_000

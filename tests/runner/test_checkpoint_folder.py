@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from deep_tree import lengthen
 
 from skylift.runner.server.checkpoint_archive import Damaged, Owner, Unfit, Unpacking, pack, walk
 
@@ -131,6 +132,27 @@ def test_a_link_that_leads_out_by_way_of_another_is_refused(folder: Path, tmp_pa
     (folder / "it").symlink_to("inner/../../../other")
     with pytest.raises(Unfit):
         packed(folder)
+
+
+def test_the_longest_path_comes_back(folder: Path) -> None:
+    lengthen(folder, 4_000)
+    try:
+        place = unpacked(packed(folder), folder)
+        before, after = list(walk(str(folder))), list(walk(str(place)))
+        assert [inner for inner, _ in after] == [inner for inner, _ in before]
+        assert len(after[-1][0]) > 3_800
+    finally:
+        subprocess.run(["rm", "-rf", folder, folder.with_name("unpacked")], check=True)
+
+
+@pytest.mark.parametrize("end", ["model", "0"])
+def test_links_that_lead_on_from_each_other_are_followed_as_the_kernel_does(folder: Path, end: str) -> None:
+    """A program can make more of them than Python can call functions in each other; also in a circle."""
+    (folder / "model").write_text("1")
+    for number in range(3_000):
+        (folder / str(number)).symlink_to(str(number + 1) if number < 2_999 else end)
+    before = told(folder)
+    assert told(unpacked(packed(folder), folder)) == before
 
 
 # Archives of others.

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from mount_namespace import NAMESPACE
 
-from skylift.runner.server.remove_tree import remove_below, remove_tree
+from skylift.runner.server.remove_tree import remove_below
 from skylift.runner.server.unpack import clear_away
 
 DEEP = 5000
@@ -61,8 +61,9 @@ def test_a_tree_that_is_deeper_than_any_path(deep: Path) -> None:
 def test_it_takes_two_descriptors_however_deep_it_is(place: Path) -> None:
     dig(place, 60)
     source = (
-        "import resource, sys\nfrom pathlib import Path\nfrom skylift.runner.server.remove_tree import remove_tree\n"
-        "resource.setrlimit(resource.RLIMIT_NOFILE, (8, 8))\nremove_tree(Path(sys.argv[1]))\n"
+        "import resource, sys\nfrom pathlib import Path\nfrom skylift.runner.server.remove_tree import remove_below\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (9, 9))\n"
+        "remove_below(Path(sys.argv[1]).parent, Path(sys.argv[1]))\n"
     )
     subprocess.run([sys.executable, "-c", source, place], check=True)
     assert not place.exists()
@@ -75,18 +76,18 @@ def test_no_link_is_followed(place: Path, tmp_path: Path) -> None:
     (place / "sub/link").symlink_to(tmp_path / "other")
     (place / "sub/file").symlink_to(tmp_path / "other/file")
     os.mkfifo(place / "sub/fifo")
-    remove_tree(place)
+    remove_below(place.parent, place)
     assert not place.exists()
     assert [each.name for each in (tmp_path / "other").iterdir()] == ["file"]
 
 
-def test_a_link_and_a_file_are_no_trees(place: Path, tmp_path: Path) -> None:
+def test_a_link_goes_itself(place: Path, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     place.symlink_to(tmp_path / "other")
-    with pytest.raises(NotADirectoryError):
-        remove_tree(place)
+    remove_below(place.parent, place)
+    assert not place.is_symlink()
     with pytest.raises(FileNotFoundError):
-        remove_tree(tmp_path / "no")
+        remove_below(tmp_path, tmp_path / "no")
     assert (tmp_path / "other").is_dir()
 
 
@@ -134,7 +135,7 @@ def test_a_folder_that_is_moved_away_meanwhile_leads_nowhere_else(
 
     monkeypatch.setattr(os, "unlink", move_and_unlink)
     with pytest.raises(OSError, match="it was moved while it was removed"):
-        remove_tree(place)
+        remove_below(place.parent, place)
     assert sorted(each.name for each in (tmp_path / "other").iterdir()) == ["b", "file"]
 
 
@@ -151,7 +152,7 @@ def test_what_cannot_be_removed_is_left_and_everything_else_goes(place: Path, mo
 
     monkeypatch.setattr(os, "unlink", refuse)
     with pytest.raises(PermissionError, match="fixed"):
-        remove_tree(place)
+        remove_below(place.parent, place)
     assert [each.name for each in place.iterdir()] == ["fixed"]
 
 

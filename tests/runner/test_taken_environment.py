@@ -16,7 +16,7 @@ from kept_prefix import KeptPrefix
 from skylift.runner.server.cached_environment import CachedEnvironment
 from skylift.runner.server.prebuilt import Owner, PrebuiltEnvironment
 from skylift.runner.server.prefix import Prefix
-from skylift.runner.server.remove_tree import remove_tree
+from skylift.runner.server.remove_tree import remove_below
 
 VENV, PYTHONS = ".skylift-venv", ".local/share/uv/python"
 FILES = ("bin/activate", "lib/module.py")
@@ -49,7 +49,7 @@ class Case:
         first._keep()
         pin = json.loads(self.prefix.objects["proven.json"])
         self.taking = self.environment({"sha256": pin["sha256"], "shared": False})
-        remove_tree(self.home)
+        remove_below(self.home.parent, self.home)
         self.home.mkdir()
         for path in ("share/uv/python", "uv/python", "python", "uv"):
             (self.other / path).mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -73,7 +73,7 @@ class Case:
 def case(tmp_path: Path) -> Iterator[Case]:
     yield Case(tmp_path)
     # Some of these trees are too deep for pytest to remove.
-    remove_tree(tmp_path / "home")
+    remove_below(tmp_path, tmp_path / "home")
 
 
 @pytest.mark.parametrize("path", [VENV, ".local", ".local/share", ".local/share/uv", PYTHONS])

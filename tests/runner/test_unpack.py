@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from skylift.runner.server.outcome import Ended
-from skylift.runner.server.remove_tree import remove_tree
+from skylift.runner.server.remove_tree import remove_below
 from skylift.runner.server.unpack import Unpacking
 
 
@@ -190,4 +190,4 @@ def test_a_project_may_have_folders_in_folders(packed: Packed) -> None:
     name = "d/" * 1_800 + "end"
     place = packed.unpack((name, b"deep"))
     assert (place / name).read_bytes() == b"deep"
-    remove_tree(place)
+    remove_below(place.parent, place)

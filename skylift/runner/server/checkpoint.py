@@ -12,6 +12,7 @@ confirmed: when the answer was lost, the attempt may name the new checkpoint or 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import pwd
 import re
@@ -39,9 +40,8 @@ from skylift.runner.server.console import say
 from skylift.runner.server.open_result import WorkingFolder, is_lent, path_of
 from skylift.runner.server.outcome import Ended
 from skylift.runner.server.prefix import Prefix
-from skylift.runner.server.remove_tree import remove_tree
 from skylift.runner.server.status import State
-from skylift.runner.server.unpack import digest_of, make_folder, sha256_of
+from skylift.runner.server.unpack import clear_away, digest_of, make_folder, sha256_of
 from skylift.runner.server.walk import walk
 
 _SETTLED = 1.0
@@ -189,13 +189,13 @@ class Checkpoint:
         make_folder(self.path.parent, top, self._user)
         # Next to its final place, so that one rename moves it there. No other user can enter it.
         place = self.path.with_name(".skylift-checkpoint")
-        _clear(place)
+        clear_away(place)
         if sent.kind == "folder":
             real = os.path.join(os.path.realpath(str(self.path.parent)), self.path.name)
             try:
                 Unpacking(self._spool, place, (real, str(self.path)), Owner(*self._user[2:4])).run()
             except Damaged as error:
-                _clear(place)
+                clear_away(place)
                 return "The checkpoint %s is damaged: %s." % (sent.key, error)
             self._spool.unlink()
         else:
@@ -203,7 +203,7 @@ class Checkpoint:
             shutil.move(str(self._spool), str(place))
             os.chown(str(place), self._user.pw_uid, self._user.pw_gid)
             place.chmod(sent.mode & 0o777)
-        _clear(self.path)
+        clear_away(self.path)
         place.replace(self.path)
         return ""
 
@@ -389,21 +389,19 @@ class Checkpoint:
             self._spool.unlink(missing_ok=True)
 
 
-def _clear(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        remove_tree(path)
-    elif path.is_symlink() or path.exists():
-        path.unlink()
-
-
 def look(path: Path) -> Optional[Look]:
-    """A snapshot of the checkpoint. None when there is none, or it changes meanwhile."""
+    """A snapshot of the checkpoint. None when there is none, or it changes meanwhile. Of a folder with a path that is
+    too long, it has what comes before that: whoever packs it says what is wrong with it."""
+    seen: List[Tuple[str, int, int, int]] = []
     try:
         if not path.is_dir():
             return Look((("", *_stamp(os.stat(str(path)))),))
-        return Look(tuple(sorted((inner, *_stamp(found)) for inner, found in walk(os.path.realpath(str(path))))))
-    except OSError:
-        return None
+        for inner, found in walk(os.path.realpath(str(path))):
+            seen.append((inner, *_stamp(found)))
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG or not seen:
+            return None
+    return Look(tuple(sorted(seen)))
 
 
 def _stamp(found: os.stat_result) -> Stamp:

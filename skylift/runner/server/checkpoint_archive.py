@@ -7,6 +7,7 @@ server of the job has written it, or a program there.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
@@ -15,10 +16,14 @@ import tarfile
 from pathlib import Path
 from typing import Any, BinaryIO, Callable, Dict, List, NamedTuple, Tuple
 
+from skylift.runner.server.open_result import path_of
 from skylift.runner.server.walk import walk
 
 _BLOCK = tarfile.BLOCKSIZE
 _PIECE = 1 << 20
+_LONGEST = 4_000
+"""Bytes of the longest path. The kernel takes 4,095, and where a checkpoint is restored, its paths may be longer."""
+_MOST_SHOWN = 200
 _TIME = re.compile(r"(-?\d{1,12})\.(\d{9})")
 _KINDS = (
     (stat.S_ISSOCK, "a socket"),
@@ -61,8 +66,9 @@ def open_file(path: str) -> int:
 
 
 def shown(name: str) -> str:
-    """A file name as text. It may be any bytes."""
-    return name.encode("utf-8", "backslashreplace").decode()
+    """The beginning of a file name as text. It may be any bytes."""
+    text = name.encode("utf-8", "backslashreplace").decode()
+    return text if len(text) <= _MOST_SHOWN else text[:_MOST_SHOWN] + "..."
 
 
 def _kind(mode: int) -> str:
@@ -81,6 +87,11 @@ def pack(top: Path, file: BinaryIO, judge: Judge = lambda descriptor: None) -> N
             packing = _Packing(tar, own + "/.", (os.readlink(own), str(top)), judge)
             for inner, found in walk(packing.place):
                 packing.take(inner, found)
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        inner = shown(str(error.filename).partition("/./")[2])
+        raise Unfit("%s is at a path of more than %d bytes, which cannot be kept." % (inner, _LONGEST)) from None
     finally:
         os.close(folder)
 
@@ -98,11 +109,13 @@ class _Packing:
         entry.mode = found.st_mode & 0o777
         entry.pax_headers = {"mtime": "%d.%09d" % divmod(found.st_mtime_ns, 10**9)}
         known, full = (found.st_dev, found.st_ino), os.path.join(self.place, inner)
+        if len(os.fsencode(os.path.join(self._tops[0], inner))) > _LONGEST:
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), full)
         if stat.S_ISDIR(found.st_mode):
             entry.type = tarfile.DIRTYPE
         elif stat.S_ISLNK(found.st_mode):
             entry.type, entry.linkname = tarfile.SYMTYPE, os.readlink(full)
-            _check_link(self._tops, inner, entry.linkname)
+            _check_link(self._tops, inner, entry.linkname, full)
         elif not stat.S_ISREG(found.st_mode):
             raise Unfit("%s is %s, which a checkpoint cannot have." % (shown(inner), _kind(found.st_mode)))
         elif known in self._names:
@@ -114,8 +127,15 @@ class _Packing:
         return None
 
 
-def _check_link(tops: Tuple[str, str], inner: str, target: str) -> None:
-    real = os.path.realpath(os.path.join(tops[0], os.path.dirname(inner), target))
+def _check_link(tops: Tuple[str, str], inner: str, target: str, full: str) -> None:
+    real = tops[0]
+    # The kernel follows a few dozen links; os.path.realpath any number, and calls itself for each.
+    with contextlib.suppress(OSError):  # of a link that leads nowhere
+        found = os.open(full, os.O_PATH | os.O_CLOEXEC)
+        try:
+            real = path_of(found)
+        finally:
+            os.close(found)
     if not (_is_inside(real, tops[:1]) and leads_inside(tops, inner, target)):
         text = "%s is a link to %s, which is not in the checkpoint's folder."
         raise Unfit(text % (shown(inner), shown(target)))

@@ -22,7 +22,7 @@ from skylift.runner.server.outcome import Ended
 from skylift.runner.server.prebuilt import OWN, PROVEN, PrebuiltEnvironment
 from skylift.runner.server.program import Program
 from skylift.runner.server.proof import check_lock
-from skylift.runner.server.remove_tree import remove_below, remove_tree
+from skylift.runner.server.remove_tree import remove_below
 from skylift.runner.server.status import State
 from skylift.runner.server.uv import Uv
 from skylift.runner.server.withheld_index import how_to_have_password
@@ -195,7 +195,7 @@ class Environment:
     def _lay(self, texts: Dict[str, str], owner: int = 0) -> None:
         """Write what uv reads into a new folder. It is root's, where uv has nothing to write."""
         with contextlib.suppress(FileNotFoundError):
-            remove_tree(self._recipe)
+            remove_below(self._recipe.parent, self._recipe)
         self._recipe.mkdir(mode=0o755, parents=True)
         for path, text in texts.items():
             (self._recipe / path).parent.mkdir(mode=0o755, parents=True, exist_ok=True)

@@ -33,7 +33,7 @@ from skylift.runner.server.input_spawner import Spawner
 from skylift.runner.server.login_user import Login
 from skylift.runner.server.open_result import WorkingFolder, elsewhere
 from skylift.runner.server.prefix import Prefix
-from skylift.runner.server.remove_tree import remove_tree
+from skylift.runner.server.remove_tree import remove_below
 from skylift.runner.server.status import State
 from skylift.runner.server.unpack import sha256_of
 
@@ -102,7 +102,7 @@ class InputRun:
                 return self._conclude(ended, share)
         finally:
             with contextlib.suppress(OSError):
-                remove_tree(self._folder)
+                remove_below(self._folder.parent, self._folder)
 
     # Its folder.
 
@@ -333,7 +333,7 @@ def remove_runs(runs: Path) -> None:
     """Remove what inputs have left here. An input may have made what even root cannot remove, as by a mount: that is no
     failure of the map."""
     try:
-        remove_tree(runs)
+        remove_below(runs.parent, runs)
     except FileNotFoundError:
         pass
     except OSError as error:

@@ -28,17 +28,11 @@ class _Level(NamedTuple):
     folders: List[str]
 
 
-def remove_tree(path: Path) -> None:
-    """Remove a folder with all that is in it. What cannot be removed is left, and the first error raised at the end.
-    Raises OSError: FileNotFoundError when there is none, and NotADirectoryError for a link or a file. Only root may be
-    able to change what is above it: see remove_below."""
-    _remove(str(path), None)
-
-
 def remove_below(top: Path, path: Path) -> None:
-    """Remove the folder at a path below `top`, also where its user may exchange the folders on the way. A link there,
-    or anything else that is no folder, is removed itself, and not what it leads to. Raises OSError as remove_tree
-    does."""
+    """Remove what is at a path below `top`, a folder with all in it, also where its user may exchange folders on the
+    way. A link there, or anything else that is no folder, is removed itself, and not what it leads to. What cannot be
+    removed is left, and the first error raised at the end. Raises OSError: FileNotFoundError when there is nothing.
+    Only root may be able to change what is above `top`."""
     *above, name = path.relative_to(top).parts
     place = os.open(os.path.realpath(str(top)), _FOLDER)
     try:
@@ -48,26 +42,22 @@ def remove_below(top: Path, path: Path) -> None:
                 return
             before, place = place, os.open(each, _FOLDER, dir_fd=place)
             os.close(before)
-        if _is_folder(name, place):
-            _remove(name, place)
-        else:
+        if not _is_folder(name, place):
             os.unlink(name, dir_fd=place)
+            return
+        removing = _Removing(os.open(name, _FOLDER, dir_fd=place))
+        try:
+            removing.check(name)
+            removing.run()
+        finally:
+            removing.close()
+        os.rmdir(name, dir_fd=place)
     finally:
         os.close(place)
 
 
 def _is_folder(name: str, place: int) -> bool:
     return stat.S_ISDIR(os.stat(name, dir_fd=place, follow_symlinks=False).st_mode)
-
-
-def _remove(name: str, place: Optional[int]) -> None:
-    removing = _Removing(os.open(name, _FOLDER, dir_fd=place))
-    try:
-        removing.check(name)
-        removing.run()
-    finally:
-        removing.close()
-    os.rmdir(name, dir_fd=place)
 
 
 class _Removing:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Dict, Set
 
 from skylift.runner.server.outcome import Ended
-from skylift.runner.server.remove_tree import remove_tree
+from skylift.runner.server.remove_tree import remove_below
 from skylift.runner.server.status import State
 
 _BUFFER = 1 << 20
@@ -63,17 +63,16 @@ def make_room(name: str, place: Path, user: pwd.struct_passwd, folders: Set[Path
 
 
 def clear_away(place: Path) -> None:
-    """Remove the files that an earlier job has left there, on a kept server."""
-    if place.is_symlink():
-        place.unlink()
-    elif place.exists():
-        try:
-            remove_tree(place)
-        except OSError as error:
-            if error.errno != errno.EBUSY:
-                raise
-            words = "An earlier job has left something mounted in its folder on this server (%s)." % error.filename
-            raise Ended(State.BROKEN, words + " Unmount it there, or start a new server with --fresh.") from None
+    """Remove what an earlier job has left there, on a kept server, or an earlier attempt."""
+    try:
+        remove_below(place.parent, place)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        words = "An earlier job has left something mounted in its folder on this server (%s)." % error.filename
+        raise Ended(State.BROKEN, words + " Unmount it there, or start a new server with --fresh.") from None
 
 
 class Unpacking:
