@@ -14,7 +14,6 @@ import posixpath
 import secrets
 import stat
 import time
-from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -37,6 +36,8 @@ _JOB_FOLDER = "job"
 _MOST = 1_000_000
 """The most files and folders that are copied at a time: a server can name them without end."""
 _AT_A_TIME = 16
+_LONGEST = 3_839
+"""Bytes of a folder's path with which each name in it has a path. OpenSSH's server leaves out what has none."""
 _DEEPEST = 200
 """The most nested folders: a server can name as many as it likes."""
 _PIECE = 1 << 20
@@ -44,6 +45,7 @@ _UNSIZED = 16 << 20
 """The most bytes that are read of a file whose size is reported as 0: files of /proc have content all the same."""
 _REPORT_EVERY = 0.05
 _PART = ".skylift-part"
+_IN_PARTS = "No file was copied. Copy them in parts."
 
 
 @dataclass(frozen=True)
@@ -52,9 +54,6 @@ class RemotePath:
 
     job: str
     path: str
-
-    def __str__(self) -> str:
-        return f"{self.job}:{self.path}"
 
 
 def parse_path(text: str) -> RemotePath | str:
@@ -125,7 +124,7 @@ async def copy_by(connection: Connection, base: str, order: Order, watcher: Watc
     """Copy by an open connection; `base` is where relative paths begin, in the login user's home."""
     async with connection.files() as files:
         tally = _Tally(watcher)
-        transfer = _Download(files, base, tally) if order.download else _Upload(files, base, tally)
+        transfer = (_Download if order.download else _Upload)(files, base, tally)
         if STANDARD in (order.target, *order.sources):
             await transfer.stream(order.sources[0], order.target)
             return
@@ -178,18 +177,12 @@ class _Tally:
             raise RunError(first.message + others, first.advice)
 
 
-class _Copy(ABC):
+class _Copy:
     def __init__(self, files: RemoteFiles, base: str, tally: _Tally) -> None:
         self._files, self._base, self._tally = files, base, tally
 
     def _remote_path(self, path: str) -> bytes:
         return os.fsencode(posixpath.normpath(posixpath.join(self._base, path)))
-
-    @abstractmethod
-    async def run(self, order: Order) -> None: ...
-
-    @abstractmethod
-    async def stream(self, source: str, target: str) -> None: ...
 
     async def _source(self, path: str) -> RemoteFile:
         """Raises UsageError where there is none."""
@@ -247,7 +240,7 @@ class _Download(_Copy):
             with folder.written(names, executable=found.executable) as file:
                 async with aclosing(self._files.read(path, found.size or _UNSIZED)) as pieces:
                     async for piece in pieces:
-                        file.write(piece)
+                        _write_whole(file, piece)
                         self._tally.advance(len(piece))
             self._tally.advance(0, files=1)
 
@@ -276,9 +269,12 @@ class _Download(_Copy):
             entries: list[tuple[bytes, RemoteFile]] = []
             with self._tally.one():
                 entries = await self._files.entries(path, _MOST - count + 1)
+            if len(path) > _LONGEST:
+                name = shown(os.fsdecode(path))
+                self._tally.watcher.note(f"{name} is so deep that its server may not list all that is in it.")
             count += len(entries)
             if count > _MOST:
-                raise RunError(f"The server names more than {_MOST:,} files and folders.", "Copy them in parts.")
+                raise RunError(f"The server names more than {_MOST:,} files and folders.", _IN_PARTS)
             for name, listed in sorted(entries, key=lambda each: each[0]):
                 if not _is_name(name):
                     raise RunError(f"The server names a file that no folder can hold: {shown(os.fsdecode(name))}.")
@@ -287,7 +283,7 @@ class _Download(_Copy):
                     continue
                 if file.kind == "folder":
                     if len(inner) > _DEEPEST:
-                        raise RunError(f"The server names more than {_DEEPEST} folders in each other.")
+                        raise RunError(f"The server names more than {_DEEPEST} folders in each other.", _IN_PARTS)
                     waiting.append(inner)
                 yield inner, file
 
@@ -396,7 +392,7 @@ class _Upload(_Copy):
             if is_folder:
                 await self._make(remote)
                 continue
-            self._tally.expect(path.stat().st_size)
+            self._tally.expect(_stat_local(path).st_size)
             work.append(self._upload(path, target, remote))
         await self._all(work)
 
@@ -420,15 +416,17 @@ class _Upload(_Copy):
                 raise UsageError(f"The folder {shown(top / folder)} cannot be read: {error.strerror}.") from None
             for entry in entries:
                 inner, path = posixpath.join(folder, entry.name), top / folder / entry.name
+                mode = _mode_behind(path) if entry.is_symlink() else 0
                 if entry.is_dir(follow_symlinks=False):
                     waiting.append(inner)
                     yield inner, path, True
-                elif entry.is_symlink() and entry.is_dir():
+                elif stat.S_ISDIR(mode):
                     self._tally.skip(str(path), "is a link to a folder")
-                elif entry.is_file():
+                elif stat.S_ISREG(mode) or entry.is_file(follow_symlinks=False):
                     yield inner, path, False
                 else:
-                    self._tally.skip(str(path), "is no regular file" if path.exists() else "is a link to nowhere")
+                    is_lost = entry.is_symlink() and not mode
+                    self._tally.skip(str(path), "is a link to nowhere" if is_lost else "is no regular file")
 
 
 # This machine's files.
@@ -448,7 +446,7 @@ class _LocalFolder:
             pass
 
     @contextmanager
-    def written(self, names: Names, *, executable: bool) -> Iterator[_Part]:
+    def written(self, names: Names, *, executable: bool) -> Iterator[int]:
         """Write a new file, and rename it when it is whole. It replaces a file or a link, and nothing else."""
         *outer, name = names
         with self._folder(tuple(outer)) as folder, _local_errors(self._show(names)):
@@ -458,7 +456,7 @@ class _LocalFolder:
             file = os.open(part, flags, 0o777 if executable else 0o666, dir_fd=folder)
             try:
                 try:
-                    yield _Part(file)
+                    yield file
                 finally:
                     os.close(file)
                 os.rename(part, name, src_dir_fd=folder, dst_dir_fd=folder)
@@ -485,14 +483,6 @@ class _LocalFolder:
 
     def _show(self, names: Names) -> str:
         return shown(self._path.joinpath(*map(os.fsdecode, names)))
-
-
-class _Part:
-    def __init__(self, file: int) -> None:
-        self._file = file
-
-    def write(self, data: bytes) -> None:
-        _write_whole(self._file, data)
 
 
 def _write_whole(file: int, data: bytes) -> None:
@@ -545,6 +535,14 @@ def _stat_local(path: Path) -> os.stat_result:
         return path.stat()
     except OSError as error:
         raise UsageError(f"{shown(path)} cannot be read: {error.strerror}.") from None
+
+
+def _mode_behind(link: Path) -> int:
+    """Of what a link leads to; 0 where that is nothing, as in a circle."""
+    try:
+        return link.stat().st_mode
+    except OSError:
+        return 0
 
 
 def _open_local(path: Path) -> int:

@@ -7,12 +7,14 @@ import contextlib
 import itertools
 import os
 import stat
+import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import asyncssh
 import pytest
+from deep_tree import deepen
 from whole_run import Seen
 
 from skylift.runner.errors import ConnectionLost, RunError, SkyliftError, UsageError
@@ -439,3 +441,41 @@ def test_a_connection_that_breaks_leaves_the_old_file(both: Both) -> None:
         both.cp("j:a", ".")
     assert (both.here / "a").read_text() == "old"
     assert both.left() == []
+
+
+def test_links_here_that_lead_round_hold_up_nothing(both: Both) -> None:
+    folder = both.here / "folder"
+    folder.mkdir()
+    (folder / "file").write_text("1")
+    (folder / "self").symlink_to("self")
+    (folder / "there").symlink_to("back")
+    (folder / "back").symlink_to("there")
+    for number in range(60):
+        (folder / f"l{number}").symlink_to(f"l{number + 1}")
+    (folder / "l60").symlink_to("file")
+    os.mkfifo(folder / "fifo")
+    both.cp("folder", "j:", recursive=True)
+    # The kernel follows forty links.
+    assert {name for name in tree(both.there) if name.startswith("folder/l")} == {f"folder/l{n}" for n in range(21, 61)}
+    assert (both.there / "folder/file").read_text() == "1"
+    assert len([note for note in both.seen.notes if "is a link to nowhere" in note]) == 24
+    assert len([note for note in both.seen.notes if "is no regular file" in note]) == 1
+
+
+@pytest.mark.parametrize("levels", [250, 6_000])
+def test_what_is_too_deep_is_said_at_either_end(both: Both, levels: int) -> None:
+    deepen(both.here / "mine", levels)
+    deepen(both.there / "theirs", levels)
+    try:
+        with pytest.raises(RunError, match="more than 200 folders in each other") as refused:
+            both.cp("j:theirs", "brought", recursive=True)
+        assert "No file was copied" in refused.value.advice
+        if levels > 4_096 // 2:
+            with pytest.raises(SkyliftError, match="File name too long"):
+                both.cp("mine", "j:sent", recursive=True)
+        else:
+            both.cp("mine", "j:sent", recursive=True)
+            assert (both.there / "sent" / ("d/" * levels) / "end").exists()
+    finally:
+        for place in (both.here / "mine", both.here / "brought", both.there / "theirs", both.there / "sent"):
+            subprocess.run(["rm", "-rf", place], check=True)
