@@ -36,7 +36,7 @@ from skylift.runner.job.outcome import Missing, Result
 from skylift.runner.job.record import Prefix
 from skylift.runner.job.server_record import MANIFEST_LIMIT, Sent, parse_manifest
 from skylift.runner.remote.api import Api
-from skylift.runner.server.outputs import asked_for, named_outright
+from skylift.runner.server.outputs import asked_for, folded, named_outright
 from skylift.runner.waiting import Threads
 
 _AT_A_TIME = 8
@@ -109,8 +109,11 @@ def read_manifest(
 
 def is_wanted(path: str, outputs: Sequence[str], script: str) -> bool:
     """Whether the record asks for this file. A glob asks neither for the program's own file, which would overwrite the
-    user's, nor for the partial files of a download."""
+    user's, nor for the partial files of a download. Nor does a folder's name ask for a HEAD in it: git takes a folder
+    with that for a repository, and runs what its settings name."""
     if path == script and not named_outright(path, outputs):
+        return False
+    if folded(path.rpartition("/")[2]) == "head" and path not in outputs:
         return False
     return not path.endswith(_PART) and asked_for(path, outputs)
 

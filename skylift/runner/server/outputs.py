@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import fnmatch
 import functools
-import itertools
 import re
 import unicodedata
 from typing import Pattern, Sequence, Tuple
@@ -36,9 +35,17 @@ def named_outright(place: str, outputs: Sequence[str]) -> bool:
 
 @functools.lru_cache(maxsize=4096)
 def is_repository(name: str) -> bool:
-    """Whether a name is one of these folders, also on file systems that ignore case or invisible characters."""
+    """Whether a name is one of these folders, wherever it comes to be."""
+    return folded(name).partition(":")[0].rstrip(" .") in _REPOSITORIES
+
+
+def folded(name: str) -> str:
+    """The same text for all names that may be one file, on file systems that ignore case or invisible characters, or
+    spell letters in one way only."""
+    if name.isascii():
+        return name.casefold()
     seen = "".join(each for each in name if unicodedata.category(each) != "Cf")
-    return unicodedata.normalize("NFKC", seen).casefold().partition(":")[0].rstrip(" .") in _REPOSITORIES
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", seen).casefold())
 
 
 def _words(pattern: str) -> Tuple[str, ...]:
@@ -52,9 +59,9 @@ def _names(words: Tuple[str, ...], parts: Tuple[str, ...]) -> bool:
     for word in words:
         if word == "**":
             # Any number of folders, or none.
-            for end in sorted(ends):
-                plain = itertools.takewhile(lambda part: not part.startswith("."), parts[end:])
-                ends |= {end + number for number, _ in enumerate(plain, 1)}
+            for end, part in enumerate(parts):
+                if end in ends and not part.startswith("."):
+                    ends.add(end + 1)
         else:
             ends = {end + 1 for end in ends if end < len(parts) and stands_for(word, parts[end])}
         if not ends:

@@ -3,15 +3,20 @@ a virtual environment."""
 
 from __future__ import annotations
 
+import os
 import subprocess
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from stored_results import BUCKET, PREFIX, send, told
 
 from skylift.runner.collect.results import Manifest, bring_home
+from skylift.runner.collect.spared import spared
 from skylift.runner.job.job import Program
+from skylift.runner.job.outcome import Result
 from skylift.runner.job.record import encode_record, parse_record
 from skylift.runner.map.inputs import Inputs
 from skylift.runner.map.places import Template
@@ -118,6 +123,63 @@ def test_a_name_that_some_file_systems_take_for_another(api: Api, bucket: str, h
     (home / "makefile").write_text("mine")
     send(api, makefile=b"theirs", MAKEFILE=b"theirs")
     assert [each.path for each in bring(api, home, "*", said=False).missing] == ["makefile"]
+
+
+def test_a_name_that_some_file_systems_spell_in_another_way(api: Api, bucket: str, home: Path) -> None:
+    """APFS and ext4 with its `casefold` find the file by all of these names, so that it is there."""
+    names = [unicodedata.normalize(form, "ré\u00dfum\u00e9") for form in ("NFC", "NFD")]
+    names += ["r\u00e9ssum\u00e9", "r\u200d\u00e9\u00dfum\u00e9"]
+    for name in names:
+        (home / name).write_text("mine")
+    git(home, "add", names[0])
+    send(api, **dict.fromkeys(names, b"theirs"))
+    assert sorted(each.path for each in bring(api, home, "*", said=False).missing) == sorted(names)
+    assert written(home) == set()
+
+
+def test_folders_that_are_not_here_are_not_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server can name some ten thousand results, each in two thousand folders of its own."""
+    looks: list[object] = []
+    real = os.access
+
+    def counted(path: Any, mode: int) -> bool:
+        looks.append(path)
+        return real(path, mode)
+
+    monkeypatch.setattr(os, "access", counted)
+    deep = [Result(f"{number}{'/d' * 2_000}", 1, "0" * 64) for number in range(50)]
+    assert spared(deep, tmp_path, tracked=True) == {}
+    assert len(looks) <= 2 * len(deep)
+
+
+@pytest.mark.parametrize("inner", ["pyvenv.cfg/x", "n" * 256, "/".join(["n" * 250] * 16)])
+def test_what_no_file_here_can_be_is_not_here(tmp_path: Path, inner: str) -> None:
+    (tmp_path / "venv").mkdir()
+    (tmp_path / "venv/pyvenv.cfg").touch()
+    assert list(spared([Result(f"venv/{inner}", 1, "0" * 64)], tmp_path, tracked=False)) == [f"venv/{inner}"]
+
+
+HEAD = {
+    "HEAD": b"ref: refs/heads/x\n",
+    "config": b'[core]\nrepositoryformatversion = 0\nbare = false\nworktree = .\nfsmonitor = "echo > planted;false"\n',
+    "objects/x": b"x",
+    "refs/x": b"x",
+    "info/exclude": b"",
+}
+
+
+def test_results_make_no_folder_a_repository(api: Api, bucket: str, tmp_path: Path) -> None:
+    """git takes a folder with these for one, without a `.git`, and runs its programs at `git status`: so does a prompt
+    that shows the branch."""
+    send(api, **{f"out/{name}": body for name, body in HEAD.items()})
+    for outputs in (("out",), ("**",), ("out/**", "out/*"), (".",)):
+        brought = bring(api, tmp_path, *outputs, said=True)
+        subprocess.run(["git", "status"], cwd=tmp_path / "out", check=False, capture_output=True)
+        assert not (tmp_path / "out/planted").exists()
+        assert brought.not_written == ("out/HEAD",)
+    assert (tmp_path / "out/config").exists()
+    assert bring(api, tmp_path, "out/HEAD", said=True).missing == ()
+    assert (tmp_path / "out/HEAD").exists(), "who names it gets it"
 
 
 @pytest.mark.parametrize("mark", ["pyvenv.cfg", "conda-meta/history"])
