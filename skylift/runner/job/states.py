@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class State(StrEnum):
-    """A state is a word, and may be compared with one."""
+    """A state is a word, and may be compared with one. They stand in the order in which a job has them."""
 
     STARTING = "starting"
     BOOTING = "booting"
@@ -32,27 +32,10 @@ class State(StrEnum):
     DETACHED = "detached"
 
 
-UNDER_WAY = (
-    State.BOOTING,
-    State.UNPACKING,
-    State.ENVIRONMENT,
-    State.RUNNING,
-    State.UPLOADING,
-    State.INTERRUPTED,
-)
+_STATES = tuple(State)
+UNDER_WAY = _STATES[_STATES.index(State.BOOTING) : _STATES.index(State.WAITING)]
 """The states that a server reports before the job's end."""
-ENDED = (
-    State.SUCCEEDED,
-    State.FAILED,
-    State.OUT_OF_MEMORY,
-    State.TIMED_OUT,
-    State.IDLE,
-    State.CANCELLED,
-    State.SKIPPED,
-    State.REBOOTED,
-    State.ENVIRONMENT_FAILED,
-    State.BROKEN,
-)
+ENDED = _STATES[_STATES.index(State.SUCCEEDED) : _STATES.index(State.LOST)]
 """The states that a server reports at the end."""
 LISTED = (State.STARTING, *UNDER_WAY, State.WAITING, *ENDED, State.LOST, State.STRANDED, State.DAMAGED)
 """What `skylift ps` says: `starting` before the server has a word, `waiting` for another server of a spot job, `lost`

@@ -9,7 +9,7 @@ import pwd
 import shutil
 import time
 from pathlib import Path
-from typing import Any, BinaryIO, Dict, Iterator, List, NamedTuple, Set
+from typing import Any, Dict, Iterator, List, NamedTuple, Set
 
 from skylift.runner.server.aws import Aws, Refused, Unreachable, patiently
 from skylift.runner.server.concurrently import thread_pool
@@ -113,7 +113,7 @@ class Inputs:
                 with each.target.open("rb", buffering=0) as file:
                     for span in spans:
                         next(come)
-                        _put_into(digest, file, span.end - span.start)
+                        digest.update(file.read(span.end - span.start))
                 digests.append(digest.hexdigest())
         return digests
 
@@ -140,12 +140,3 @@ class Inputs:
             patiently(wanted.key, fetch, until)
         except (Unreachable, Refused) as error:
             raise Ended(State.BROKEN, "The input %s cannot be fetched: %s" % (wanted.key, error)) from None
-
-
-def _put_into(digest: Any, file: BinaryIO, size: int) -> None:
-    while size:
-        piece = file.read(min(size, 1 << 20))
-        if not piece:
-            return
-        digest.update(piece)
-        size -= len(piece)

@@ -434,8 +434,11 @@ class _Folder:
 
 
 def _resolve(path: Path) -> Path:
-    """Like Path.resolve, except that a circular link is treated as broken."""
-    return Path(os.path.realpath(path))
+    """Like Path.resolve, except that a link is treated as broken that leads round in a circle, or on without end."""
+    try:
+        return Path(os.path.realpath(path))
+    except RecursionError:
+        return path
 
 
 def _look(real: Path) -> os.stat_result | None:

@@ -357,6 +357,19 @@ def test_folders_with_links_to_each_other(foreign: Path) -> None:
         plan_bundle(foreign, foreign, [], ["two"])
 
 
+def test_links_that_lead_on_from_each_other_without_end_stay_here(tmp_path: Path) -> None:
+    """The kernel follows forty, Python as many as it can call functions in each other."""
+    write(tmp_path, "a.py", ".git/HEAD")
+    for number in range(1_500):
+        (tmp_path / str(number)).symlink_to(str(number + 1) if number < 1_499 else "a.py")
+    chosen = bundling._Chosen(tmp_path)
+    for place in ("a.py", "0"):
+        chosen.take_listed(place, frozenset(["a.py", "0"]))
+    assert places(chosen.bundle(tmp_path)) == ["a.py"]
+    with pytest.raises(UsageError, match="0 is "):
+        plan_bundle(tmp_path, None, [], ["0"])
+
+
 def test_globs_do_not_follow_links_to_folders_round_in_circles(foreign: Path) -> None:
     for name in ("one", "two", "three"):
         (foreign / "sub" / name).symlink_to(".")
