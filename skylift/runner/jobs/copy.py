@@ -270,8 +270,8 @@ class _Download(_Copy):
             with self._tally.one():
                 entries = await self._files.entries(path, _MOST - count + 1)
             if len(path) > _LONGEST:
-                name = shown(os.fsdecode(path))
-                self._tally.watcher.note(f"{name} is so deep that its server may not list all that is in it.")
+                place = shown(os.fsdecode(path))
+                self._tally.watcher.note(f"{place} is so deep that its server may not list all that is in it.")
             count += len(entries)
             if count > _MOST:
                 raise RunError(f"The server names more than {_MOST:,} files and folders.", _IN_PARTS)
