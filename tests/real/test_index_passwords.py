@@ -39,15 +39,16 @@ LOOK = r"""
 import glob, os, re, subprocess
 wanted = re.compile(rb"s3cre[t]|bWU6czNjcmV[0]")
 found = set()
-for place in ("/etc", "/run", "/var/lib", "/home", "/root", "/usr/local", "/tmp"):
-    for folder, _, names in os.walk(place):
-        for name in names:
-            path = os.path.join(folder, name)
-            try:
-                if os.path.isfile(path) and wanted.search(open(path, "rb").read(4 << 20)):
-                    found.add(path)
-            except OSError:
-                pass
+for folder, folders, names in os.walk("/"):
+    if folder == "/":
+        folders[:] = [each for each in folders if each not in ("proc", "sys", "dev")]
+    for name in names:
+        path = os.path.join(folder, name)
+        try:
+            if os.path.isfile(path) and not os.path.islink(path) and wanted.search(open(path, "rb").read(64 << 20)):
+                found.add(path)
+        except OSError:
+            pass
 for path in glob.glob("/proc/[0-9]*/environ") + glob.glob("/proc/[0-9]*/cmdline"):
     try:
         if wanted.search(open(path, "rb").read()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -95,5 +96,32 @@ def test_what_sockets_buffer(server: Server) -> None:
     with running(server, "sockets") as said:
         assert int(said[0]) < 256
         assert what_the_host_lacks() == ""
+    with running(server, "datagrams") as said:
+        assert (int(said[0]) < 2_000, said[1]) == (True, "EAGAIN")
+        assert buffered("UDP") < 256 << 20
+        assert what_the_host_lacks() == ""
     apart = [each / "memory.kmem.tcp.limit_in_bytes" for each in groups(server)]
     assert [int(each.read_text()) for each in apart if each.exists()] in ([], [1 << 27])
+
+
+def test_what_unix_sockets_buffer_is_the_servers_memory(server: Server) -> None:
+    before = memory(server)
+    with running(server, "unix sockets") as said:
+        assert int(said[0]) >= 300
+        assert memory(server) - before > 290 << 20
+
+
+def buffered(protocol: str) -> int:
+    """Bytes that all sockets of the machine have, of all namespaces."""
+    for line in Path("/proc/net/sockstat").read_text().splitlines():
+        words = line.replace(":", "").split()
+        if words[0] == protocol:
+            return int(words[words.index("mem") + 1]) * os.sysconf("SC_PAGE_SIZE")
+    raise AssertionError(protocol)
+
+
+def memory(server: Server) -> int:
+    """Bytes that its control group has."""
+    names = ("memory.usage_in_bytes", "memory.current")
+    found = [each / name for each in groups(server) for name in names if (each / name).exists()]
+    return max(int(each.read_text()) for each in found)
