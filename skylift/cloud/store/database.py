@@ -13,13 +13,14 @@ from __future__ import annotations
 import errno
 import hashlib
 import logging
+import os
 import shlex
 import shutil
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -44,6 +45,9 @@ is released.
 LEAST_ROOM = 1 << 20
 MOST_READERS = 4
 """The most idle connections that are kept. More are opened when they are needed."""
+_FILES_OF_ONE = 4
+"""The database, its log and the log's index, and perhaps a temporary file."""
+_CANNOT_OPEN = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR)
 GIVES_BACK = "auto_vacuum = INCREMENTAL"
 """So that pages can be given back (shrink.py). It means something for a file that is empty yet, before WAL, and it is
 written each time that it is said: by the writer's connection only.
@@ -285,6 +289,8 @@ class Database:
             cause = error.__cause__ if isinstance(error, CommitFailed) else error
             if cause is not None and self._is_for_want_of_room(cause):
                 raise DiskFull(f"there is no space left where {self._path} is") from error
+            if cause is not None and (want := _want_of_descriptors(cause)) is not None:
+                raise want from error
             raise
         assert tx is not None, "it was made before the block began"
         self._snapshots.when_closed(tx._when_unseen)
@@ -336,6 +342,8 @@ class Database:
             for pragma in pragmas:
                 connection.execute(f"PRAGMA {pragma}")
         except (sqlite3.Error, OSError) as error:
+            if (want := _want_of_descriptors(error)) is not None:
+                raise want from error
             raise StateUnreadable(f"{self._path}: {error}") from error
         with self._lock:
             self._open.add(connection)
@@ -408,6 +416,21 @@ def refuse_unreadable(path: Path) -> None:
 
 def _scripts() -> list[Path]:
     return sorted(MIGRATIONS.glob("*.sql"))
+
+
+def _want_of_descriptors(error: BaseException) -> OSError | None:
+    """The system's error where this process has no descriptors left, which SQLite only says that it cannot open."""
+    if isinstance(error, OSError):
+        return error if error.errno in (errno.EMFILE, errno.ENFILE) else None
+    if not isinstance(error, sqlite3.OperationalError) or error.sqlite_errorcode & 0xFF not in _CANNOT_OPEN:
+        return None
+    with ExitStack() as probes:
+        try:
+            for _ in range(_FILES_OF_ONE):
+                probes.enter_context(Path(os.devnull).open("rb"))
+        except OSError as want:
+            return want
+    return None
 
 
 class _Snapshots:

@@ -24,7 +24,8 @@ AT_A_TIME = 64
 QUIET = 60.0
 """Seconds between two log lines about refused connections."""
 REFUSAL = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-_NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+"""The system's errors for want of descriptors or memory, which pass."""
 
 
 class Seat:
@@ -49,7 +50,7 @@ class Crowd:
         self._by: Counter[str] = Counter()
         self._refused = 0
         self._reported_at: float | None = None
-        self._spare = _any_descriptor()
+        self._spare: int | None = _any_descriptor()
 
     def enter(self, who: str) -> Seat | None:
         """A seat for a connection from this address; None if none is left."""
@@ -72,7 +73,7 @@ class Crowd:
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
             return None
         except OSError as error:
-            if error.errno not in _NO_ROOM:
+            if error.errno not in NO_ROOM:
                 raise
             self._turn_away(listening, error)
             return None
@@ -82,11 +83,13 @@ class Crowd:
     def _turn_away(self, listening: socket.socket, error: OSError) -> None:
         """Our own work has taken the descriptors: close one for a moment, to take a connection and end it. One that is
         left waiting would wait for ever, and wake us again and again."""
-        os.close(self._spare)
-        try:
-            with suppress(OSError):
-                refuse(listening.accept()[0])
-        finally:
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            os.close(spare)
+        with suppress(OSError):
+            refuse(listening.accept()[0])
+        with suppress(OSError):
+            # Another thread may have been quicker. The next one who comes is then the next try.
             self._spare = _any_descriptor()
         self._refuse(str(error.strerror))
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.wire.call import Request, Response
+from skylift.cloud.wire.crowd import NO_ROOM
 from skylift.cloud.wire.exchange import Exchange, Parts
 from skylift.cloud.wire.plain import plain_answer
 from skylift.cloud.wire.settling import PATIENCE
@@ -69,8 +70,11 @@ class Pipeline:
             return exchange.refuse(error)
         except Disconnected:
             raise
-        except Exception:
+        except Exception as error:
             # The one boundary: a fault in any room ends this request, never the server.
+            if isinstance(error, OSError) and error.errno in NO_ROOM:
+                log.warning("%s has to wait: %s", exchange.request_id, error)
+                return exchange.refuse(_overload())
             log.exception("%s failed: %s %s", exchange.request_id, request.method, request.path)
             return exchange.refuse(_fault(exchange.request_id))
         finally:
@@ -124,6 +128,11 @@ def _understand(exchange: Exchange, body: bytes) -> None:
     exchange.admit()
     exchange.feed(body)
     exchange.understand()
+
+
+def _overload() -> ServiceError:
+    """The process has no descriptor or no memory left. Nothing was changed, and clients ask again."""
+    return ServiceError("ServiceUnavailable", "The server is overloaded and can't handle the request.", status=503)
 
 
 def _fault(request_id: str) -> ServiceError:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from skylift.cloud.wire import crowd
 from skylift.cloud.wire.call import Response
 from skylift.cloud.wire.crowd import QUIET, Crowd
 from skylift.cloud.wire.server import HttpServer, blocking
@@ -139,10 +140,10 @@ def test_a_connection_that_never_gets_to_speak_gives_its_seat_back() -> None:
     """One that fails to begin TLS, and one that is gone at once."""
     import ssl
 
-    crowd = Crowd(2)
+    most = Crowd(2)
 
     async def run() -> None:
-        server = HttpServer(blocking(lambda request: Response(200, {}, b"")), crowd)
+        server = HttpServer(blocking(lambda request: Response(200, {}, b"")), most)
         sock = socket.socket()
         sock.bind(("127.0.0.1", 0))
         await server.add_socket(sock, ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
@@ -154,3 +155,32 @@ def test_a_connection_that_never_gets_to_speak_gives_its_seat_back() -> None:
         await server.stop(0)
 
     asyncio.run(run())
+
+
+def test_a_descriptor_that_another_thread_takes_meanwhile_stays_that_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that is kept for turning away is closed for a moment. Where it is lost, nobody else's is closed later."""
+    taken: list[int] = []
+
+    def quicker(connection: socket.socket) -> None:
+        connection.close()
+        taken.append(os.open(os.devnull, os.O_RDONLY))
+
+    monkeypatch.setattr(crowd, "refuse", quicker)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.create_server(("127.0.0.1", 0)) as listening, ExitStack() as end:
+        listening.setblocking(False)
+        found = Crowd(8)
+        comers = [end.enter_context(closing(socket.create_connection(listening.getsockname()))) for _ in range(2)]
+        lowest = os.open(os.devnull, os.O_RDONLY)
+        os.close(lowest)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+        try:
+            assert found.accept(listening) is None
+            assert len(taken) == 1
+            assert found.accept(listening) is None
+            os.fstat(taken[0])
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            for each in taken:
+                os.close(each)
+        assert len(comers) == 2
