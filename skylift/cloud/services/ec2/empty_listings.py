@@ -22,76 +22,40 @@ LIMITS = Limits(least=1)
 
 @dataclass(frozen=True)
 class Absent:
-    """One such list: the operation, the parameter that takes ids, the member of the answer, the code for an id that is
-    not there. `filters` is how the model spells that parameter; `paged` is whether it has pages."""
+    """One such list, by the member of the answer. `of` is what an id is of, and `id` how its error code spells that;
+    `filters` is how the model spells that parameter; `paged` is whether the list has pages."""
 
-    operation: str
-    ids: str
     member: str
-    not_found: str
+    of: str
+    id: str = "ID"
     filters: str = "Filters"
     paged: bool = True
-    more: str = ""
 
     @property
     def takes(self) -> str:
-        return f"{self.ids} {self.filters} {self.more} {'MaxResults NextToken' if self.paged else ''}"
+        return f"{self.of}Ids {self.filters} {'MaxResults NextToken' if self.paged else ''}"
 
     def describe(self, _tx: Tx, _caller: Caller, params: Paged) -> Answer:
         given: Params = params
-        for name in self.ids.split():
-            for asked in cast("list[str] | None", given.get(name)) or []:
-                raise ServiceError(self.not_found, f"'{asked}' does not exist")
+        for asked in cast("list[str] | None", given.get(f"{self.of}Ids")) or []:
+            raise ServiceError(f"Invalid{self.of}{self.id}.NotFound", f"'{asked}' does not exist")
         shown: Page[str] = page([], params, str, LIMITS)
         return {self.member: shown.items, **shown.next}
 
 
 ABSENT = (
-    Absent(
-        "DescribeCapacityReservations",
-        "CapacityReservationIds",
-        "CapacityReservations",
-        "InvalidCapacityReservationId.NotFound",
-    ),
-    Absent("DescribeCarrierGateways", "CarrierGatewayIds", "CarrierGateways", "InvalidCarrierGatewayID.NotFound"),
-    Absent(
-        "DescribeCustomerGateways",
-        "CustomerGatewayIds",
-        "CustomerGateways",
-        "InvalidCustomerGatewayID.NotFound",
-        paged=False,
-    ),
-    Absent(
-        "DescribeEgressOnlyInternetGateways",
-        "EgressOnlyInternetGatewayIds",
-        "EgressOnlyInternetGateways",
-        "InvalidEgressOnlyInternetGatewayId.NotFound",
-    ),
-    Absent("DescribeFlowLogs", "FlowLogIds", "FlowLogs", "InvalidFlowLogId.NotFound", filters="Filter"),
-    Absent(
-        "DescribeInstanceConnectEndpoints",
-        "InstanceConnectEndpointIds",
-        "InstanceConnectEndpoints",
-        "InvalidInstanceConnectEndpointId.NotFound",
-    ),
-    Absent(
-        "DescribeTransitGatewayAttachments",
-        "TransitGatewayAttachmentIds",
-        "TransitGatewayAttachments",
-        "InvalidTransitGatewayAttachmentID.NotFound",
-    ),
-    Absent(
-        "DescribeTransitGatewayVpcAttachments",
-        "TransitGatewayAttachmentIds",
-        "TransitGatewayVpcAttachments",
-        "InvalidTransitGatewayAttachmentID.NotFound",
-    ),
-    Absent("DescribeTransitGateways", "TransitGatewayIds", "TransitGateways", "InvalidTransitGatewayID.NotFound"),
-    Absent(
-        "DescribeVpnConnections", "VpnConnectionIds", "VpnConnections", "InvalidVpnConnectionID.NotFound", paged=False
-    ),
-    Absent("DescribeVpnGateways", "VpnGatewayIds", "VpnGateways", "InvalidVpnGatewayID.NotFound", paged=False),
+    Absent("CapacityReservations", "CapacityReservation", "Id"),
+    Absent("CarrierGateways", "CarrierGateway"),
+    Absent("CustomerGateways", "CustomerGateway", paged=False),
+    Absent("EgressOnlyInternetGateways", "EgressOnlyInternetGateway", "Id"),
+    Absent("FlowLogs", "FlowLog", "Id", filters="Filter"),
+    Absent("InstanceConnectEndpoints", "InstanceConnectEndpoint", "Id"),
+    Absent("TransitGatewayAttachments", "TransitGatewayAttachment"),
+    Absent("TransitGatewayVpcAttachments", "TransitGatewayAttachment"),
+    Absent("TransitGateways", "TransitGateway"),
+    Absent("VpnConnections", "VpnConnection", paged=False),
+    Absent("VpnGateways", "VpnGateway", paged=False),
 )
 
 
-OPERATIONS = (*(reads(one.operation, one.describe, one.takes) for one in ABSENT),)
+OPERATIONS = (*(reads(f"Describe{one.member}", one.describe, one.takes) for one in ABSENT),)

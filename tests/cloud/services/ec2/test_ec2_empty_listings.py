@@ -7,14 +7,27 @@ from ec2_fixtures import Cloud, filters
 
 from skylift.cloud.services.ec2.empty_listings import ABSENT, Absent
 
+CODES = {
+    "CapacityReservations": "InvalidCapacityReservationId.NotFound",
+    "CarrierGateways": "InvalidCarrierGatewayID.NotFound",
+    "CustomerGateways": "InvalidCustomerGatewayID.NotFound",
+    "EgressOnlyInternetGateways": "InvalidEgressOnlyInternetGatewayId.NotFound",
+    "FlowLogs": "InvalidFlowLogId.NotFound",
+    "InstanceConnectEndpoints": "InvalidInstanceConnectEndpointId.NotFound",
+    "TransitGatewayAttachments": "InvalidTransitGatewayAttachmentID.NotFound",
+    "TransitGatewayVpcAttachments": "InvalidTransitGatewayAttachmentID.NotFound",
+    "TransitGateways": "InvalidTransitGatewayID.NotFound",
+    "VpnConnections": "InvalidVpnConnectionID.NotFound",
+    "VpnGateways": "InvalidVpnGatewayID.NotFound",
+}
 
-@pytest.mark.parametrize("one", ABSENT, ids=lambda one: one.operation)
+
+@pytest.mark.parametrize("one", ABSENT, ids=lambda one: one.member)
 def test_an_empty_list(cloud: Cloud, one: Absent) -> None:
-    asked = {one.filters: filters(tag_key="x")}
-    assert cloud.call(one.operation, **asked, **({"MaxResults": 5} if one.paged else {})) == {one.member: []}
-    for name in one.ids.split():
-        assert cloud.code(one.operation, **{name: ["x-0123456789abcdef0"]}) == one.not_found
-    assert cloud.code(one.operation, DryRun=True) == "DryRunOperation"
+    operation, asked = f"Describe{one.member}", {one.filters: filters(tag_key="x")}
+    assert cloud.call(operation, **asked, **({"MaxResults": 5} if one.paged else {})) == {one.member: []}
+    assert cloud.code(operation, **{f"{one.of}Ids": ["x-0123456789abcdef0"]}) == CODES[one.member]
+    assert cloud.code(operation, DryRun=True) == "DryRunOperation"
 
 
 def test_groups_that_a_vpc_can_use(cloud: Cloud) -> None:
