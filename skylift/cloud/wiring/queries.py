@@ -53,8 +53,11 @@ class Queries:
     def forget(self) -> None:
         """Terminated instances and deleted NAT gateways stay described for an hour, what they cost for much longer, and
         what happened to alarms, and commands, for a month."""
+        more = True
+        while more:
+            with self._database.write() as tx:
+                more = forget_terminated(tx)
         with self._database.write() as tx:
-            forget_terminated(tx)
             forget_deleted(tx)
             forget_ended(tx)
             forget_released(tx)

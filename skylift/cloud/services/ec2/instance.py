@@ -28,7 +28,7 @@ from skylift.cloud.services.ec2.placement_group import refuse_without_room, room
 from skylift.cloud.services.ec2.spot_power import refuse_start, refuse_stop
 from skylift.cloud.services.ec2.tenancy import berth_again
 from skylift.cloud.store.database import Tx
-from skylift.cloud.store.instance import forget_tokens_of_the_gone, long_terminated
+from skylift.cloud.store.instance import forget_ended, forget_tokens_of_the_gone
 
 if TYPE_CHECKING:
     from aws_shapes import ec2
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 REMEMBERED = timedelta(hours=1)
 """DescribeInstances shows a terminated instance for this long."""
+FORGOTTEN_AT_ONCE = 100
+"""The most instances that are forgotten in one transaction, while others wait to write."""
 
 LIMITS = Limits(not_with=("InstanceIds", "instancesSet"))
 
@@ -228,11 +230,13 @@ def password_data(tx: Tx, _caller: Caller, params: ec2.GetPasswordDataRequest) -
     return {"InstanceId": instance.id, "Timestamp": tx.now, "PasswordData": ""}
 
 
-def forget_terminated(tx: Tx) -> None:
-    """Drop instances that ended an hour ago, and the client tokens that led to them."""
-    for instance in long_terminated(tx, tx.now - REMEMBERED):
-        tx.remove(instance)
+def forget_terminated(tx: Tx) -> bool:
+    """Drop instances that ended an hour ago, some at a time, and then the client tokens that led to them. Returns
+    whether there may be more of them."""
+    if forget_ended(tx, tx.now - REMEMBERED, FORGOTTEN_AT_ONCE) == FORGOTTEN_AT_ONCE:
+        return True
     forget_tokens_of_the_gone(tx)
+    return False
 
 
 def _change(tx: Tx, ids: list[str], changed: Callable[[Instance], Instance]) -> list[ec2.InstanceStateChange]:

@@ -424,6 +424,7 @@ CREATE TABLE instances (
 CREATE INDEX instances_by_reservation ON instances (reservation_id);
 -- Terminated instances stay for an hour: a list of those that run does not read them.
 CREATE INDEX instances_by_state ON instances (state);
+CREATE INDEX instances_by_end ON instances (ended) WHERE state = 'terminated';
 -- Two servers on one uid range could reach into each other's disks.
 CREATE UNIQUE INDEX instances_by_uid_base ON instances (uid_base) WHERE state != 'terminated';
 CREATE UNIQUE INDEX instances_by_association ON instances (association_id);

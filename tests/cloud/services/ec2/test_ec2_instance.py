@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import base64
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from ec2_fixtures import ACCOUNT, Cloud, filters, tagged
 
 from skylift.cloud.domain.instance import ClientToken, Console, Instance
 from skylift.cloud.domain.volume import Volume
-from skylift.cloud.services.ec2.instance import forget_terminated
+from skylift.cloud.loops.ec2.server_spec import LaunchSpecBuilder
+from skylift.cloud.services.ec2 import instance
+from skylift.cloud.services.ec2.instance import REMEMBERED, forget_terminated
+from skylift.cloud.store.instance import FORGET, forget_ended
+from skylift.cloud.wiring.queries import Queries
 
 
 def states(answer: Any, member: str) -> list[tuple[str, str]]:
@@ -259,6 +263,31 @@ def test_terminated_instances_are_forgotten_after_an_hour(cloud: Cloud) -> None:
         assert [token.token for token in tx.find(ClientToken)] == ["other"]
         assert [row.id for row in tx.find(Instance)] == [kept]
     assert cloud.call("RunInstances", **asked)["Instances"][0]["InstanceId"] != instance_id
+
+
+def test_many_are_forgotten_some_at_a_time_and_by_an_index(cloud: Cloud) -> None:
+    ids = [cloud.run()["InstanceId"] for _ in range(7)]
+    for instance_id in ids[:5]:
+        cloud.observe(instance_id, "terminated")
+        cloud.clock.forward(seconds=1)
+    cloud.clock.forward(hours=1)
+    with cloud.database.write() as tx:
+        looked_at = [row[3] for row in tx.execute(f"EXPLAIN QUERY PLAN {FORGET}", "9", 2).fetchall()]
+        assert any("instances_by_end (ended<?)" in each for each in looked_at), looked_at
+        assert not any("SCAN instances" in each or "TEMP B-TREE" in each for each in looked_at), looked_at
+        assert forget_ended(tx, tx.now - REMEMBERED, 2) == 2
+        assert {row.id for row in tx.find(Instance)} == {*ids[2:]}, "those that ended first"
+    written: list[int] = []
+    cloud.database.when_changed(lambda: written.append(len(ids_of(cloud))))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(instance, "FORGOTTEN_AT_ONCE", 2)
+        Queries(cloud.database, cast(LaunchSpecBuilder, None), "us-east-1").forget()
+    assert written[:3] == [3, 2, 2]
+
+
+def ids_of(cloud: Cloud) -> list[str]:
+    with cloud.database.read() as tx:
+        return [row.id for row in tx.find(Instance)]
 
 
 def test_permissions_of_an_instance_name_its_tags(cloud: Cloud) -> None:
