@@ -83,6 +83,10 @@ def workers_of_schedule(schedule: str) -> str:
     return f"skylift-schedule-workers.{schedule}"
 
 
+INDEX = "index/"
+"""Below it, each job has an empty object that is as old as the job: a listing of its folder does not tell ages."""
+
+
 class Key:
     """A key in a record's folder."""
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from skylift.runner.errors import JobNotFound, RecordDamaged, SkyliftError, UsageError
 from skylift.runner.job.job import NAME_FORM
-from skylift.runner.job.record import Prefix
 from skylift.runner.jobs.jobs import Jobs
 from skylift.runner.launch.job_group import job_groups, remove_job_group
 from skylift.runner.launch.server import live_servers
@@ -105,8 +104,7 @@ class TakeDown:
             self._jobs.remove(name)
         except JobNotFound:
             # It was ended before it had a record: what it was ended with is all there is.
-            prefix = Prefix(name)
-            self._account.api.delete_below(self._account.bucket, f"{prefix.base}/", last=prefix.record)
+            self._account.remove(name)
 
     def _try(self, name: str, step: Callable[[], object]) -> None:
         """What cannot be taken down must not keep the rest."""

@@ -9,11 +9,12 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from skylift.runner.errors import JobNotFound, NotPermitted, RecordDamaged, Refused, RunError, UsageError
 from skylift.runner.job.commands import ssh_argv
 from skylift.runner.job.job import NAME_FORM
-from skylift.runner.job.record import Prefix
+from skylift.runner.job.record import Prefix, Record
 from skylift.runner.job.server import Server
 from skylift.runner.job.server_record import NO_STATUS, Status, encode_status
 from skylift.runner.job.states import State
@@ -31,6 +32,7 @@ from skylift.runner.text.duration import moment, spell_duration
 from skylift.runner.waiting import pauses
 from skylift.runner.watch.ssh_access import SshAccess
 
+T = TypeVar("T")
 _CANCEL_PATIENCE = 45.0
 """Seconds for the supervisor to see the request (it looks every 5), and to end the program."""
 _STALLED = 600.0
@@ -151,29 +153,24 @@ class Jobs(Listing):
             remove_job_groups(self._api, name)
         return "cancelled" if goes_on else "had ended already"
 
-    def _is_relaunched(self, name: str) -> bool:
+    def _of_record(self, name: str, asked: Callable[[Record], T], *, damaged: T, gone: T) -> T:
         try:
-            return self._account.record(name).relaunched
-        except (JobNotFound, RecordDamaged):
-            return False
+            return asked(self._account.record(name))
+        except JobNotFound:
+            return gone
+        except RecordDamaged:
+            return damaged
+
+    def _is_relaunched(self, name: str) -> bool:
+        return self._of_record(name, lambda record: record.relaunched, damaged=False, gone=False)
 
     def _is_spot(self, name: str) -> bool:
         """Whether the job has, or had, a fleet. True when its record is damaged, so that EC2 is asked."""
-        try:
-            return self._account.record(name).spot
-        except JobNotFound:
-            return False
-        except RecordDamaged:
-            return True
+        return self._of_record(name, lambda record: record.spot, damaged=True, gone=False)
 
     def _has_workers(self, name: str) -> bool:
         """Whether the job has, or had, a group of other servers. True when its record is damaged."""
-        try:
-            return self._account.record(name).has_workers
-        except JobNotFound:
-            return False
-        except RecordDamaged:
-            return True
+        return self._of_record(name, lambda record: record.has_workers, damaged=True, gone=False)
 
     def _readable_status(self, name: str) -> Status | None:
         """The job's status; an empty one when it cannot be read, so that the job can be ended and removed."""
@@ -201,7 +198,7 @@ class Jobs(Listing):
         self._remove_cap(name)
         remove_roles(self._account, name, [])
         remove_job_groups(self._api, name)
-        count = self._api.delete_below(self._bucket, f"{Prefix(name).base}/", last=Prefix(name).record)
+        count = self._account.remove(name)
         return f"removed, {count} object{'s' * (count != 1)}"
 
     def _remove_cap(self, name: str) -> None:
@@ -265,10 +262,8 @@ class Jobs(Listing):
 
     def _deadline(self, name: str, server: Server) -> float:
         """When the server turns itself off; 0 when only the server itself could say so."""
-        try:
-            return self._account.record(name).deadline_on(moment(server.launched))
-        except (JobNotFound, RecordDamaged):
-            return 0.0
+        launched = moment(server.launched)
+        return self._of_record(name, lambda record: record.deadline_on(launched), damaged=0.0, gone=0.0)
 
     def _server(self, name: str) -> Server:
         servers = live_servers(self._api, name) if NAME_FORM.fullmatch(name) else []

@@ -28,6 +28,8 @@ from skylift.runner.remote.account import Account, open_account
 from skylift.runner.text.duration import moment
 from skylift.runner.waiting import Threads
 
+_AT_ONCE = 8
+
 
 @dataclass(frozen=True)
 class Listed:
@@ -46,14 +48,14 @@ class Listed:
 
     name: str
     state: State
-    instance: str | None
-    instance_state: str | None
-    address: str | None
-    type: str | None
-    launched: str | None
-    exit_code: int | None
-    started: str | None
-    ended: str | None
+    instance: str | None = None
+    instance_state: str | None = None
+    address: str | None = None
+    type: str | None = None
+    launched: str | None = None
+    exit_code: int | None = None
+    started: str | None = None
+    ended: str | None = None
     signal: str | None = None
     reason: str | None = None
     off_by: str | None = None
@@ -124,18 +126,31 @@ class Listing:
     def _listed_of(
         self, chosen: Callable[[str], bool], last: int | None, states: Collection[str], *, ended: bool
     ) -> list[Listed]:
-        with Threads(8) as pool:
+        """Reads no more jobs than it returns, but for those that are in other states or whose age is not known."""
+        with Threads(_AT_ONCE) as pool:
             fleets = pool.submit(active_fleets, self._api)
             recorded = pool.submit(self._account.recorded) if ended else None
+            submitted = pool.submit(self._account.submitted) if ended else None
             first, others = all_live(self._api)
             servers = {server.job: server for server in first}
             more = Counter(each.job for each in others if not each.gone)
             waiting = {each.job for each in fleets.result()}
             names: Iterable[str] = set(servers) | waiting | (set(recorded.result()) if recorded else set())
             names = [name for name in names if chosen(name)]
-            all_jobs = list(pool.map(lambda name: self._find(name, servers.get(name), name in waiting), names))
-            found = [each for each in all_jobs if not states or each.state in states]
-            found.sort(key=lambda each: (each.since, each.name), reverse=True)
+            since = _times(names, submitted.result() if submitted else {})
+
+            def find(name: str) -> _Findings:
+                return self._find(name, servers.get(name), name in waiting)
+
+            # What was submitted at a time that is not known has to be read first.
+            read = {each.name: each for each in pool.map(find, [name for name in names if name not in since])}
+            left = sorted(names, key=lambda name: (since.get(name) or read[name].since, name))
+            found: list[_Findings] = []
+            while left and (last is None or len(found) < last):
+                most = len(left) if last is None else max(last - len(found), _AT_ONCE if states else 0)
+                newest = [left.pop() for _ in range(min(most, len(left)))]
+                looked_at = pool.map(lambda name: read.get(name) or find(name), newest)
+                found += [each for each in looked_at if not states or each.state in states]
             return list(pool.map(lambda each: self._line(each, more[each.name]), found[:last]))
 
     def one(self, name: str) -> Listed:
@@ -160,15 +175,10 @@ class Listing:
 
     def _line(self, found: _Findings, more: int) -> Listed:
         """`more` is how many servers it has besides."""
-        record = found.record
+        status, server, record = found.status, found.server, found.record
         if record is None:
             with suppress(RecordDamaged):
                 record = self._recorded(found.name)
-        return self._listed(found, found.status, found.server, record, more)
-
-    def _listed(
-        self, found: _Findings, status: Status, server: Server | None, record: Record | None, more: int
-    ) -> Listed:
         settings, alive = self._account.settings, server is not None
         kind = server.type if server else status.instance_type or (record.instance_type if record else "")
         stays = alive or (found.waiting and not status.final)
@@ -220,6 +230,12 @@ class Listing:
             with suppress(RecordDamaged):
                 self._account.record(name)
         return servers
+
+
+def _times(names: Iterable[str], submitted: dict[str, float]) -> dict[str, str]:
+    """When jobs were submitted, as far as that is known without reading them."""
+    runs = {name: run[1].timestamp() for name in names if (run := parse_run(name)) is not None}
+    return {name: spell(when) for name, when in {**runs, **submitted}.items()}
 
 
 def _off_by(record: Record | None, status: Status, server: Server | None) -> str | None:

@@ -282,7 +282,7 @@ class Sweep:
             return
         bucket, prefix = self._account.bucket, Prefix(job.name)
         if job.status is None and not job.damaged:
-            remove = partial(self._api.delete_below, bucket, f"{prefix.base}/", last=prefix.record)
+            remove = partial(self._account.remove, job.name)
             yield Leftover("record", prefix.base, job.name, "its server was never started", remove=remove)
             return
         if self._api.has(bucket, prefix.env):

@@ -18,7 +18,7 @@ from types import TracebackType
 
 from skylift.runner.errors import LaunchFailed, Refused, SkyliftError
 from skylift.runner.job.job import Bundle, Environment, Job, Program
-from skylift.runner.job.record import Prefix, deadline_of
+from skylift.runner.job.record import deadline_of
 from skylift.runner.job.states import State
 from skylift.runner.launch.environment_image import (
     EnvironmentImage,
@@ -242,7 +242,7 @@ def _put_away(builder: Checked) -> None:
     for server in live_servers(account.api, job):
         terminate(account.api, server.instance)
     remove_role(account.api, job)
-    account.api.delete_below(account.bucket, f"{Prefix(job).base}/", last=Prefix(job).record)
+    account.remove(job)
 
 
 def _thin_out(checked: Checked) -> None:

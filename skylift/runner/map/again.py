@@ -14,7 +14,6 @@ from typing import Any
 from skylift.runner.errors import JobNotFound, Refused, UsageError
 from skylift.runner.job.commands import program_argv
 from skylift.runner.job.job import NAME_FORM, Job, MapPart, Program, Retry
-from skylift.runner.job.record import Prefix
 from skylift.runner.job.server_record import of_file
 from skylift.runner.job.states import ENDED, State
 from skylift.runner.jobs.jobs import Jobs
@@ -318,13 +317,13 @@ def _mark(account: Account, earlier: str, name: str) -> None:
 def _take_back(account: Account, earlier: str, name: str) -> None:
     """Remove the job that does not go on with the earlier map, and its mark if that is there. The mark first: as long
     as the record is there, no other client replaces it."""
-    api, bucket, prefix = account.api, account.bucket, Prefix(name)
+    api, bucket = account.api, account.bucket
     if api.has(bucket, MapKeys(name).log_entry(0)) or api.has(bucket, MapKeys(name).resumed):
         # Its server has begun all the same, so that there may be outcomes, or another map goes on with this one.
         return
     if _goes_on(account, earlier) == name:
         api.call("s3", "delete_object", Bucket=bucket, Key=MapKeys(earlier).resumed)
-    api.delete_below(bucket, f"{prefix.base}/", last=prefix.record)
+    account.remove(name)
 
 
 def _goes_on(account: Account, earlier: str) -> str | None:

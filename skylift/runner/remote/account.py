@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from skylift.runner.errors import JobNotFound, RecordDamaged, Refused
 from skylift.runner.job.job import NAME_FORM
-from skylift.runner.job.record import RECORD_LIMIT, SCHEDULES, Prefix, Record, bucket_name, parse_record
+from skylift.runner.job.record import INDEX, RECORD_LIMIT, SCHEDULES, Prefix, Record, bucket_name, parse_record
 from skylift.runner.job.scheduled import SCHEDULE_FORM, parse_run
 from skylift.runner.job.server_record import STATUS_LIMIT, Status, parse_status
 from skylift.runner.job.settings import Settings
@@ -51,16 +52,30 @@ class Account:
         """The names of all jobs that have a record."""
         return [each for each in self._below("jobs/") if NAME_FORM.fullmatch(each)]
 
+    def submitted(self) -> dict[str, float]:
+        """When jobs were submitted, in seconds since the epoch. Runs of schedules are not in the index, nor are jobs of
+        earlier versions; a job that is gone may be, if whoever removed it was killed."""
+        found = self._listed("Contents", Prefix=INDEX)
+        return {str(each["Key"]).removeprefix(INDEX): each["LastModified"].timestamp() for each in found}
+
+    def remove(self, job: str) -> int:
+        """Delete all that there is of a job in the bucket, its record last. Returns the number of objects."""
+        prefix = Prefix(job)
+        count = self.api.delete_below(self.bucket, f"{prefix.base}/", last=prefix.record)
+        self.api.call("s3", "delete_object", Bucket=self.bucket, Key=f"{INDEX}{job}")
+        return count
+
     def _below(self, folder: str) -> list[str]:
+        found = self._listed("CommonPrefixes", Prefix=folder, Delimiter="/")
+        return [str(each["Prefix"]).split("/")[1] for each in found]
+
+    def _listed(self, key: str, **asked: str) -> list[Any]:
         try:
-            found = self.api.pages(
-                "s3", "list_objects_v2", "CommonPrefixes", Bucket=self.bucket, Prefix=folder, Delimiter="/"
-            )
+            return self.api.pages("s3", "list_objects_v2", key, Bucket=self.bucket, **asked)
         except Refused as error:
             if error.code == "NoSuchBucket":
                 return []  # nothing ever ran here
             raise
-        return [str(each["Prefix"]).split("/")[1] for each in found]
 
     def status(self, job: str) -> Status | None:
         """The job's status as its server has reported it last; None before the first. Raises RecordDamaged."""

@@ -14,7 +14,7 @@ from skylift.catalogue.uv import Wheel
 from skylift.runner.errors import NameTaken
 from skylift.runner.job.cache import Cache
 from skylift.runner.job.job import Job
-from skylift.runner.job.record import SCHEDULES, Prefix, ScheduleTerms, encode_env, encode_record
+from skylift.runner.job.record import INDEX, SCHEDULES, Prefix, ScheduleTerms, encode_env, encode_record
 from skylift.runner.remote.account import Account
 from skylift.runner.ship.archive import whole_archive
 from skylift.runner.ship.blob_store import Blob, BlobStore, LargeFile
@@ -121,7 +121,9 @@ class Shipping:
         upload, count = shipment.upload, len(shipment.job.bundle.files)
         with self._clock.step("upload") as step:
             await in_thread(self._claim_name, shipment)
-            _, sent = await together(in_thread(self._send_own, shipment, kept), self._send_inputs(upload))
+            _, _, sent = await together(
+                in_thread(self._enter, shipment), in_thread(self._send_own, shipment, kept), self._send_inputs(upload)
+            )
             step.detail = f"{count} file{'s' * (count != 1)}, {_spell_sent(upload.size, sent)}{_spell_s3(upload)}"
             if self._stdin is not None:
                 step.detail += f"; {spell_size(await self._send_stdin(self._stdin, shipment))} of standard input"
@@ -141,6 +143,11 @@ class Shipping:
         if not self._account.api.put(self._account.bucket, key, record, first=not self._name_is_ours):
             raise NameTaken(name)
         self._name_is_ours = True
+
+    def _enter(self, shipment: Shipment) -> None:
+        """Enter the job in the index, by which `skylift ps` finds the newest ones."""
+        if shipment.terms is None:
+            self._account.api.put(self._account.bucket, f"{INDEX}{shipment.job.name}", b"")
 
     def _send_own(self, shipment: Shipment, kept: bool) -> None:
         """Upload what belongs to this job only."""
@@ -167,8 +174,7 @@ class Shipping:
         """Remove what has been sent of a job that has no server. Of a name that another job turned out to have, there
         is a record of ours only when just the name's role was there, of an earlier job or of one in another region."""
         if self._name_is_ours:
-            account, prefix = self._account, Prefix(name)
-            await in_thread(account.api.delete_below, account.bucket, f"{prefix.base}/", last=prefix.record)
+            await in_thread(self._account.remove, name)
 
     async def _send_inputs(self, upload: Upload) -> int:
         """Upload inputs that are not in the bucket. Returns the number of bytes sent."""

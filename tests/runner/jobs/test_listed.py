@@ -15,11 +15,12 @@ from hostile_json import STATUS
 
 from skylift.cli.complete import job_name
 from skylift.cli.main import perform
-from skylift.runner.job.record import Prefix
+from skylift.runner.job.record import INDEX, Prefix
 from skylift.runner.job.settings import Settings
 from skylift.runner.job.tags import TAG_WORKER, job_tags
 from skylift.runner.launch.bucket import ensure_bucket
 from skylift.runner.remote.account import Account, open_account
+from skylift.runner.remote.api import Api
 
 
 def iso(when: float) -> str:
@@ -37,7 +38,14 @@ class Past:
         self.account.api.put(self.account.bucket, key, json.dumps(content).encode())
 
     def job(
-        self, name: str, ago: float, state: str = "succeeded", of_map: dict[str, str] | None = None, **more: Any
+        self,
+        name: str,
+        ago: float,
+        state: str = "succeeded",
+        of_map: dict[str, str] | None = None,
+        *,
+        indexed: bool = False,
+        **more: Any,
     ) -> None:
         record = {
             "map": of_map,
@@ -46,6 +54,8 @@ class Past:
             "argv": ["python", f"{name}.py", "--all", "a b"],
         }
         self.put(Prefix(name).record, {**record, "instance_type": "t3.small", "keep": 0, "outputs": []})
+        if indexed:
+            self.put(f"{INDEX}{name}", {})
         times = {
             "booted": iso(self.now - ago + 1),
             "started": iso(self.now - ago + 2),
@@ -99,6 +109,74 @@ def test_newest_first_and_the_last_ones(past: Past, capfd: pytest.CaptureFixture
     assert err == "There are older ones: skylift ps --all -n 100\n"
     assert perform(["ps", "-n", "25"]) == 0
     assert capfd.readouterr().err == ""
+
+
+@pytest.fixture
+def read(past: Past, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The jobs of which an object was read, in this order."""
+    jobs: list[str] = []
+    get = Api.get
+
+    def noted(api: Api, bucket: str, key: str, *most: int) -> bytes | None:
+        jobs.append(key.split("/")[1])
+        return get(api, bucket, key, *most)
+
+    monkeypatch.setattr(Api, "get", noted)
+    return jobs
+
+
+def test_no_more_is_read_than_is_shown(past: Past, read: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    """However many jobs there were. The index has their times, and a schedule's runs have them in their names."""
+    for number in range(40):
+        past.job(f"job-{number:02}", ago=10000, indexed=True)
+    past.job("run-20200101-0000", ago=10)
+    past.job("run-20400101-0000", ago=10)
+    # Times of the index are S3's own, in seconds: all these jobs are of the same few.
+    ages = past.account.submitted()
+    wanted = ["run-20400101-0000", *sorted(ages, key=lambda name: (int(ages[name]), name), reverse=True)]
+    assert [each["name"] for each in listed(capfd, "-n", "3")] == wanted[:3]
+    assert set(read) == set(wanted[:4]), "with the one that tells whether there are more"
+    read.clear()
+    assert perform(["ps", "--all"]) == 0
+    assert [line.split()[0] for line in capfd.readouterr().out.splitlines()[1:]] == wanted[:20]
+    assert set(read) == set(wanted[:21])
+    read.clear()
+    assert len(listed(capfd, "--all")) == 42
+    assert len(set(read)) == 42
+    read.clear()
+    assert [each["name"] for each in listed(capfd, "--name", "run-*")] == ["run-20400101-0000", "run-20200101-0000"]
+    assert set(read) == {"run-20400101-0000", "run-20200101-0000"}
+
+
+def test_a_state_is_looked_for_from_the_newest_one_on(
+    past: Past, read: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(1, 31):
+        past.job(f"run-204001{number:02}-0000", ago=10, state="failed" if number in (1, 25) else "succeeded")
+    found = listed(capfd, "--state", "failed", "-n", "1")
+    assert [each["name"] for each in found] == ["run-20400125-0000"]
+    looked_at = len(set(read))
+    read.clear()
+    assert len(listed(capfd, "--state", "failed")) == 2
+    assert looked_at == len(set(read)) == 30, "it is also looked whether there is another one"
+
+
+def test_jobs_that_are_not_in_the_index_are_in_their_order(
+    past: Past, read: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """They are of an earlier version, or their client was killed before it had entered them."""
+    past.job("old", ago=5000)
+    past.job("new", ago=-5000)
+    past.job("known", ago=10, indexed=True)
+    past.account.api.put(past.account.bucket, f"{INDEX}gone", b"")
+    assert [each["name"] for each in listed(capfd, "--all")] == ["new", "known", "old"]
+    assert [each["name"] for each in listed(capfd, "-n", "1")] == ["new"]
+
+
+def test_a_job_that_is_removed_leaves_the_index(past: Past, capfd: pytest.CaptureFixture[str]) -> None:
+    past.job("one", ago=1000, indexed=True)
+    assert perform(["rm", "one"]) == 0
+    assert past.account.submitted() == {}
 
 
 def test_what_was_done_to_each_is_told_before_the_next_one(past: Past, endpoint: str, tmp_path: Path) -> None:
