@@ -29,6 +29,7 @@ ROOT = Path(__file__).parent.parent
 TYPINGS = ROOT / "typings" / "aws_shapes"
 SERVICES = (
     "autoscaling",
+    "cloudtrail",
     "cloudwatch",
     "ec2",
     "ec2-instance-connect",

@@ -22,6 +22,7 @@ PAGE = Path(__file__).parent.parent / "docs" / "coverage.md"
 
 TITLES = {
     "autoscaling": "Auto Scaling",
+    "cloudtrail": "CloudTrail",
     "cloudwatch": "CloudWatch",
     "ec2": "EC2",
     "ec2-instance-connect": "EC2 Instance Connect",
@@ -41,6 +42,10 @@ Groups are of launch templates, alone or in a mixed instances policy, or of laun
 not `running` any more is replaced at once, not at the next look; one may also be for the balance of zones, where the
 maximum has room. There are no load balancers, warm pools, instance refreshes or notifications here: a lifecycle hook is
 completed by who polls for it, or by the instance itself.
+""",
+    "cloudtrail": """\
+The event history has the calls of EventBridge Scheduler that were refused, for ninety days, and nothing else. Of the
+parameters of such a call it has the client token. A temporary failure is an event at each attempt.
 """,
     "cloudwatch": """\
 Spoken in the three protocols that its clients use: RPC v2 with CBOR (current SDKs), JSON, and the query protocol.
@@ -67,8 +72,8 @@ with the permissions of its role; `skylift/cloud/services/scheduler/target.py` l
 refused. `Input` has the context attributes `<aws.scheduler.scheduled-time>`, `<aws.scheduler.execution-id>`,
 `<aws.scheduler.attempt-number>` and `<aws.scheduler.schedule-arn>`. A target is invoked within a second of its time. Of
 the times that pass while the cloud is down, the last is made up for; the cloud's log tells of invocations and failures.
-There are no queues for dead letters. CloudWatch has three metrics of each group: `InvocationAttemptCount`,
-`TargetErrorCount` and `InvocationDroppedCount`.
+There are no queues for dead letters: CloudTrail has what was refused, and why. CloudWatch has three metrics of each
+group: `InvocationAttemptCount`, `TargetErrorCount` and `InvocationDroppedCount`.
 """,
     "service-quotas": """\
 The quotas of vCPUs that `skylift cloud quota` sets, and that launches are refused by, under AWS's codes (`L-1216C47A`).

@@ -80,6 +80,18 @@ class Invocation:
 
 
 @dataclass(frozen=True)
+class RefusedCall:
+    """What an invocation was refused with: the operation `name` in the role of the schedule, or to assume that role.
+    `record` is CloudTrail's event of it, in JSON."""
+
+    id: str
+    at: datetime
+    name: str
+    role_arn: str
+    record: str
+
+
+@dataclass(frozen=True)
 class ScheduleToken:
     """The use of a client's token, kept for a day: the same request again is not carried out again."""
 

@@ -33,7 +33,7 @@ FILES = {
         bucket bucket_policy bucket_setting cors empty_listings lifecycle object object_copy object_list object_tag
         resource_tag storage_class upload upload_completion version_list
     """,
-    "scheduler": "group schedule",
+    "scheduler": "event_history group schedule",
     "ssm": "command command_view managed_instance parameter parameter_label parameter_put",
     "sts": "authorization_message session web_identity",
     "vpc": """

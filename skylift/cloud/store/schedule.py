@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from skylift.cloud.domain.schedule import Invocation, Schedule, ScheduleGroup, ScheduleToken
+from skylift.cloud.domain.schedule import Invocation, RefusedCall, Schedule, ScheduleGroup, ScheduleToken
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.mapping import table, to_column
 
@@ -12,10 +12,39 @@ table(ScheduleGroup, "schedule_groups", key=("name",))
 table(Schedule, "schedules", key=("group", "name"))
 table(Invocation, "schedule_invocations", key=("id",))
 table(ScheduleToken, "schedule_tokens", key=("operation", "token"))
+table(RefusedCall, "refused_calls", key=("id",))
 
 REMEMBERED = timedelta(days=1)
+REFUSALS_REMEMBERED = timedelta(days=90)
+"""As in CloudTrail's event history."""
 
 
 def forget_tokens(tx: Tx) -> None:
     """Remove tokens that were used so long ago that no client repeats the request any more."""
     tx.execute("DELETE FROM schedule_tokens WHERE used < ?", to_column(tx.now - REMEMBERED))
+
+
+def forget_refused(tx: Tx) -> None:
+    """Drop calls of long ago, as many at a time as no other writer waits long for."""
+    tx.execute(
+        "DELETE FROM refused_calls WHERE rowid IN (SELECT rowid FROM refused_calls WHERE at < ? ORDER BY at LIMIT 999)",
+        to_column(tx.now - REFUSALS_REMEMBERED),
+    )
+
+
+def refused_calls(
+    tx: Tx,
+    name: str | None,
+    role_arn: str | None,
+    between: tuple[datetime | None, datetime | None],
+    skipped: int,
+    most: int,
+) -> list[RefusedCall]:
+    """The newest first; of an operation, or of a role."""
+    start, end = ("" if between[0] is None else to_column(between[0]), to_column(between[1] or tx.now))
+    return tx.select(
+        RefusedCall,
+        "WHERE at >= ? AND at <= ? AND name = coalesce(?, name) AND role_arn = coalesce(?, role_arn) "
+        "ORDER BY at DESC, rowid DESC LIMIT ? OFFSET ?",
+        *(start, end, name, role_arn, most, skipped),
+    )

@@ -23,6 +23,7 @@ from skylift.cloud.wire.signature import Verifier
 
 SERVICES = (
     "autoscaling",
+    "cloudtrail",
     "cloudwatch",
     "ec2",
     "ec2-instance-connect",

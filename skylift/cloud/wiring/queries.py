@@ -19,6 +19,7 @@ from skylift.cloud.store.alarm import forget_history
 from skylift.cloud.store.command import forget_commands
 from skylift.cloud.store.database import Database
 from skylift.cloud.store.scaling_group import forget_activities
+from skylift.cloud.store.schedule import forget_refused
 from skylift.cloud.store.shrink import shrink
 from skylift.cloud.store.usage import forget_usages
 
@@ -67,6 +68,7 @@ class Queries:
             forget_history(tx)
             forget_commands(tx)
             forget_usages(tx, tx.now - BILLED)
+            forget_refused(tx)
 
     def shrink(self) -> None:
         shrink(self._database)

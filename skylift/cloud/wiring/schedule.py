@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from skylift.cloud.domain.error import ServiceError
-from skylift.cloud.domain.identity import Caller, Role
-from skylift.cloud.domain.schedule import Invocation, Schedule, ScheduleGroup
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.schedule import Invocation, Schedule
 from skylift.cloud.loops.scheduler.schedule import ScheduleLoop
 from skylift.cloud.services.api.authorize import authorize
 from skylift.cloud.services.scheduler import target
+from skylift.cloud.services.scheduler.event_history import refused_call
 from skylift.cloud.services.scheduler.expression import next_time
 from skylift.cloud.services.table import TABLE
 from skylift.cloud.store.database import Database, Tx
@@ -41,10 +42,13 @@ class Invoker:
             handler(tx, caller, params)
         return name
 
+    def note(self, tx: Tx, schedule: Schedule, invocation: Invocation, error: ServiceError) -> None:
+        """Write down a refusal, for CloudTrail."""
+        tx.add(refused_call(tx, schedule, invocation, error, account=self._account, region=self._region))
+
     def _assume(self, tx: Tx, schedule: Schedule, invocation: Invocation) -> Caller:
-        role = tx.get(Role, arn=schedule.target.role_arn)
-        group = tx.get(ScheduleGroup, name=schedule.group)
-        if role is None or group is None or not target.trusts_scheduler(role, self._account, group.arn):
+        role = target.role_of(tx, schedule, self._account)
+        if role is None:
             raise ServiceError("AccessDenied", f"{target.PRINCIPAL} may not assume {schedule.target.role_arn}.")
         return role.in_session(
             invocation.id,
@@ -57,4 +61,5 @@ class Invoker:
 
 
 def make_schedules(database: Database, account: str, region: str, wake_in: Callable[[float], None]) -> ScheduleLoop:
-    return ScheduleLoop(database, next_time, Invoker(account, region).invoke, wake_in)
+    invoker = Invoker(account, region)
+    return ScheduleLoop(database, next_time, invoker.invoke, invoker.note, wake_in)

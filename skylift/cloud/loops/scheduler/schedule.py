@@ -30,6 +30,8 @@ NextTime = Callable[[str, str, datetime, datetime], datetime | None]
 """(expression, zone, after, anchor) -> the first time after that moment at which the expression is due."""
 Invoke = Callable[[Tx, Schedule, Invocation], str]
 """Carries one invocation out and returns a description of it. Raises ServiceError."""
+Note = Callable[[Tx, Schedule, Invocation, ServiceError], None]
+"""Writes down what an invocation was refused with."""
 
 MARGIN = timedelta(milliseconds=50)
 """Timers go off this much late, so that their time has come."""
@@ -70,11 +72,12 @@ class _Times:
 
 class ScheduleLoop:
     def __init__(
-        self, database: Database, next_time: NextTime, invoke: Invoke, wake_in: Callable[[float], None]
+        self, database: Database, next_time: NextTime, invoke: Invoke, note: Note, wake_in: Callable[[float], None]
     ) -> None:
         self._database = database
         self._next_time = next_time
         self._invoke = invoke
+        self._note = note
         self._wake_in = wake_in
         self._seen: datetime | None = None
 
@@ -192,6 +195,7 @@ class ScheduleLoop:
             if schedule is None:
                 return
             _count(tx, schedule, ATTEMPTS, ERRORS)
+            self._note(tx, schedule, invocation, error)
             wait = min(FIRST_RETRY * 2 ** min(invocation.attempt - 1, 16), LONGEST_RETRY)
             again = replace(invocation, attempt=invocation.attempt + 1, due=tx.now + wait)
             passing = error.code in PASSING

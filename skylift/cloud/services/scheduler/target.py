@@ -10,7 +10,7 @@ import json
 from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.identity import Caller, Role
-from skylift.cloud.domain.schedule import Invocation, Schedule, Target, max_age, most_retries
+from skylift.cloud.domain.schedule import Invocation, Schedule, ScheduleGroup, Target, max_age, most_retries
 from skylift.cloud.services.api.trust import trust_in_service
 from skylift.cloud.services.scheduler.operation import invalid
 from skylift.cloud.store.database import Tx
@@ -66,6 +66,13 @@ def trusts_scheduler(role: Role, account: str, group: str) -> bool:
     """`group` is the ARN of the schedule's group, which AWS says it acts for."""
     context = {"aws:SourceAccount": account, "aws:SourceArn": group}
     return trust_in_service(role, PRINCIPAL, context=context)
+
+
+def role_of(tx: Tx, schedule: Schedule, account: str) -> Role | None:
+    """The role of a schedule, if EventBridge Scheduler may assume it."""
+    role, group = tx.get(Role, arn=schedule.target.role_arn), tx.get(ScheduleGroup, name=schedule.group)
+    trusted = role is not None and group is not None and trusts_scheduler(role, account, group.arn)
+    return role if trusted else None
 
 
 def request_of(text: str) -> dict[str, object]:

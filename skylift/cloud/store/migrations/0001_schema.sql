@@ -981,6 +981,16 @@ CREATE TABLE schedule_tokens (
     PRIMARY KEY (operation, token)
 ) STRICT;
 
+-- Calls of EventBridge Scheduler that were refused, as CloudTrail tells of them.
+CREATE TABLE refused_calls (
+    id TEXT PRIMARY KEY,
+    at TEXT NOT NULL,
+    name TEXT NOT NULL,
+    role_arn TEXT NOT NULL,
+    record TEXT NOT NULL
+) STRICT;
+CREATE INDEX refused_calls_by_time ON refused_calls (at);
+
 
 -- S3
 

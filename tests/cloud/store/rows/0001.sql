@@ -279,6 +279,9 @@ INSERT INTO schedule_tokens VALUES ('CreateSchedule', 'token', 'digest', 'arn', 
 INSERT INTO schedule_invocations VALUES (
     '0123456789abcdef', 'default', 'nightly', '2026-11-25T01:00:00+00:00', '2026-11-25T12:00:00+00:00', 2
 );
+INSERT INTO refused_calls VALUES (
+    '01234567-89ab-cdef-0123-456789abcdef', '2026-11-25T12:00:00+00:00', 'RunInstances', 'arn', '{}'
+);
 INSERT INTO commands VALUES (
     '01234567-89ab-cdef-0123-456789abcdef', 'AWS-RunShellScript', '$DEFAULT', '{"commands":["true"]}',
     '2026-11-25T12:00:00+00:00', '2026-11-25T14:00:00+00:00', 3600, '', '["i-00000000000000001"]',
