@@ -115,7 +115,7 @@ def show_jobs(jobs: list[Listed]) -> None:
                 f"{job.name}: its server is lost. To run the inputs that are left: skylift map --resume {job.name}",
                 to_stderr=True,
             )
-        if job.state == "damaged":
+        if job.state in ("damaged", "not-started"):
             say(f"{job.name}: {job.reason}", to_stderr=True)
 
 

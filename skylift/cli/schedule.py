@@ -178,7 +178,12 @@ def ls(
         style = _STYLES.get(each.state, "red")
         what = (each.when or "", each.timezone or "", Cell(each.state, style), each.program or "")
         rows.append((each.name, *what, each.overlap or "", each.type or "", each.last or "", each.last_state or ""))
-    return show_table(columns, rows)
+    show_table(columns, rows)
+    for each in found:
+        if each.failure is not None:
+            which = f"the run due at {each.failed} could not be started" if each.failed else "no run can be started"
+            say(f"{each.name}: {which}: {each.failure}", to_stderr=True)
+    return None
 
 
 def pause(names: ScheduleNames, on: On = None) -> None:
@@ -229,8 +234,8 @@ def history(
     if not found:
         return say(f"{name} has not run yet.", to_stderr=True)
     show_jobs(found[:most])
-    if found[0].is_map:
-        say(f"What came of each input: skylift map-results {found[0].name}", to_stderr=True)
+    if maps := [each.name for each in found if each.is_map]:
+        say(f"What came of each input: skylift map-results {maps[0]}", to_stderr=True)
     if last is None and len(found) > _SHOWN:
         say(f"There are older ones: skylift schedule history {name} -n {5 * _SHOWN}", to_stderr=True)
     return None

@@ -108,3 +108,29 @@ def test_a_scheduled_run_comes_by_itself_and_is_a_job_like_any_other(own_cloud: 
     assert own_cloud.job_roles() == []
     assert iam.list_instance_profiles(PathPrefix="/skylift/")["InstanceProfiles"] == []
     assert own_cloud.ec2.describe_launch_templates()["LaunchTemplates"] == []
+
+
+def test_a_schedule_whose_role_is_gone_says_so(own_cloud: RealCloud) -> None:
+    folder = own_cloud.work / "broken"
+    folder.mkdir()
+    (folder / "job.py").write_text("")
+    # The next full minute, but for one that is nearly there.
+    due = (datetime.now(UTC) + timedelta(minutes=1) + AHEAD).replace(second=0, microsecond=0)
+    when = f"cron({due.minute} {due.hour} * * ? *)"
+    own_cloud.skylift("schedule", when, "--name", "broken", "--", "run", "job.py", cwd=folder)
+    iam, role = own_cloud.client("iam"), "skylift-scheduler.broken"
+    iam.delete_role_policy(RoleName=role, PolicyName="run")
+    iam.delete_role(RoleName=role)
+
+    def failed() -> dict[str, Any] | None:
+        (line,) = json.loads(own_cloud.skylift("schedule", "ls", "--json").stdout)
+        return line if line["failed"] else None
+
+    line = until(failed, "a run that is not started", 120)
+    assert (line["state"], line["failed"]) == ("failing", f"{due:%Y-%m-%dT%H:%M:%SZ}")
+    assert "The role skylift-scheduler.broken is gone" in line["failure"]
+    (run,) = json.loads(own_cloud.skylift("schedule", "history", "broken", "--json").stdout)
+    assert (run["name"], run["state"]) == (f"broken-{due:%Y%m%d-%H%M}", "not-started")
+    assert "scheduler.amazonaws.com may not assume" in run["reason"]
+    own_cloud.skylift("schedule", "rm", "broken")
+    assert json.loads(own_cloud.skylift("schedule", "ls", "--json").stdout) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import io
+import json
 import logging
 import shutil
 import sys
@@ -19,6 +20,7 @@ from fetched_once import FetchedOnce
 from few_images import few_images
 from leaf_package import wheel
 from moto import backends
+from moto.cloudtrail.responses import CloudTrailResponse
 from moto.server import ThreadedMotoServer
 from package_index import package_index
 from prepared_account import PreparedAccount
@@ -106,6 +108,8 @@ def settings(
     monkeypatch.setattr(patience, "PATIENCE", 40.0)
     with urllib.request.urlopen(urllib.request.Request(f"{endpoint}/moto-api/reset", method="POST"), timeout=30):
         pass
+    # moto has no event history, and AWS has nothing in it at first.
+    monkeypatch.setattr(CloudTrailResponse, "lookup_events", lambda _: json.dumps({"Events": []}), raising=False)
     # moto fails, where AWS says that there is no group of this name.
     backends.get_backend("scheduler")[ACCOUNT]["us-east-1"].create_schedule_group(CAPS, [])
     return Settings(

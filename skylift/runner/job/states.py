@@ -30,6 +30,7 @@ class State(StrEnum):
     STRANDED = "stranded"
     DAMAGED = "damaged"
     DETACHED = "detached"
+    NOT_STARTED = "not-started"
 
 
 _STATES = tuple(State)
@@ -40,4 +41,5 @@ ENDED = _STATES[_STATES.index(State.SUCCEEDED) : _STATES.index(State.LOST)]
 LISTED = (State.STARTING, *UNDER_WAY, State.WAITING, *ENDED, State.LOST, State.STRANDED, State.DAMAGED)
 """What `skylift ps` says: `starting` before the server has a word, `waiting` for another server of a spot job, `lost`
 without a server and without an end, `stranded` with results on a stopped server's disk, `damaged` with a record that
-cannot be read. An outcome may also be `detached`: left running."""
+cannot be read. An outcome may also be `detached`: left running. The history of a schedule has runs that were
+`not-started`, too: they are no jobs."""

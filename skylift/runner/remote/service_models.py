@@ -18,6 +18,7 @@ OPERATIONS = {
     "autoscaling": """
         CreateAutoScalingGroup DeleteAutoScalingGroup DescribeAutoScalingGroups SuspendProcesses
     """.split(),
+    "cloudtrail": ["LookupEvents"],
     "ec2": """
         AttachInternetGateway AuthorizeSecurityGroupIngress CreateFleet CreateImage CreateInternetGateway
         CreateLaunchTemplate CreateRoute CreateSecurityGroup CreateSubnet CreateTags CreateVpc CreateVpcEndpoint

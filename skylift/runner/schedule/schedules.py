@@ -15,20 +15,22 @@ from skylift.runner.errors import LaunchFailed, RecordDamaged, Refused, RunError
 from skylift.runner.job.record import RECORD_LIMIT, SCHEDULES, STARTING, Prefix, Record
 from skylift.runner.job.scheduled import SCHEDULE_FORM, parse_run, run_name
 from skylift.runner.job.settings import Settings
+from skylift.runner.job.states import State
 from skylift.runner.jobs.jobs import Jobs
-from skylift.runner.jobs.listing import Listed
+from skylift.runner.jobs.listing import Listed, spell
 from skylift.runner.jobs.sweep import Leftover
 from skylift.runner.launch.scheduler import delete_schedule
 from skylift.runner.launch.server import live_servers
 from skylift.runner.map.spec import SPEC_LIMIT
 from skylift.runner.remote.account import Account, open_account
+from skylift.runner.schedule.failed_starts import FailedStart, Failures, find_failures
 from skylift.runner.schedule.recurrence import Recurrence
 from skylift.runner.schedule.requests import GROUP, run_now_request
 from skylift.runner.schedule.roles import remove_roles
 from skylift.runner.schedule.template import find_template, remove_templates
 from skylift.runner.schedule.workers import remove_workers
 
-ScheduleState = Literal["active", "paused", "over", "incomplete", "damaged"]
+ScheduleState = Literal["active", "failing", "paused", "over", "incomplete", "damaged"]
 
 _KEPT = (
     "ScheduleExpression",
@@ -45,7 +47,8 @@ _KEPT = (
 
 @dataclass(frozen=True)
 class ListedSchedule:
-    """A line of `skylift schedule ls`. `state` is `over` when what was to happen once has been due, `incomplete` when
+    """A line of `skylift schedule ls`. `state` is `failing` when the last run that was due could not be started or the
+    next one cannot, `over` when what was to happen once has been due, `incomplete` when
     its client was killed while it made it or removed it, and `damaged` when its record cannot be read."""
 
     name: str
@@ -58,6 +61,9 @@ class ListedSchedule:
     created: str | None
     last: str | None
     last_state: str | None
+    failed: str | None = None
+    """When the last run was due that could not be started, if none was started since."""
+    failure: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         return dict(vars(self))
@@ -77,11 +83,21 @@ class Schedules:
     def listed(self) -> list[ListedSchedule]:
         there, names = _known_there(self._account), self.names()
         runs = self._newest_runs() if names else {}
-        return [self._line(name, runs.get(name), known=name in there) for name in names]
+        described = {name: found for name in names if name in there and (found := self._described(name))}
+        failures = find_failures(self._account, _roles(described))
+        return [self._line(name, described.get(name), runs.get(name), failures.get(name)) for name in names]
 
     def history(self, name: str, last: int | None = None) -> list[Listed]:
+        """Its runs, and those that could not be started, the newest first."""
         self._require(name)
-        return self._jobs.runs(name, last)
+        runs, found = self._jobs.runs(name, last), self._described(name)
+        failures = find_failures(self._account, _roles({name: found} if found else {}))
+        failed = {start.run: start for each in failures.values() for start in each.starts.values()}
+        for run in runs:
+            failed.pop(run.name, None)  # a later attempt has started it
+        lines = [*runs, *(_not_started(each, charged=self._account.settings.billed) for each in failed.values())]
+        lines.sort(key=lambda each: (each.created or "", each.name), reverse=True)
+        return lines[:last]
 
     def pause(self, name: str) -> str:
         return self._set(name, "DISABLED", "paused")
@@ -172,9 +188,13 @@ class Schedules:
         runs = sorted((run[1], run[0], job) for job in jobs if (run := parse_run(job)) is not None)
         return {schedule: job for _, schedule, job in runs}
 
-    def _line(self, name: str, last: str | None, *, known: bool) -> ListedSchedule:
-        found = self._described(name) if known else None
+    def _line(
+        self, name: str, found: dict[str, Any] | None, last: str | None, failures: Failures | None
+    ) -> ListedSchedule:
         record, state = None, _state(found)
+        failed, failure = _newest_failure(failures, last)
+        if state == "active" and failure is not None:
+            state = "failing"
         try:
             record = self._account.schedule(name)
         except RecordDamaged:
@@ -189,9 +209,11 @@ class Schedules:
             overlap=record.terms.overlap if record and record.terms else None,
             program=record.program if record else None,
             type=record.instance_type if record else None,
-            created=_spell(record.created) if record else None,
+            created=spell(record.created) if record else None,
             last=last,
             last_state=self._jobs.one(last).state if last else None,
+            failed=failed,
+            failure=failure,
         )
 
     def _keep_records(self, name: str) -> int:
@@ -244,5 +266,22 @@ def _state(found: dict[str, Any] | None) -> ScheduleState:
     return "active" if found["State"] == "ENABLED" else "paused"
 
 
-def _spell(when: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(when))
+def _roles(described: dict[str, dict[str, Any]]) -> dict[str, str]:
+    return {name: str(found["Target"]["RoleArn"]) for name, found in described.items()}
+
+
+def _newest_failure(failures: Failures | None, last: str | None) -> tuple[str | None, str | None]:
+    """When the last run was due that failed to start after the `last` one that there was, and why it did; or why the
+    next one would."""
+    if failures is None:
+        return None, None
+    started = parse_run(last) if last else None
+    newest = max(failures.starts.values(), key=lambda each: each.due, default=None)
+    if newest is None or (started is not None and newest.due <= started[1]):
+        return None, failures.broken or None
+    return spell(newest.due.timestamp()), failures.broken or newest.reason
+
+
+def _not_started(start: FailedStart, *, charged: bool) -> Listed:
+    due = spell(start.due.timestamp())
+    return Listed(start.run, State.NOT_STARTED, reason=start.reason, created=due, charged=charged)
