@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from skylift.runner.errors import Refused
-from skylift.runner.job.scheduled import parse_run, run_of_tag
+from skylift.runner.job.scheduled import run_of_tag
 from skylift.runner.launch.role import describe_own
 from skylift.runner.launch.scheduler import trust_in_scheduler
 from skylift.runner.remote.account import Account
@@ -26,22 +26,14 @@ _TIME = len("2026-11-28T01:00:00Z")
 _ENCODED = " Encoded authorization failure message:"
 
 
-@dataclass(frozen=True)
-class FailedStart:
-    """The run that did not come to be, and what EventBridge Scheduler was refused with."""
-
-    run: str
-    due: datetime
-    reason: str
-
-
 @dataclass
 class Failures:
-    """The failed starts of a schedule by their runs, the newest first; a later attempt may have started one all the
-    same. `broken` is why no run can start now, as far as that is seen; empty where nothing is."""
+    """The runs of a schedule that were refused to EventBridge Scheduler, with the reason that was given last; a later
+    attempt may have started one all the same. `broken` is why no run can start now, as far as that is seen; empty
+    where nothing is."""
 
     broken: str = ""
-    starts: dict[str, FailedStart] = field(default_factory=dict)
+    starts: dict[str, str] = field(default_factory=dict)
 
 
 def find_failures(account: Account, roles: Mapping[str, str]) -> dict[str, Failures]:
@@ -58,8 +50,8 @@ def find_failures(account: Account, roles: Mapping[str, str]) -> dict[str, Failu
             doubtful.append(arn)
     try:
         for event in _events(account.api, doubtful) if found else ():
-            for arn, start in _starts(event, found):
-                found[arn][1].starts.setdefault(start.run, start)
+            for arn, run, reason in _refused(event, found):
+                found[arn][1].starts.setdefault(run, reason)
     except Refused as error:
         account.settings.note(f"Whether starts of runs have failed is not known: {error.message}")
     return dict(found.values())
@@ -78,21 +70,17 @@ def _events(api: Api, doubtful: Iterable[str]) -> Iterator[dict[str, Any]]:
         )
 
 
-def _starts(event: dict[str, Any], known: Mapping[str, tuple[str, Failures]]) -> Iterator[tuple[str, FailedStart]]:
-    """The start that an event is about, with the ARN of its role, if it failed and is of one of these."""
+def _refused(event: dict[str, Any], known: Mapping[str, tuple[str, Failures]]) -> Iterator[tuple[str, str, str]]:
+    """The ARN of the role, the run and the reason, if the event is of a refusal to one of these."""
     record = json.loads(event["CloudTrailEvent"])
     asked = record.get("requestParameters") or {}
     session = record["userIdentity"].get("sessionContext") or {}
     arn, when = str((session.get("sessionIssuer") or {}).get("arn")), str(asked.get("clientToken"))[-_TIME:]
     if event["EventName"] == "AssumeRole":
         arn, when = str(asked.get("roleArn")), f"{event['EventTime'].astimezone(UTC):%Y-%m-%dT%H:%M:00Z}"
-    if arn not in known or not record.get("errorCode"):
-        return
-    run = run_of_tag(f"{known[arn][0]}/{when}")
-    parsed = parse_run(run)
-    if parsed is not None:
+    if arn in known and record.get("errorCode") and (run := run_of_tag(f"{known[arn][0]}/{when}")):
         message = str(record.get("errorMessage", "")).partition(_ENCODED)[0]
-        yield arn, FailedStart(run, parsed[1], visible(f"{message} ({record['errorCode']})"))
+        yield arn, run, visible(f"{message} ({record['errorCode']})")
 
 
 def _name(arn: str) -> str:

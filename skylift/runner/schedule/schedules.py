@@ -23,7 +23,7 @@ from skylift.runner.launch.scheduler import delete_schedule
 from skylift.runner.launch.server import live_servers
 from skylift.runner.map.spec import SPEC_LIMIT
 from skylift.runner.remote.account import Account, open_account
-from skylift.runner.schedule.failed_starts import FailedStart, Failures, find_failures
+from skylift.runner.schedule.failed_starts import Failures, find_failures
 from skylift.runner.schedule.recurrence import Recurrence
 from skylift.runner.schedule.requests import GROUP, run_now_request
 from skylift.runner.schedule.roles import remove_roles
@@ -92,10 +92,11 @@ class Schedules:
         self._require(name)
         runs, found = self._jobs.runs(name, last), self._described(name)
         failures = find_failures(self._account, _roles({name: found} if found else {}))
-        failed = {start.run: start for each in failures.values() for start in each.starts.values()}
-        for run in runs:
-            failed.pop(run.name, None)  # a later attempt has started it
-        lines = [*runs, *(_not_started(each, charged=self._account.settings.billed) for each in failed.values())]
+        started, charged = {each.name for each in runs}, self._account.settings.billed
+        lines = [*runs]
+        for run, reason in failures[name].starts.items() if found else ():
+            if run not in started:
+                lines.append(Listed(run, State.NOT_STARTED, reason=reason, created=_due(run), charged=charged))
         lines.sort(key=lambda each: (each.created or "", each.name), reverse=True)
         return lines[:last]
 
@@ -272,16 +273,15 @@ def _roles(described: dict[str, dict[str, Any]]) -> dict[str, str]:
 
 def _newest_failure(failures: Failures | None, last: str | None) -> tuple[str | None, str | None]:
     """When the last run was due that failed to start after the `last` one that there was, and why it did; or why the
-    next one would."""
+    next one would. The runs of a schedule are in order by their names."""
     if failures is None:
         return None, None
-    started = parse_run(last) if last else None
-    newest = max(failures.starts.values(), key=lambda each: each.due, default=None)
-    if newest is None or (started is not None and newest.due <= started[1]):
+    newest = max(failures.starts, default="")
+    if newest <= (last or ""):
         return None, failures.broken or None
-    return spell(newest.due.timestamp()), failures.broken or newest.reason
+    return _due(newest), failures.broken or failures.starts[newest]
 
 
-def _not_started(start: FailedStart, *, charged: bool) -> Listed:
-    due = spell(start.due.timestamp())
-    return Listed(start.run, State.NOT_STARTED, reason=start.reason, created=due, charged=charged)
+def _due(run: str) -> str | None:
+    found = parse_run(run)
+    return None if found is None else spell(found[1].timestamp())
