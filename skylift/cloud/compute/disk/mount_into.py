@@ -14,18 +14,24 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import TypeVar
 
 from skylift.cloud.compute.disk.disk import DiskError, DiskInUse
-from skylift.cloud.compute.disk.mount_flags import IDMAP, NODEV, NOEXEC, NOSUID, RDONLY, MountAttr
 from skylift.cloud.compute.disk.mount_table import mounts
-from skylift.cloud.compute.disk.mount_tree import copied_mount, put, set_attributes
-
-T = TypeVar("T")
+from skylift.cloud.compute.disk.mount_tree import (
+    IDMAP,
+    NODEV,
+    NOEXEC,
+    NOSUID,
+    RDONLY,
+    MountAttr,
+    copied_mount,
+    put,
+    set_attributes,
+)
+from skylift.cloud.compute.own_thread import in_own_thread
 
 _CLONE_FS, _CLONE_NEWNS = 0x200, 0x20000
 _MNT_DETACH, _UMOUNT_NOFOLLOW = 2, 8
@@ -123,7 +129,11 @@ def uncover(pid: int, covered: str, places: Sequence[str], spare: str) -> None:
 def unmount_from(pid: int, source: Path, force: bool) -> None:
     """Take it out. Raises DiskInUse as long as programs in the server use it; with `force` they keep what they have
     open, and find nothing there any more."""
-    places = _places(pid, source)
+    take_out(pid, _places(pid, source), force)
+
+
+def take_out(pid: int, places: Sequence[str], force: bool) -> None:
+    """The same, by the places where it is in there."""
     if not places:
         return
 
@@ -169,27 +179,13 @@ def _unmount(place: str, flags: int) -> None:
         raise OSError(code, os.strerror(code), place)
 
 
-def _in_thread(action: Callable[[], T], pid: int) -> T:
-    """The result of `action` in a thread of its own, which ends with it: the thread may be in another namespace by
-    then.
-    """
-    results: list[T] = []
-    failures: list[OSError] = []
-
-    def work() -> None:
-        try:
-            results.append(action())
-        except OSError as error:
-            failures.append(error)
-
-    thread = threading.Thread(target=work, name="plug")
-    thread.start()
-    thread.join()
-    if not failures:
-        return results[0]
-    error = failures[0]
-    if isinstance(error, FileNotFoundError | ProcessLookupError) and not Path(f"/proc/{pid}").exists():
-        raise ServerOff(f"process {pid} has ended") from error
-    if error.errno == errno.EBUSY:
-        raise DiskInUse(f"{error.filename}: programs in the server use it") from error
-    raise AttachRefused(f"mount in a server, or unmount: {error.strerror}") from error
+def _in_thread(action: Callable[[], None], pid: int) -> None:
+    """The thread may be in another namespace by its end."""
+    try:
+        in_own_thread(action)
+    except OSError as error:
+        if isinstance(error, FileNotFoundError | ProcessLookupError) and not Path(f"/proc/{pid}").exists():
+            raise ServerOff(f"process {pid} has ended") from error
+        if error.errno == errno.EBUSY:
+            raise DiskInUse(f"{error.filename}: programs in the server use it") from error
+        raise AttachRefused(f"mount in a server, or unmount: {error.strerror}") from error

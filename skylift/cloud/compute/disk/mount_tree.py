@@ -11,15 +11,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from skylift.cloud.compute.disk.mount_flags import MountAttr
-
 # The numbers are the same on every architecture.
 _OPEN_TREE, _MOVE_MOUNT, _MOUNT_SETATTR = 428, 429, 442
 _AT_FDCWD, _AT_EMPTY_PATH = -100, 0x1000
 _OPEN_TREE_CLONE = 1
 _MOVE_FROM_DESCRIPTOR, _MOVE_TO_DESCRIPTOR = 0x4, 0x40
+RDONLY, NOSUID, NODEV, NOEXEC = 0x1, 0x2, 0x4, 0x8
+IDMAP = 0x00100000
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+class MountAttr(ctypes.Structure):
+    """`struct mount_attr` of mount_setattr(2)."""
+
+    _fields_ = [(name, ctypes.c_uint64) for name in ("attr_set", "attr_clr", "propagation", "userns_fd")]
 
 
 @contextmanager
@@ -33,9 +39,10 @@ def copied_mount(source: Path) -> Iterator[int]:
         os.close(tree)
 
 
-def set_attributes(tree: int, attr: MountAttr) -> None:
-    size = ctypes.sizeof(attr)
-    _call("mount_setattr", _MOUNT_SETATTR, tree, b"", _AT_EMPTY_PATH, ctypes.byref(attr), size)
+def set_attributes(mount: int | Path, attr: MountAttr) -> None:
+    """Of the mount of this descriptor, or the one at this path. Other mount namespaces' views of it do not change."""
+    place = (_AT_FDCWD, bytes(mount), 0) if isinstance(mount, Path) else (mount, b"", _AT_EMPTY_PATH)
+    _call("mount_setattr", _MOUNT_SETATTR, *place, ctypes.byref(attr), ctypes.sizeof(attr))
 
 
 def put(tree: int, place: int) -> None:

@@ -4,7 +4,7 @@ What a packet meets in a VPC's router, in this order:
 
     guard       the source address must be the sending interface's own; the packet is marked with its subnet, whose
                 route table it then looks into; the next hop of a route to a NAT gateway is that gateway's address
-                what a peered VPC's router sends has a source there, and no mark: it goes to servers alone
+                what a peered VPC's router sends has a source there, and no subnet's mark: it goes to servers alone
     inbound     from outside, a public address becomes the private address it belongs to
     local       to the router itself: DNS, metadata, the AWS endpoint and ping, nothing else
     border      network ACLs, where it leaves or enters a subnet (see network_acl.py)
@@ -30,6 +30,7 @@ from skylift.cloud.compute.network.plan import VpcPlan
 from skylift.cloud.compute.network.ruleset import Collection, Ruleset
 from skylift.cloud.compute.network.traffic import (
     GATEWAY_MARK,
+    OUTSIDE_MARK,
     gateway_table,
     peer_link,
     protocol_match,
@@ -174,6 +175,8 @@ class _VpcRuleset:
         return (
             "type filter hook prerouting priority raw; policy drop;",
             'iifname "lo" accept',
+            f'iifname "{UPLINK}" meta mark set {OUTSIDE_MARK:#010x}',
+            *self._if_peered(f"iifname @peers meta mark set {OUTSIDE_MARK:#010x}"),
             *self._mark_incoming(),
             f'meta nfproto ipv4 iifname "{UPLINK}" accept',
             *(f'iifname "{peer_link(peer)}" ip saddr {{ {_networks(peer.cidrs)} }} accept' for peer in self._peers),

@@ -17,6 +17,7 @@ from skylift.cloud.compute.network.namespace import Namespace, listed_rules, loa
 from skylift.cloud.compute.network.netlink import (
     KernelRoute,
     Netlink,
+    Request,
     add_veth,
     delete_link,
     link_up,
@@ -104,13 +105,21 @@ def connect(loopback: LoopbackRange, netlink: Netlink, uplink_namespace: Namespa
     netlink.do(
         link_up(index, f"skylift {loopback.home}"[:255]),
         set_neighbour(index, uplink.INNER_ADDRESS, uplink.INNER_MAC),
-        set_route(KernelRoute(str(loopback.carrier), link=index, via=uplink.INNER_ADDRESS)),
+        _way_in(loopback, index),
     )
     load_ruleset(ruleset(loopback) + policy.fill(f"ip {loopback.table}"), "the host")
 
 
-def rules(loopback: LoopbackRange) -> str:
-    """The cloud's tables as nft lists them; empty where one is not there."""
+def _way_in(loopback: LoopbackRange, index: int) -> Request:
+    return set_route(KernelRoute(str(loopback.carrier), link=index, via=uplink.INNER_ADDRESS))
+
+
+def rules(loopback: LoopbackRange, netlink: Netlink) -> str:
+    """The cloud's tables as nft lists them; empty where one is not there, or the link is not, or is down. The link's
+    route is there afterwards: programs that set up a host's network remove what they do not know."""
+    if not netlink.is_up(loopback.host_link):
+        return ""
+    netlink.do(_way_in(loopback, netlink.link(loopback.host_link)))
     tables = [listed_rules("table", family, loopback.table) for family in ("ip", "ip6")]
     return "".join(tables) if all(tables) else ""
 

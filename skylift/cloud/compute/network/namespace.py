@@ -6,7 +6,6 @@ import ctypes
 import os
 import socket
 import subprocess
-import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +20,7 @@ from skylift.cloud.compute.network.error import (
     SysctlRefused,
 )
 from skylift.cloud.compute.network.netlink import NAMESPACES, Netlink
+from skylift.cloud.compute.own_thread import in_own_thread
 from skylift.cloud.state.program import find_program, own_environment
 
 T = TypeVar("T")
@@ -76,7 +76,7 @@ class Namespace:
                 raise NamespaceError(f"network namespace {self.name}: {os.strerror(ctypes.get_errno())}")
             return action()
 
-        return _in_thread(inside)
+        return in_own_thread(inside)
 
     def listen(self, address: str, port: int, kind: socket.SocketKind) -> socket.socket:
         """A bound socket inside; a stream listens."""
@@ -111,15 +111,16 @@ class Namespace:
         self._rules = None
         self.run(lambda: load_ruleset(ruleset, self.name))
 
-    def keeps_rules(self) -> bool:
-        """Whether the rules are there, and what they were at the first look since they were loaded. What is in sets is
-        not looked at."""
+    def keeps(self, link: str) -> bool:
+        """Whether this link is there and up, and the rules are what they were at the first look since they were loaded.
+        What is in sets is not looked at. The namespace is named again where it has lost its name."""
+        self._keep_name()
         found = self.run(lambda: listed_rules("ruleset"))
         self._rules = found if self._rules is None else self._rules
-        return found == self._rules != ""
+        return self.netlink.is_up(link) and found == self._rules != ""
 
-    def keep_name(self) -> None:
-        """Name the namespace again where it has lost its name. It lives on for as long as it is open here."""
+    def _keep_name(self) -> None:
+        """It lives on for as long as it is open here."""
         place = Path(NAMESPACES, self.name)
         with suppress(FileNotFoundError):
             if place.stat().st_ino == os.fstat(self.descriptor).st_ino:
@@ -171,7 +172,7 @@ def create_namespace(name: str) -> None:
             raise NotPermitted(f"create a network namespace: {os.strerror(code)}; the cloud needs root")
         name_thread(name, "thread-self")
 
-    _in_thread(create)
+    in_own_thread(create)
 
 
 def name_thread(name: str, process: str) -> None:
@@ -235,21 +236,3 @@ def _mount(source: str, target: str, flags: int) -> None:
     if _LIBC.mount(source.encode(), target.encode(), b"none", ctypes.c_ulong(flags), None) != 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code), target)
-
-
-def _in_thread(action: Callable[[], T]) -> T:
-    result: list[T] = []
-    raised: list[BaseException] = []
-
-    def work() -> None:
-        try:
-            result.append(action())
-        except BaseException as error:  # noqa: BLE001 - carried to the caller whole
-            raised.append(error)
-
-    thread = threading.Thread(target=work, name="network-namespace")
-    thread.start()
-    thread.join()
-    if raised:
-        raise raised[0]
-    return result[0]

@@ -47,6 +47,7 @@ RT_SCOPE_HOST = 254
 RTNH_F_ONLINK = 4
 RTEXT_FILTER_SKIP_STATS = 8
 FR_ACT_TO_TBL = 1
+FIB_RULE_INVERT = 2
 ROUTE_TYPES = {"unicast": 1, "blackhole": 6, "unreachable": 7, "throw": 9}
 _ROUTE_TYPE_NAMES = {number: name for name, number in ROUTE_TYPES.items()}
 
@@ -188,6 +189,15 @@ def add_rule(rule: MarkRule) -> Request:
     return Request(label, rt.RTM_NEWRULE, rt.NLM_F_CREATE | rt.NLM_F_EXCL, _mark_rule(rule), frozenset({errno.EEXIST}))
 
 
+def serve_marked(table: int, priority: int = 1001) -> list[Request]:
+    """Packets that have a mark, and those that the namespace itself sends, look into this table."""
+    place: Given = {rt.FRA_TABLE: table, rt.FRA_PRIORITY: priority}
+    marked = _rule({**place, rt.FRA_FWMARK: 0, rt.FRA_FWMASK: 0xFFFFFFFF}, flags=FIB_RULE_INVERT)
+    kind, flags, there = rt.RTM_NEWRULE, rt.NLM_F_CREATE | rt.NLM_F_EXCL, frozenset({errno.EEXIST})
+    rules = (marked, _rule({**place, rt.FRA_IIFNAME: "lo"}))
+    return [Request(f"add rule to look into table {table}", kind, flags, rule, there) for rule in rules]
+
+
 def delete_rule(rule: MarkRule) -> Request:
     message = _mark_rule(rule)
     return Request(f"delete rule mark {rule.mark:#x}", rt.RTM_DELRULE, 0, message, frozenset({errno.ENOENT}))
@@ -250,13 +260,22 @@ class Netlink:
 
     def link_index(self, name: str) -> int | None:
         """The index of a link by name; None if it does not exist."""
+        found = self._found(name)
+        return None if found is None else int(rt.LINK.unpack_from(found)[2])
+
+    def is_up(self, name: str) -> bool:
+        """Whether there is a link of this name that was set up."""
+        found = self._found(name)
+        return found is not None and bool(rt.LINK.unpack_from(found)[3] & IFF_UP)
+
+    def _found(self, name: str) -> bytes | None:
         message = _link({rt.IFLA_IFNAME: name, rt.IFLA_EXT_MASK: RTEXT_FILTER_SKIP_STATS})
         with self._lock:
             self._sequence += 1
             self._socket.send(packet(rt.RTM_GETLINK, 0, message, self._sequence))
             kind, _, payload = next(self._received())
         if kind != rt.NLMSG_ERROR:
-            return int(rt.LINK.unpack_from(payload)[2])
+            return payload
         code = refusal(payload)
         if code == errno.ENODEV:
             return None
@@ -425,8 +444,8 @@ def _source_rule(rule: SourceRule) -> bytes:
     return _rule(given, source_prefix=32)
 
 
-def _rule(given: Given, source_prefix: int = 0) -> bytes:
-    return rt.RULE.pack(socket.AF_INET, 0, source_prefix, 0, 0, FR_ACT_TO_TBL, 0) + attributes(given)
+def _rule(given: Given, source_prefix: int = 0, flags: int = 0) -> bytes:
+    return rt.RULE.pack(socket.AF_INET, 0, source_prefix, 0, 0, FR_ACT_TO_TBL, flags) + attributes(given)
 
 
 def _extended_message(payload: bytes) -> str:

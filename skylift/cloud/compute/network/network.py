@@ -46,6 +46,9 @@ class Network:
         self.loopback = loopback
         self.pasta_problem: str | None = None
         """The reason why servers have no way to the internet; None if they have one."""
+        self._had_pasta = False
+        self.lost = ""
+        """What all VPCs had, and the last look could not make again; empty if there is nothing of the kind."""
         self._lock = threading.RLock()
         self._netlink: Netlink | None = None
         self._uplink: Uplink | None = None
@@ -104,25 +107,28 @@ class Network:
         """Look at the kernel, and make again what others have taken away of what all VPCs share. Answers whether more
         is amiss: the next `apply` makes that again, and needs the plans.
 
-        `pasta_problem` is why pasta did not start again, if so.
+        `lost` is what could not be made again. No part waits for another one.
         """
         with self._lock:
-            uplink = self._opened()
-            routers = self._routers.values()
-            for namespace in (uplink.namespace, *(router.namespace for router in routers)):
-                namespace.keep_name()
-            broken = [router for router in routers if router.plan is not None and not router.is_whole()]
+            uplink, shared, self.lost = self._opened(), False, ""
+            broken = [router for router in self._routers.values() if router.plan is not None and not router.keep()]
             for router in broken:
                 log.warning("the router of %s has lost rules or its link, and is made again", router.vpc_id)
                 router.begin_anew()
-            shared = uplink.is_whole() and self._host_keeps_rules()
-            if not shared:
-                log.warning("the host's table, or the way from the host to servers, was changed, and is made again")
-                self._connect(uplink)
+            try:
+                shared = uplink.keep() and self._host_keeps_rules()
+                if not shared:
+                    log.warning("the host's table, or the way from the host to servers, was changed, and is made again")
+                    self._connect(uplink)
+            except NetworkError as error:
+                log.error("the way from the host to servers: %s", error)
+                self.lost = f"the way from the host: {error}"
             if broken or not shared:
                 uplink.look_anew()
                 self._public = None
             self.pasta_problem = uplink.start_pasta()
+            if self.pasta_problem and self._had_pasta and not self.lost:
+                self.lost = f"the way to the internet: {self.pasta_problem}"
             return bool(broken or not shared)
 
     def close_off(self, openings: Sequence[Opening]) -> EgressPolicy:
@@ -222,6 +228,7 @@ class Network:
         self._policy = current_policy(self._netlink, self._openings)
         self._connect(self._uplink)
         self.pasta_problem = self._uplink.start_pasta()
+        self._had_pasta = self.pasta_problem is None
         for found in present:
             if found != name:
                 vpc_id = found.removeprefix(self.loopback.prefix)
@@ -235,7 +242,8 @@ class Network:
         self._host_rules = None
 
     def _host_keeps_rules(self) -> bool:
-        found = host.rules(self.loopback)
+        assert self._netlink is not None
+        found = host.rules(self.loopback, self._netlink)
         self._host_rules = found if self._host_rules is None else self._host_rules
         return found == self._host_rules != ""
 

@@ -1,12 +1,14 @@
 """The router of one VPC: a namespace that every packet of the VPC passes through.
 
 Routing follows the VPC's route tables by a table for each subnet, chosen by the mark that the firewall gives a packet
-for the interface it came from. A subnet's `local` route throws the packet on to the main table, which has one /32 for
-each attached interface and nothing else.
+for the interface it came from. A subnet's `local` route throws the packet on to the table of servers, which has one /32
+for each attached interface and nothing else. Without a mark no packet looks into any table but the main one, which has
+no way to anybody: a router that has lost its firewall passes nothing on.
 """
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ from ipaddress import IPv4Network
 
 from skylift.cloud.compute.network import firewall, uplink
 from skylift.cloud.compute.network.conntrack import forget
+from skylift.cloud.compute.network.error import NetworkError
 from skylift.cloud.compute.network.link_watch import LinkWatch
 from skylift.cloud.compute.network.loopback_range import LoopbackRange
 from skylift.cloud.compute.network.namespace import Namespace, remove_namespace
@@ -31,6 +34,7 @@ from skylift.cloud.compute.network.netlink import (
     delete_rule,
     link_up,
     narrow_loopback,
+    serve_marked,
     set_neighbour,
     set_route,
 )
@@ -39,6 +43,7 @@ from skylift.cloud.compute.network.ruleset import Ruleset
 from skylift.cloud.compute.network.server_link import GATEWAY_MAC, configure_server_link, server_link
 from skylift.cloud.compute.network.traffic import (
     GATEWAY_MARK,
+    SERVERS,
     gateway_table,
     interface_link,
     peer_link,
@@ -57,6 +62,8 @@ from skylift.cloud.domain.network import (
     ToNatGateway,
     ToPeering,
 )
+
+log = logging.getLogger(__name__)
 
 # Jumbo frames, as in a VPC.
 MTU = 9001
@@ -229,6 +236,7 @@ class Router:
                 for address in (firewall.METADATA, firewall.DNS, firewall.ENDPOINT, firewall.dns_address(plan.vpc))
             ),
             set_route(KernelRoute("0.0.0.0/0", "blackhole")),
+            *serve_marked(SERVERS),
         )
         if netlink.link_index(firewall.UPLINK) is None:
             netlink.do(
@@ -263,9 +271,13 @@ class Router:
         self.plan = plan
         return moved
 
-    def is_whole(self) -> bool:
-        """Whether its rules and its link to the uplink are there."""
-        return self.namespace.netlink.link_index(firewall.UPLINK) is not None and self.namespace.keeps_rules()
+    def keep(self) -> bool:
+        """Whether its rules and its link to the uplink are there. Its name is, afterwards."""
+        try:
+            return self.namespace.keeps(firewall.UPLINK)
+        except NetworkError as error:
+            log.error("the router of %s: %s", self.vpc_id, error)
+            return False
 
     def begin_anew(self) -> None:
         """After a failure the state of the router is unknown: the next plan is applied as if it were the first one of
@@ -415,7 +427,7 @@ class Router:
         marks |= {GATEWAY_MARK} if gateway_table(plan) else set()
         rules = {MarkRule(mark, mark) for mark in marks}
         if self._routes is None or self._rules is None:
-            self._routes = {route for route in netlink.routes() if route.table != MAIN}
+            self._routes = {route for route in netlink.routes() if route.table not in (MAIN, SERVERS)}
             self._rules = set(netlink.mark_rules())
         kept = {(route.table, route.target, route.metric) for route in wanted}
         gone = [route for route in self._routes - wanted if (route.table, route.target, route.metric) not in kept]
@@ -436,15 +448,16 @@ class Router:
         ]
         if not changed:
             return
-        led = [route for route in netlink.routes() if route.table == MAIN and route.link is not None and not route.via]
+        # An earlier version has them in the main table.
+        led = [route for route in netlink.routes() if route.link is not None and not route.via]
         for interface in changed:
             index = netlink.link_index(self._attached[interface.id])
             if index is None:
                 continue
-            there = {route.target.removesuffix("/32") for route in led if route.link == index}
-            now = _private_ips(interface)
-            gone = [route for route in led if route.link == index and route.target.removesuffix("/32") not in now]
-            netlink.do(*map(delete_route, gone), *_lead(index, interface, now - there))
+            wanted = {_route_to(address, index): address for address in _private_ips(interface)}
+            new = {address for route, address in wanted.items() if route not in led}
+            gone = [route for route in led if route.link == index and route not in wanted]
+            netlink.do(*_lead(index, interface, new), *map(delete_route, gone))
 
     def forget(self, addresses: set[str]) -> None:
         """Connections that have one of these addresses at an end; those of addresses that it failed for before, too."""
@@ -507,6 +520,10 @@ def _lead(index: int, interface: NetworkInterface, addresses: set[str]) -> list[
         for address in sorted(addresses)
         for request in (
             set_neighbour(index, address, interface.mac),
-            set_route(KernelRoute(f"{address}/32", link=index)),
+            set_route(_route_to(address, index)),
         )
     ]
+
+
+def _route_to(address: str, index: int) -> KernelRoute:
+    return KernelRoute(f"{address}/32", link=index, table=SERVERS)

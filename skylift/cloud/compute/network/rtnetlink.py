@@ -48,9 +48,11 @@ RTA_TABLE = 15
 NDA_DST = 1
 NDA_LLADDR = 2
 FRA_SRC = 2
+FRA_IIFNAME = 3
 FRA_PRIORITY = 6
 FRA_FWMARK = 10
 FRA_TABLE = 15
+FRA_FWMASK = 16
 
 HEADER = struct.Struct("=IHHII")
 """Length, type, flags, sequence number, port."""

@@ -78,6 +78,10 @@ GATEWAY_MARK = 1
 """The mark of traffic that comes in by an internet gateway with a route table; its address numbers the table. No subnet
 is 0.0.0.1.
 """
+OUTSIDE_MARK = SERVERS = 2
+"""The mark of what else comes in from outside of the VPC, and the table of the routes to servers, for packets with any
+mark. Only the rules of a router give marks: where somebody has taken these away, no packet finds a server.
+"""
 
 
 def gateway_table(plan: VpcPlan) -> RouteTable | None:

@@ -145,9 +145,9 @@ class Uplink:
             set_route(KernelRoute("224.0.0.0/3", "blackhole")),
         )
 
-    def is_whole(self) -> bool:
-        """Whether its rules and the host's link are there."""
-        return self.namespace.netlink.link_index(HOST_LINK) is not None and self.namespace.keeps_rules()
+    def keep(self) -> bool:
+        """Whether its rules and the host's link are there. Its name is, afterwards."""
+        return self.namespace.keeps(HOST_LINK)
 
     def close_off(self, policy: EgressPolicy) -> None:
         """Refuse servers these networks from now on, except for the openings."""

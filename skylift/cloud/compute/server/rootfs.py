@@ -12,17 +12,26 @@ import errno
 import os
 import re
 import stat
-import threading
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-from skylift.cloud.compute.disk.mount_flags import IDMAP, NODEV, NOSUID, RDONLY, MountAttr, clear_flags, set_flags
 from skylift.cloud.compute.disk.mount_table import mounts
-from skylift.cloud.compute.disk.mount_tree import copied_mount, put, set_attributes
+from skylift.cloud.compute.disk.mount_tree import (
+    IDMAP,
+    NODEV,
+    NOSUID,
+    RDONLY,
+    MountAttr,
+    copied_mount,
+    put,
+    set_attributes,
+)
 from skylift.cloud.compute.error import ComputeError
 from skylift.cloud.compute.image.stored import STORED
+from skylift.cloud.compute.own_thread import in_own_thread
 from skylift.cloud.compute.server.oci import UIDS
 from skylift.cloud.compute.server.owner_map import owner_map
 
@@ -30,6 +39,7 @@ _CLONE_FS = 0x00000200
 _MS_NODEV = 4
 _MNT_DETACH, _UMOUNT_NOFOLLOW = 2, 8
 _LIBC = ctypes.CDLL(None, use_errno=True)
+T = TypeVar("T")
 _HOSTNAME = re.compile(
     r"(?=.{1,64}\Z)[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*"
 )
@@ -92,7 +102,7 @@ class Rootfs:
             _mount_overlay(layers, self.root)
         else:
             # The mount was closed for a server that has ended: set-uid programs must work in the next one.
-            clear_flags(self.root, NOSUID)
+            set_attributes(self.root, MountAttr(attr_clr=NOSUID))
 
     def close(self) -> None:
         """Closes the root: the host runs nothing there with the server's ids, and opens none of its devices.
@@ -101,9 +111,9 @@ class Rootfs:
         """
         try:
             for mount in (self.lower, self.root):
-                set_flags(mount, NOSUID | NODEV)
+                set_attributes(mount, MountAttr(attr_set=NOSUID | NODEV))
         except OSError as error:
-            raise MountRefused(f"set nosuid and nodev on {error.filename}: {error.strerror}") from error
+            raise MountRefused(f"set nosuid and nodev on {mount}: {error.strerror}") from error
 
     def _make_directories(self) -> None:
         for directory in (self.lower, self.root):
@@ -143,44 +153,27 @@ class Rootfs:
         lasting = [file.path for file in files if not file.each_boot]
         self._inside(lambda: _sync_all(lasting))
 
-    def _inside(self, act: Callable[[], object]) -> None:
-        failure: list[OSError] = []
+    def _inside(self, act: Callable[[], T]) -> T:
+        def work() -> T:
+            self._enter()
+            return act()
 
-        def work() -> None:
-            try:
-                self._enter()
-                act()
-            except OSError as error:
-                failure.append(error)
-
-        worker = threading.Thread(target=work)
-        worker.start()
-        worker.join()
-        if failure:
-            raise not_made(failure[0]) from failure[0]
+        try:
+            return in_own_thread(work)
+        except OSError as error:
+            raise not_made(error) from error
 
     def can_run(self, program: str) -> bool:
         """Whether the mounted root has such a program."""
-        found: list[bool] = []
-        self._inside(lambda: found.append(os.access(program, os.X_OK)))
-        return found[0]
+        return self._inside(lambda: os.access(program, os.X_OK))
 
     def hostname(self) -> str | None:
         """The name that the server's own /etc/hostname gives it; None where that is no name."""
-        found: list[str] = []
-
-        def read() -> None:
-            # A pipe that nobody writes to, say, must hold up nothing.
-            descriptor = os.open("/etc/hostname", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-            try:
-                if stat.S_ISREG(os.fstat(descriptor).st_mode):
-                    found.append(os.read(descriptor, 256).decode(errors="replace").strip())
-            finally:
-                os.close(descriptor)
-
-        with suppress(RootfsError):
-            self._inside(read)
-        return found[0] if found and _HOSTNAME.fullmatch(found[0]) else None
+        try:
+            found = self._inside(_read_hostname)
+        except RootfsError:
+            return None
+        return found if _HOSTNAME.fullmatch(found) else None
 
     def _enter(self) -> None:
         """For a thread that ends with it: its root directory is the server's from here on, and no link leads out."""
@@ -210,6 +203,16 @@ def not_made(error: OSError) -> RootfsError:
     """Why a server's root could not be made or written."""
     kind = DiskFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else RootfsError
     return kind(f"cannot write {error.filename}: {error.strerror}")
+
+
+def _read_hostname() -> str:
+    # A pipe that nobody writes to, say, must hold up nothing.
+    descriptor = os.open("/etc/hostname", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        return os.read(descriptor, 256).decode(errors="replace").strip() if is_file else ""
+    finally:
+        os.close(descriptor)
 
 
 def _sync_all(paths: Iterable[str]) -> None:

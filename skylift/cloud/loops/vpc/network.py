@@ -33,6 +33,8 @@ LONGEST_PAUSE = 60.0
 class Networks(Protocol):
     """The part of compute's network that this loop drives."""
 
+    @property
+    def lost(self) -> str: ...
     def apply(self, plans: list[VpcPlan]) -> Mapping[str, Exception]: ...
     def heal(self) -> bool: ...
 
@@ -60,6 +62,7 @@ class NetworkLoop:
         self._lock = threading.Lock()
         self._applied: list[VpcPlan] | None = None
         """None if a part of it failed."""
+        self._amiss: Mapping[str, Exception] = {}
         self._pause = FIRST_PAUSE
 
     def step(self) -> None:
@@ -74,6 +77,11 @@ class NetworkLoop:
                 return
             self._applied = None
         self.step()
+
+    def amiss(self, vpc_id: str) -> str:
+        """Why a VPC is not as the store says, or not connected any more; empty if it is."""
+        failed = self._amiss.get(vpc_id)
+        return f"its network: {failed}" if failed else self._networks.lost
 
     def sync(self, vpc_ids: Collection[str] = ()) -> None:
         """Apply what the store says now. Of what fails for single VPCs, only that of these is raised."""
@@ -99,7 +107,7 @@ class NetworkLoop:
             if plans != self._applied:
                 self._applied = None
                 behind = dict(self._networks.apply(plans))
-                behind = {**self._on_vpcs({plan.vpc.id: plan.vpc for plan in plans}), **behind}
+                self._amiss = behind = {**self._on_vpcs({plan.vpc.id: plan.vpc for plan in plans}), **behind}
                 if behind:
                     self._wake_in(self._pause)
                     self._pause = min(2 * self._pause, LONGEST_PAUSE)

@@ -17,6 +17,8 @@ from skylift.cloud.store.database import Database
 
 
 class Networks:
+    lost = ""
+
     def heal(self) -> bool:
         return False
 
@@ -45,6 +47,8 @@ def test_who_is_told_of_vpcs_and_fails_is_told_again(tmp_path: Path) -> None:
 
 class Kernel:
     """Makes networks but for VPCs that are told to fail, and counts how often it was asked."""
+
+    lost = ""
 
     def __init__(self) -> None:
         self.failing: dict[str, Exception] = {}
