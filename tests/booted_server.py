@@ -32,6 +32,7 @@ class Booted:
         user_data: str | bytes,
         programs: Mapping[str, str],
         host_keys: HostKeys = no_host_keys,
+        lxcfs: Path | None = None,
     ) -> None:
         """`programs` are scripts that its disk has in place of the image's own, by path."""
         self.id = f"i-{secrets.token_hex(8)}"
@@ -50,6 +51,7 @@ class Booted:
             memory=1 << 30,
             swap_accounting=False,
             firmware=firmware_words(self.id, "t3.micro", "nitro"),
+            lxcfs=lxcfs,
         )
         self.upper.mkdir(parents=True)
         for path, script in programs.items():
@@ -87,6 +89,10 @@ class Booted:
         self._servers.start(self.id)
         self._as_root = ["nsenter", f"--target={pid}", "--all", "--"]
 
+    @property
+    def first_process(self) -> int:
+        return self._servers.running()[self.id]
+
     def do(self, command: str, *, check: bool = True) -> None:
         """As root, without SSH."""
         subprocess.run([*self._as_root, "sh", "-c", command], check=check, timeout=120)
@@ -121,7 +127,7 @@ class Booted:
 
     def processes(self) -> list[str]:
         """The programs that run in it, with their arguments, as the host sees them."""
-        own, found = os.readlink(f"/proc/{self._servers.running()[self.id]}/ns/pid"), []
+        own, found = os.readlink(f"/proc/{self.first_process}/ns/pid"), []
         for process in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(FileNotFoundError, PermissionError, ProcessLookupError):
                 if os.readlink(process / "ns/pid") == own:

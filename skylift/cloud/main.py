@@ -35,8 +35,10 @@ from skylift.cloud.compute.network.error import NetworkError
 from skylift.cloud.compute.network.loopback_range import LoopbackRange
 from skylift.cloud.compute.network.metadata import MetadataService
 from skylift.cloud.compute.network.network import Network, loopback_ranges
+from skylift.cloud.compute.server.answering import why_silent
 from skylift.cloud.compute.server.destinations import destinations
 from skylift.cloud.compute.server.inheritance import BUNDLE
+from skylift.cloud.compute.server.lxcfs import Sizes
 from skylift.cloud.compute.server.rootfs import RootfsError
 from skylift.cloud.compute.server.seccomp import ProfileMissing
 from skylift.cloud.compute.server.seed_files import Inheritance
@@ -53,6 +55,7 @@ from skylift.cloud.loops.ebs.volume_locks import VolumeLocks
 from skylift.cloud.loops.ec2.image import ImageLoop
 from skylift.cloud.loops.ec2.instance import InstanceLoop, RootDisks, ServerNetwork
 from skylift.cloud.loops.ec2.server_spec import CloudSettings, LaunchSpecBuilder
+from skylift.cloud.loops.ec2.status_check import Looks, StatusChecks
 from skylift.cloud.loops.engine import Engine
 from skylift.cloud.loops.market.fleet import FleetLoop
 from skylift.cloud.loops.market.spot import SpotLoop
@@ -94,6 +97,7 @@ from skylift.cloud.wiring.openings import Openings
 from skylift.cloud.wiring.paths import (
     RUN,
     been_up,
+    lxcfs_at,
     make_disks,
     make_meter,
     make_servers,
@@ -228,8 +232,9 @@ class Cloud:
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         engine = Engine()
         api = await self._answer(database, network, account, engine, listener, servers)
-        settings = await asyncio.to_thread(make_settings, self._data, network.loopback, account, self._region)
-        parts = self._put_together(database, network, servers, account, api, engine, settings)
+        sizes = await asyncio.to_thread(Sizes, lxcfs_at(network.loopback))
+        settings = await asyncio.to_thread(make_settings, self._data, sizes, network.loopback, account, self._region)
+        parts = self._put_together(database, network, servers, account, api, engine, settings, sizes)
         self._instances = parts.instances
         adopting: asyncio.Task[None] | None = None
         try:
@@ -303,6 +308,7 @@ class Cloud:
         api: AwsEndpoint,
         engine: Engine,
         settings: CloudSettings,
+        sizes: Sizes,
     ) -> _Parts:
         """The loops and what they drive. Nothing of them runs yet."""
         destined = destinations(settings.inheritance)
@@ -343,10 +349,13 @@ class Cloud:
         fleets = FleetLoop(database, fleet_upkeep.keep, fleet_upkeep.mark, engine.wake_in)
         spot = SpotLoop(database, Market(account, self._region), engine.wake, engine.wake_in)
         ticker = Ticker()
-        metering = Metering(database, make_meter(network.loopback).read, partial(size_of, settings))
+        meter = make_meter(network.loopback)
+        looks = Looks(meter.first_process, why_silent, sizes.show, networks.amiss, network.attached)
+        checks = StatusChecks(database, looks, engine.wake)
+        metering = Metering(database, meter.read, partial(size_of, settings))
         alarms = AlarmLoop(database, alarm_action.carry_out, engine.wake)
-        # In this order: alarms are evaluated by what has just been measured.
-        ticker.steps = (networks.look, metering.step, alarms.step, return_memory)
+        # In this order: alarms are evaluated by what has just been measured, and that has what the checks have found.
+        ticker.steps = (networks.look, checks.step, metering.step, alarms.step, return_memory)
         groups = make_groups(database, account, self._region, engine.wake_in)
         schedules = make_schedules(database, account, self._region, engine.wake_in)
         commands = make_commands(database, servers, self._region, engine.wake, engine.wake_in)

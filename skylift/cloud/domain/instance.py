@@ -31,6 +31,14 @@ class MetadataOptions:
 
 
 @dataclass(frozen=True)
+class FailedCheck:
+    """A status check of a server that fails: since when, and why."""
+
+    since: datetime
+    reason: str
+
+
+@dataclass(frozen=True)
 class Instance:
     """Intent (`desired`) and what was observed (`state`), in one row.
 
@@ -40,7 +48,7 @@ class Instance:
     `user_data` is base64, as it came. `ended` is when it became `terminated`. `rebooting` asks for a server that runs
     to be shut down and started again; `forced` that it is not asked to shut down but switched off. `booted` is whether
     it has run: its disk is then worth keeping. `association_id` is that of the instance profile. What is protected, the
-    API does not stop or end; its own shutdown does.
+    API does not stop or end; its own shutdown does. The two checks are there as long as they fail.
     """
 
     id: str
@@ -82,6 +90,8 @@ class Instance:
     tenancy: Literal["default", "dedicated", "host"] = "default"
     host_id: str | None = None
     affinity: Literal["default", "host"] = "default"
+    instance_check: FailedCheck | None = None
+    system_check: FailedCheck | None = None
 
 
 @dataclass(frozen=True)

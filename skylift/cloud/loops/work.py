@@ -44,6 +44,13 @@ class Work:
             self._timers[key] = timer
         timer.start()
 
+    def not_later(self, key: str) -> None:
+        """Nothing is waited for any more."""
+        with self._lock:
+            timer = self._timers.pop(key, None)
+        if timer is not None:
+            timer.cancel()
+
     def wait_until_idle(self, patience: float | None = None) -> None:
         """Waits until nothing is under way, or so many seconds. Delayed work does not count."""
         with self._idle:

@@ -11,7 +11,7 @@ from skylift.cloud.compute.disk.disk import Disks
 from skylift.cloud.compute.network.loopback_range import LoopbackRange
 from skylift.cloud.compute.server import cgroup
 from skylift.cloud.compute.server.inheritance import inherited
-from skylift.cloud.compute.server.lxcfs import ensure_lxcfs
+from skylift.cloud.compute.server.lxcfs import Sizes
 from skylift.cloud.compute.server.meter import Meter
 from skylift.cloud.compute.server.server import HostKeys, Servers, find_programs, no_host_keys
 from skylift.cloud.loops.cloudwatch.metering import Size
@@ -63,7 +63,7 @@ def been_up(loopback: LoopbackRange) -> Path:
     return RUN / str(loopback.number) / "been-up"
 
 
-def make_settings(data: Data, loopback: LoopbackRange, account: str, region: str) -> CloudSettings:
+def make_settings(data: Data, sizes: Sizes, loopback: LoopbackRange, account: str, region: str) -> CloudSettings:
     return CloudSettings(
         account=account,
         region=region,
@@ -73,7 +73,7 @@ def make_settings(data: Data, loopback: LoopbackRange, account: str, region: str
         host_cores=tuple(sorted(os.sched_getaffinity(0))),
         cpusets=cgroup.cpusets(),
         swap_accounting=cgroup.swap_accounting(),
-        lxcfs=ensure_lxcfs(lxcfs_at(loopback)),
+        lxcfs=sizes.place,
         tasks=cgroup.tasks(),
     )
 

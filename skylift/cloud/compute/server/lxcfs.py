@@ -12,10 +12,16 @@ import logging
 import os
 import select
 import shutil
+import signal
 import subprocess
-from contextlib import ExitStack
+import threading
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
+from skylift.cloud.compute.disk.mount_into import AttachError, mount_over, take_out
+from skylift.cloud.compute.disk.mount_table import mounts
+from skylift.cloud.compute.server.oci import LXCFS_FILES
 from skylift.cloud.compute.server.rootfs import is_mounted
 from skylift.cloud.state.program import find_program, own_environment
 
@@ -26,7 +32,7 @@ SHARED = Path("/var/lib/lxcfs")
 
 FUSE = Path("/dev/fuse")
 PATIENCE = 10.0
-"""Seconds in which lxcfs must end."""
+"""Seconds in which lxcfs must answer, and end."""
 
 _MS_NOSUID, _MS_NODEV = 2, 4
 _PID_1 = Path("/proc/1/personality")
@@ -50,6 +56,53 @@ looks for there is that it may, so in a mount namespace of its own it finds its 
 copy of the mount of any lxcfs, which would never end, nor of a server's: disks would stay busy after they have been
 unmounted. So it keeps only what the system and lxcfs itself are on. A copy goes by itself when somebody removes its
 mount point, so that it is what is left that counts."""
+
+
+class Sizes:
+    """The sizes that the servers of one cloud see. Its own lxcfs, if it needs one, is in the directory `own`."""
+
+    def __init__(self, own: Path) -> None:
+        self._own = own
+        self._lock = threading.Lock()
+        self._shown: dict[str, tuple[int, str]] = {}
+        self._begun = ensure_lxcfs(own) is not None
+
+    def place(self) -> Path | None:
+        """The mount point of one that answers, begun again if need be. None where that cannot be, or never could."""
+        with self._lock:
+            return ensure_lxcfs(self._own) if self._begun else None
+
+    def show(self, servers: Mapping[str, int]) -> str:
+        """Have these servers, by id the first process of each, look through the one that runs now: what is mounted of
+        one that has ended only fails. Answers why they see this machine's sizes; empty if they do not, or always did.
+        """
+        if not self._begun:
+            return ""
+        place = self.place()
+        device = _device(place) if place is not None else ""
+        for server_id, first in servers.items():
+            if self._shown.get(server_id) != (first, device):
+                try:
+                    _show(first, place, device)
+                except (OSError, AttachError) as error:
+                    log.warning("server %s: its sizes: %s", server_id, error)
+        self._shown = {server_id: (first, device) for server_id, first in servers.items()}
+        return "" if place is not None else "lxcfs cannot be started again: it sees this machine's size as its own"
+
+
+def _show(first: int, place: Path | None, device: str) -> None:
+    there = [mount for mount in mounts(first) if str(mount.place).removeprefix("/") in LXCFS_FILES]
+    take_out(first, [str(mount.place) for mount in there if mount.device != device], force=True)
+    if place is None:
+        return
+    known = {str(mount.place) for mount in there if mount.device == device}
+    for name in LXCFS_FILES:
+        if f"/{name}" not in known:
+            mount_over(first, place / name, f"/{name}")
+
+
+def _device(place: Path) -> str:
+    return next(mount.device for mount in reversed(mounts()) if mount.place == place)
 
 
 def running_lxcfs(own: Path) -> Path | None:
@@ -84,7 +137,8 @@ def stop_lxcfs(own: Path) -> None:
             # Lazily: a process that still reads from it is about to end.
             subprocess.run(["umount", "--lazy", str(mount)], check=True, capture_output=True, env=own_environment())
         if process is not None and not select.select([process], [], [], PATIENCE)[0]:
-            log.warning("the lxcfs at %s goes on without its mount", mount)
+            # It is stopped, or servers still look through it: all that do fail from here on, and do not wait.
+            signal.pidfd_send_signal(process, signal.SIGKILL)
     shutil.rmtree(own, ignore_errors=True)
 
 
@@ -104,10 +158,19 @@ def _process(own: Path) -> int | None:
 
 
 def _answers(place: Path) -> bool:
-    try:
-        return is_mounted(place) and bool((place / "proc" / "meminfo").read_bytes())
-    except OSError:
-        return False
+    """Who reads of one that stands still waits for ever: that is a thread which nobody waits for."""
+    answered = threading.Event()
+
+    def read() -> None:
+        with suppress(OSError):
+            if (place / "proc" / "meminfo").read_bytes():
+                answered.set()
+
+    if is_mounted(place):
+        reader = threading.Thread(target=read, name="lxcfs", daemon=True)
+        reader.start()
+        reader.join(PATIENCE)
+    return answered.is_set()
 
 
 def _start(program: str, own: Path) -> Path:

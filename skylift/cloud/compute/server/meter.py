@@ -25,13 +25,22 @@ class Meter:
         self._group = group
         self._places: dict[str, tuple[Path, int]] = {}
 
-    def read(self, server_id: str) -> Reading | None:
-        """Read a server's counters; None if no such server runs."""
+    def first_process(self, server_id: str) -> int | None:
+        """The pid of a server's first process; None if no such server runs."""
         try:
             pid = int((self._run / server_id / "pid").read_text())
-            if f"/{self._group}/{server_id}" not in (_PROC / str(pid) / "cgroup").read_text():
-                # The number is another process's by now.
-                return None
+            mine = f"/{self._group}/{server_id}" in (_PROC / str(pid) / "cgroup").read_text()
+        except (OSError, ValueError):
+            return None
+        # Else the number is another process's by now.
+        return pid if mine else None
+
+    def read(self, server_id: str) -> Reading | None:
+        """Read a server's counters; None if no such server runs."""
+        pid = self.first_process(server_id)
+        if pid is None:
+            return None
+        try:
             traffic = _traffic((_PROC / str(pid) / "net/dev").read_text())
             disks = self._disks(server_id)
             return Reading(

@@ -169,11 +169,20 @@ class Rootfs:
 
     def hostname(self) -> str | None:
         """The name that the server's own /etc/hostname gives it; None where that is no name."""
-        try:
-            found = self._inside(_read_hostname)
-        except RootfsError:
-            return None
-        return found if _HOSTNAME.fullmatch(found) else None
+        found: list[str] = []
+
+        def read() -> None:
+            # A pipe that nobody writes to, say, must hold up nothing.
+            descriptor = os.open("/etc/hostname", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                if stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    found.append(os.read(descriptor, 256).decode(errors="replace").strip())
+            finally:
+                os.close(descriptor)
+
+        with suppress(RootfsError):
+            self._inside(read)
+        return found[0] if found and _HOSTNAME.fullmatch(found[0]) else None
 
     def _enter(self) -> None:
         """For a thread that ends with it: its root directory is the server's from here on, and no link leads out."""
@@ -203,16 +212,6 @@ def not_made(error: OSError) -> RootfsError:
     """Why a server's root could not be made or written."""
     kind = DiskFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else RootfsError
     return kind(f"cannot write {error.filename}: {error.strerror}")
-
-
-def _read_hostname() -> str:
-    # A pipe that nobody writes to, say, must hold up nothing.
-    descriptor = os.open("/etc/hostname", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    try:
-        is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
-        return os.read(descriptor, 256).decode(errors="replace").strip() if is_file else ""
-    finally:
-        os.close(descriptor)
 
 
 def _sync_all(paths: Iterable[str]) -> None:

@@ -24,6 +24,7 @@ SHORTEST = TICK / 2
 FORGET_EACH = 3600
 GROUP_TAG = "aws:autoscaling:groupName"
 CHECKS = ("StatusCheckFailed", "StatusCheckFailed_Instance", "StatusCheckFailed_System")
+"""Of both checks, and of each."""
 
 
 @dataclass(frozen=True)
@@ -149,8 +150,9 @@ class Metering:
             if read is not None and earlier is not None:
                 # What a disk counted that was taken away is in it no more.
                 yield _Sample("AWS/EC2", name, "Bytes", Summary.of(max(0, read - earlier) / weight, weight))
-        for name in CHECKS:
-            yield _Sample("AWS/EC2", name, "Count", Summary.of(0.0, weight))
+        own, system = server.instance_check is not None, server.system_check is not None
+        for name, failed in zip(CHECKS, (own or system, own, system), strict=True):
+            yield _Sample("AWS/EC2", name, "Count", Summary.of(float(failed), weight))
 
 
 def _of(server: Instance) -> list[Dimensions]:

@@ -121,13 +121,11 @@ class InstanceLoop:
         self._work = Work("instance", self._settle, workers)
         self._lock = threading.RLock()
         self._ended: dict[str, _End] = {}
-        self._timers: dict[str, threading.Timer] = {}
-        self._deadlines: dict[str, float] = {}
-        """When servers that were asked to shut down have to be off, on the monotonic clock."""
+        self._asked: dict[str, tuple[float, float]] = {}
+        """When servers that were asked to shut down have to be off, and are asked again, on the monotonic clock."""
         self._pauses: dict[str, tuple[float, float]] = {}
         """For servers whose end is delayed: the pause, and until when, on that clock."""
         self._adopting = False
-        self._closed = False
 
     def adopt(self, stopped: Callable[[], bool] = lambda: False) -> None:
         """At start, before the first step: take over the servers that run, and find out which of the others have ended
@@ -206,11 +204,6 @@ class InstanceLoop:
 
     def close(self) -> None:
         """Finishes the work under way and starts nothing more; servers go on."""
-        with self._lock:
-            self._closed = True
-            timers = list(self._timers.values())
-        for timer in timers:
-            timer.cancel()
         self._work.close()
 
     def _settle(self, server_id: str) -> None:
@@ -311,7 +304,8 @@ class InstanceLoop:
         with self._database.write() as tx:
             current = tx.get(Instance, id=server_id)
             if current is not None and (current.state == "pending" or current.rebooting):
-                tx.save(replace(current, state="running", rebooting=False, booted=True))
+                running = replace(current, state="running", rebooting=False, booted=True)
+                tx.save(replace(running, instance_check=None, system_check=None))
             for interface in interfaces:
                 settle(tx, interface)
         self._changed()
@@ -365,26 +359,19 @@ class InstanceLoop:
     def _ask_to_shut_down(self, row: Instance) -> None:
         """Its end is reported by the watch. The request is repeated; after the grace period the server is killed."""
         now = time.monotonic()
-        with self._lock:
-            if row.id in self._timers or self._closed:
-                return
-            deadline = self._deadlines.setdefault(row.id, now + SHUTDOWN_GRACE)
-            patience = min(ASK_AGAIN, deadline - now) if now < deadline else ASK_AGAIN
-            timer = threading.Timer(patience, self._look_again, (row.id,))
-            timer.daemon = True
-            self._timers[row.id] = timer
-        timer.start()
+        deadline, due = self._asked.get(row.id, (now + SHUTDOWN_GRACE, now))
+        asks = now >= due
+        if asks:
+            due = now + (min(ASK_AGAIN, deadline - now) if now < deadline else ASK_AGAIN)
+            self._asked[row.id] = deadline, due
+        self._work.later(row.id, due - now)
+        if not asks:
+            return
         if now < deadline:
             self._try(row.id, self._machines.request_shutdown)
         else:
             log.info("instance %s: did not shut down in %.0f s, killed", row.id, SHUTDOWN_GRACE)
             self._try(row.id, self._machines.kill)
-
-    def _look_again(self, server_id: str) -> None:
-        """Left to who works on the server: by the time it may be off, or have been started anew."""
-        with self._lock:
-            self._timers.pop(server_id, None)
-        self._work.submit(server_id)
 
     def _try(self, server_id: str, act: Callable[[str], None]) -> None:
         try:
@@ -419,8 +406,7 @@ class InstanceLoop:
         if saved.state == "shutting-down":
             # A new request came while it was taken off the host.
             return self._finish(saved, "terminated")
-        with self._lock:
-            self._pauses.pop(row.id, None)
+        self._pauses.pop(row.id, None)
         log.info("instance %s: %s", row.id, saved.state)
         # Some of its volumes end with it.
         self._volumes.step()
@@ -433,9 +419,8 @@ class InstanceLoop:
         """The server is off, and the instance ends as soon as there is room: it is tried again and again. Until then
         its row says so, which is all that is left of its end should this process go."""
         log.error("instance %s: its root volume could not be kept: %s", row.id, error)
-        with self._lock:
-            pause = min(2 * self._pauses[row.id][0], LONGEST_PAUSE) if row.id in self._pauses else FIRST_PAUSE
-            self._pauses[row.id] = pause, time.monotonic() + pause
+        pause = min(2 * self._pauses[row.id][0], LONGEST_PAUSE) if row.id in self._pauses else FIRST_PAUSE
+        self._pauses[row.id] = pause, time.monotonic() + pause
         self._work.later(row.id, pause)
         with self._database.write() as tx:
             current = tx.get(Instance, id=row.id) or row
@@ -455,8 +440,7 @@ class InstanceLoop:
 
     def _is_held_up(self, row: Instance) -> bool:
         """Whether it is too early to try again; not where its root volume need not be kept any more."""
-        with self._lock:
-            _, until = self._pauses.get(row.id, (0.0, 0.0))
+        _, until = self._pauses.get(row.id, (0.0, 0.0))
         left = until - time.monotonic()
         if left <= 0:
             return False
@@ -472,6 +456,10 @@ class InstanceLoop:
         for interface in interfaces:
             self._network.detach(interface.id)
 
+    def _end_patience(self, server_id: str) -> None:
+        self._work.not_later(server_id)
+        self._asked.pop(server_id, None)
+
     def _write(self, server_id: str, *, rebooting: bool) -> Instance:
         with self._database.write() as tx:
             current = tx.get(Instance, id=server_id)
@@ -479,13 +467,6 @@ class InstanceLoop:
             saved = replace(current, rebooting=rebooting)
             tx.save(saved)
         return saved
-
-    def _end_patience(self, server_id: str) -> None:
-        with self._lock:
-            timer = self._timers.pop(server_id, None)
-            self._deadlines.pop(server_id, None)
-        if timer is not None:
-            timer.cancel()
 
 
 def _note_end(tx: Tx, row: Instance, target: str, reason_code: str, reason: str) -> Instance:

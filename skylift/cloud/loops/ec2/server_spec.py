@@ -43,7 +43,7 @@ class CloudSettings:
     """The settings that every server of one cloud shares. `volumes` is where volumes are mounted on the host.
 
     `host_cores` are the numbers of the cores that servers may use; `cpusets` says whether a server can be held to some
-    of them. `lxcfs` is where lxcfs is mounted, if it is. `tasks` are how many processes and threads all servers may
+    of them. `lxcfs()` is where lxcfs is mounted, if it is. `tasks` are how many processes and threads all servers may
     have.
     """
 
@@ -55,7 +55,7 @@ class CloudSettings:
     host_cores: tuple[int, ...]
     cpusets: bool
     swap_accounting: bool
-    lxcfs: Path | None
+    lxcfs: Callable[[], Path | None]
     tasks: int
 
 
@@ -122,7 +122,7 @@ class LaunchSpecBuilder:
             cores=self._cores(kind.vcpus, instance.uid_base),
             memory=kind.memory_mib * MIB,
             swap_accounting=self._settings.swap_accounting,
-            lxcfs=self._settings.lxcfs,
+            lxcfs=self._settings.lxcfs(),
             tasks=self._settings.tasks,
             volume=self._settings.volumes / root.id,
             firmware=firmware_words(instance.id, instance.type, kind.hypervisor or "nitro"),

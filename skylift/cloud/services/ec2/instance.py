@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, NotRequired, cast
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
-from skylift.cloud.domain.instance import Console, Instance, State
+from skylift.cloud.domain.instance import Console, FailedCheck, Instance, State
 from skylift.cloud.domain.network import NetworkInterface
 from skylift.cloud.domain.spot import SpotNotice
 from skylift.cloud.services.api.ec2_operation import PAGES, acts, reads, shows
@@ -283,21 +283,23 @@ def _wrong_state(instance: Instance, wanted: str) -> ServiceError:
 
 
 def _status(instance: Instance) -> ec2.InstanceStatus:
-    """A server runs when its init does, on a host that answers this: then both checks have passed."""
     return {
         "InstanceId": instance.id,
         "AvailabilityZone": instance.zone,
         "AvailabilityZoneId": zone_id(instance.zone),
         "InstanceState": state(instance.state),
-        "InstanceStatus": _summary(instance.state),
-        "SystemStatus": _summary(instance.state),
+        "InstanceStatus": _summary(instance.state, instance.instance_check),
+        "SystemStatus": _summary(instance.state, instance.system_check),
         "Events": [],
     }
 
 
-def _summary(name: State) -> ec2.InstanceStatusSummary:
+def _summary(name: State, failed: FailedCheck | None) -> ec2.InstanceStatusSummary:
     if name != "running":
         return {"Status": "not-applicable"}
+    if failed is not None:
+        detail: ec2.InstanceStatusDetails = {"Name": "reachability", "Status": "failed", "ImpairedSince": failed.since}
+        return {"Status": "impaired", "Details": [detail]}
     return {"Status": "ok", "Details": [{"Name": "reachability", "Status": "passed"}]}
 
 

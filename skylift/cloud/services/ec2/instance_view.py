@@ -234,6 +234,10 @@ def _pending() -> ec2.StateReason:
 def _state_reason(instance: Instance) -> ec2.Instance:
     if instance.state == "pending":
         return {"StateReason": _pending()}
+    failed = instance.system_check or instance.instance_check
+    if instance.state == "running" and failed is not None:
+        code = "Server.InternalError" if instance.system_check else "Client.InternalError"
+        return {"StateReason": {"Code": code, "Message": f"{code}: Status check failed: {failed.reason}"}}
     if instance.state_reason_code:
         return {"StateReason": {"Code": instance.state_reason_code, "Message": instance.state_reason}}
     return {}

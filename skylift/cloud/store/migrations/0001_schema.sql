@@ -419,7 +419,9 @@ CREATE TABLE instances (
     detailed_monitoring INTEGER NOT NULL,
     tenancy TEXT NOT NULL,
     host_id TEXT,
-    affinity TEXT NOT NULL
+    affinity TEXT NOT NULL,
+    instance_check TEXT,
+    system_check TEXT
 ) STRICT;
 CREATE INDEX instances_by_reservation ON instances (reservation_id);
 -- Terminated instances stay for an hour: a list of those that run does not read them.

@@ -9,9 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from booted_server import Booted
 
-from skylift.cloud.compute.server.lxcfs import FUSE, ensure_lxcfs, running_lxcfs, stop_lxcfs
+from skylift.cloud.compute.image.image import default_image
+from skylift.cloud.compute.server.lxcfs import FUSE, Sizes, ensure_lxcfs, running_lxcfs, stop_lxcfs
 from skylift.cloud.compute.server.rootfs import is_mounted
+from skylift.cloud.state.home import Home
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root"),
@@ -135,3 +138,64 @@ def test_a_disk_that_is_unmounted_is_free(own: Path, tmp_path: Path, monkeypatch
         assert "a\\040disk" not in held
     finally:
         subprocess.run(["umount", disk], check=True)
+
+
+def memory(server: Booted) -> str:
+    """In KiB, or why it cannot be read."""
+    done = server.ssh("awk '/MemTotal/ {print $2}' /proc/meminfo; nproc >/dev/null")
+    return done.stdout.strip() or done.stderr.strip()
+
+
+def kill(own: Path) -> None:
+    served_by = process(own)
+    signal.pidfd_send_signal(served_by, signal.SIGKILL)
+    assert select.select([served_by], [], [], 60)[0]
+    os.close(served_by)
+
+
+@pytest.mark.real
+def test_servers_that_run_look_through_the_next_one(
+    own: Path, image_home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = default_image(image_home.data)
+    assert image is not None
+    sizes = Sizes(own)
+    server = Booted(tmp_path / "server", image.root, "", {}, lxcfs=sizes.place())
+    try:
+        server.boot()
+        servers, its_own = {server.id: server.first_process}, str(1 << 20)
+        assert sizes.show(servers) == ""
+        assert memory(server) == its_own
+        mounted = Path(f"/proc/{server.first_process}/mountinfo")
+        before = mounted.read_text().count(" - fuse.lxcfs ")
+        for _ in range(2):
+            kill(own)
+            assert "not connected" in memory(server)
+            assert sizes.show(servers) == ""
+            assert memory(server) == its_own
+            assert mounted.read_text().count(" - fuse.lxcfs ") == before, "nothing is left of the one before"
+
+        # Where none can be begun it reads this machine's, which is better than nothing, and that is told.
+        kill(own)
+        with monkeypatch.context() as patched:
+            patched.setattr("skylift.cloud.compute.server.lxcfs.find_program", lambda _: None)
+            assert "this machine's size" in sizes.show(servers)
+            assert sizes.place() is None
+        assert int(memory(server)) > 1 << 20
+        assert sizes.show(servers) == ""
+        assert memory(server) == its_own
+
+        # Another process of the cloud takes over after that.
+        kill(own)
+        assert Sizes(own).show(servers) == ""
+        assert memory(server) == its_own
+    finally:
+        server.close()
+
+
+def test_where_there_was_none_nothing_is_amiss(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("skylift.cloud.compute.server.lxcfs.find_program", lambda _: None)
+    sizes = Sizes(own)
+    monkeypatch.undo()
+    assert sizes.show({"i-1": os.getpid()}) == ""
+    assert sizes.place() is None

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import pytest
 from ec2_fixtures import ACCOUNT, Cloud, filters, tagged
 
-from skylift.cloud.domain.instance import ClientToken, Console, Instance
+from skylift.cloud.domain.instance import ClientToken, Console, FailedCheck, Instance
 from skylift.cloud.domain.volume import Volume
 from skylift.cloud.loops.ec2.server_spec import LaunchSpecBuilder
 from skylift.cloud.services.ec2 import instance
@@ -182,6 +184,30 @@ def test_status_is_of_running_instances(cloud: Cloud) -> None:
     chosen = filters(**{"instance-status.status": "ok"})
     assert len(cloud.call("DescribeInstanceStatus", IncludeAllInstances=True, Filters=chosen)["InstanceStatuses"]) == 1
     assert cloud.call("DescribeInstanceStatus", InstanceIds=[pending])["InstanceStatuses"] == []
+
+
+def test_a_check_that_fails_is_told_in_awss_words(cloud: Cloud) -> None:
+    ids = [cloud.run()["InstanceId"] for _ in range(3)]
+    since = datetime(2026, 1, 1, tzinfo=UTC)
+    failures = {}, {"instance_check": FailedCheck(since, "sshd is stopped")}, {"system_check": FailedCheck(since, "no")}
+    for each, failed in zip(ids, failures, strict=True):
+        cloud.observe(each, "running")
+        with cloud.database.write() as tx:
+            row = tx.get(Instance, id=each)
+            assert row is not None
+            tx.save(replace(row, **failed))
+    shown = {one["InstanceId"]: one for one in cloud.call("DescribeInstanceStatus")["InstanceStatuses"]}
+    impaired = {"Status": "impaired", "Details": [{"Name": "reachability", "Status": "failed", "ImpairedSince": since}]}
+    ok = {"Status": "ok", "Details": [{"Name": "reachability", "Status": "passed"}]}
+    told = [(shown[each]["InstanceStatus"], shown[each]["SystemStatus"]) for each in ids]
+    assert told == [(ok, ok), (impaired, ok), (ok, impaired)]
+    for name, wanted in (("instance-status.reachability", ids[1]), ("system-status.reachability", ids[2])):
+        chosen = filters(**{name: "failed"})
+        (found,) = cloud.call("DescribeInstanceStatus", Filters=chosen)["InstanceStatuses"]
+        assert found["InstanceId"] == wanted
+    (reservation,) = cloud.call("DescribeInstances", InstanceIds=[ids[1]])["Reservations"]
+    message = "Client.InternalError: Status check failed: sshd is stopped"
+    assert reservation["Instances"][0]["StateReason"] == {"Code": "Client.InternalError", "Message": message}
 
 
 def test_console_output(cloud: Cloud) -> None:

@@ -23,7 +23,7 @@ SETTINGS = CloudSettings(
     host_cores=(0, 1),
     cpusets=True,
     swap_accounting=False,
-    lxcfs=None,
+    lxcfs=lambda: None,
     tasks=1024,
 )
 

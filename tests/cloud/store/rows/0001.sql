@@ -106,14 +106,15 @@ INSERT INTO instances VALUES (
     'key', 'ssh-ed25519 AAAA', 'IyEvYmluL3No', 'arn:aws:iam::123456789012:instance-profile/p', 'AIPA1', 'token', 'stop',
     1, '{"tokens":"required","hop_limit":2,"endpoint":"enabled","tags":"disabled"}', 'running', 'running', '', '', '',
     NULL, '{"Name":"web"}', 0, 0, 1, 'iip-assoc-a94e74206d8b1bda2', 0, 'near', 'pg-1', NULL, 'sir-abcd1234', 1,
-    'default', NULL, 'default'
+    'default', NULL, 'default', '{"since":"2026-01-01T00:02:00+00:00","reason":"sshd does not run"}', NULL
 );
 INSERT INTO instances VALUES (
     'i-2', 'r-2', 0, 'ami-1', 't3.micro', 'eu-west-1a', 'vpc-1', 'subnet-1', '2026-01-01T00:00:00+00:00', 1000065536,
     NULL, NULL, NULL, NULL, NULL, NULL, 'terminate', 0,
     '{"tokens":"required","hop_limit":1,"endpoint":"enabled","tags":"disabled"}', 'terminated', 'terminated',
     'Client.UserInitiatedShutdown', 'Client.UserInitiatedShutdown: User initiated shutdown', '',
-    '2026-01-01T01:00:00+00:00', '{}', 0, 0, 1, NULL, 0, '', NULL, NULL, NULL, 0, 'host', 'h-1', 'host'
+    '2026-01-01T01:00:00+00:00', '{}', 0, 0, 1, NULL, 0, '', NULL, NULL, NULL, 0, 'host', 'h-1', 'host',
+    NULL, NULL
 );
 INSERT INTO consoles VALUES ('i-2', 'last words', '2026-01-01T01:00:00+00:00');
 INSERT INTO session_keys VALUES ('i-1', 'ec2-user', 'ssh-ed25519 AAAA', '2026-01-01T00:01:00+00:00');

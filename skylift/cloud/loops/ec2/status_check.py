@@ -1,0 +1,124 @@
+"""EC2's status checks: looks at each server that runs, and has what is amiss with it mended or written down.
+
+The instance's check is for what runs on the server, the system's for what this machine has for it. A check fails at the
+second look in a row that finds something, as a server that is about to end is no failure, and passes at the first that
+finds nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from skylift.cloud.domain.instance import FailedCheck, Instance
+from skylift.cloud.domain.network import NetworkInterface
+from skylift.cloud.store.database import Database, Tx
+
+log = logging.getLogger(__name__)
+
+BOOT = 120.0
+"""Seconds in which a server that has just begun need not answer: an image's own programs may come before sshd."""
+
+
+@dataclass(frozen=True)
+class Looks:
+    """What compute sees. `first_process(id)` is None for a server that does not run; the others answer why not, or
+    nothing. `show_sizes` is given the first processes of all, and mends what it can."""
+
+    first_process: Callable[[str], int | None]
+    why_silent: Callable[[int], str]
+    show_sizes: Callable[[Mapping[str, int]], str]
+    network: Callable[[str], str]
+    """Of a VPC, by its id."""
+    is_plugged: Callable[[str], bool]
+    """Of an interface, by its id."""
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What a look at a boot of a server has found, for both checks, and whether it has answered by then."""
+
+    boot: int | None
+    since: float
+    answered: bool
+    amiss: tuple[str, str]
+
+
+class StatusChecks:
+    """`changed()` is called when an interface is to be plugged in again."""
+
+    def __init__(self, database: Database, looks: Looks, changed: Callable[[], None]) -> None:
+        self._database = database
+        self._looks = looks
+        self._changed = changed
+        self._last: dict[str, _Look] = {}
+
+    def step(self) -> None:
+        with self._database.read() as tx:
+            rows = {row.id: row for row in tx.find(Instance, state="running") if not row.rebooting}
+            plugs = [one for one in tx.find(NetworkInterface) if one.instance_id in rows and one.attachment in _THERE]
+        found = {name: self._looks.first_process(name) for name in rows}
+        unsized = self._looks.show_sizes({name: first for name, first in found.items() if first is not None})
+        lost = [one for one in plugs if not self._looks.is_plugged(one.id)]
+        unplugged = {one.instance_id: f"its network interface {one.id} was taken away" for one in lost}
+        before, self._last = self._last, {}
+        verdicts = {}
+        for name, row in rows.items():
+            system = self._looks.network(row.vpc_id) or unsized or unplugged.get(name, "")
+            look = self._last[name] = self._look(row, found[name], system, before.get(name))
+            again = before[name].amiss if name in before else ("", "")
+            verdicts[name] = tuple(
+                this if this and (known or last) else ""
+                for this, known, last in zip(look.amiss, (row.instance_check, row.system_check), again, strict=True)
+            )
+        self._note(rows, verdicts)
+        self._plug_in([one for one in lost if one.attachment == "attached"])
+
+    def _look(self, row: Instance, boot: int | None, system: str, before: _Look | None) -> _Look:
+        if before is None or before.boot != boot:
+            # What has failed in this boot has answered in it, or had its time.
+            before = _Look(boot, time.monotonic(), row.instance_check is not None, ("", ""))
+        own = "it does not run" if boot is None else self._looks.why_silent(boot)
+        waited_for = boot is not None and not before.answered and time.monotonic() < before.since + BOOT
+        return replace(before, answered=before.answered or not own, amiss=("" if waited_for else own, system))
+
+    def _note(self, rows: Mapping[str, Instance], verdicts: Mapping[str, tuple[str, ...]]) -> None:
+        """Nothing is written where nothing is new."""
+        if not any(_changed(row, verdicts[name]) for name, row in rows.items()):
+            return
+        with self._database.write() as tx:
+            for name, verdict in verdicts.items():
+                row = tx.get(Instance, id=name)
+                if row is None or row.state != "running" or not _changed(row, verdict):
+                    continue
+                own, system = (_failed(tx, *each) for each in zip(_checks(row), verdict, strict=True))
+                tx.save(replace(row, instance_check=own, system_check=system))
+                log.warning("instance %s: its status checks say: %s", name, "; ".join(filter(None, verdict)) or "ok")
+
+    def _plug_in(self, lost: list[NetworkInterface]) -> None:
+        if not lost:
+            return
+        with self._database.write() as tx:
+            for one in lost:
+                current = tx.get(NetworkInterface, id=one.id)
+                if current == one:
+                    log.warning("instance %s: %s was taken away, and is plugged in again", one.instance_id, one.id)
+                    tx.save(replace(one, attachment="attaching"))
+        self._changed()
+
+
+_THERE = ("attached", "attaching")
+
+
+def _checks(row: Instance) -> tuple[FailedCheck | None, FailedCheck | None]:
+    return row.instance_check, row.system_check
+
+
+def _changed(row: Instance, verdict: tuple[str, ...]) -> bool:
+    return tuple(check.reason if check else "" for check in _checks(row)) != verdict
+
+
+def _failed(tx: Tx, known: FailedCheck | None, reason: str) -> FailedCheck | None:
+    return FailedCheck(known.since if known else tx.now, reason) if reason else None
