@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from skylift.cloud.domain.instance import FailedCheck, Instance
 from skylift.cloud.domain.network import NetworkInterface
-from skylift.cloud.store.database import Database, Tx
+from skylift.cloud.store.database import Database
 
 log = logging.getLogger(__name__)
 
@@ -64,16 +64,13 @@ class StatusChecks:
         lost = [one for one in plugs if not self._looks.is_plugged(one.id)]
         unplugged = {one.instance_id: f"its network interface {one.id} was taken away" for one in lost}
         before, self._last = self._last, {}
-        verdicts = {}
         for name, row in rows.items():
             system = self._looks.network(row.vpc_id) or unsized or unplugged.get(name, "")
             look = self._last[name] = self._look(row, found[name], system, before.get(name))
             again = before[name].amiss if name in before else ("", "")
-            verdicts[name] = tuple(
-                this if this and (known or last) else ""
-                for this, known, last in zip(look.amiss, (row.instance_check, row.system_check), again, strict=True)
-            )
-        self._note(rows, verdicts)
+            known = (row.instance_check, row.system_check)
+            told = zip(look.amiss, known, again, strict=True)
+            self._note(row, *(this if check or last else "" for this, check, last in told))
         self._plug_in([one for one in lost if one.attachment == "attached"])
 
     def _look(self, row: Instance, boot: int | None, system: str, before: _Look | None) -> _Look:
@@ -84,41 +81,29 @@ class StatusChecks:
         waited_for = boot is not None and not before.answered and time.monotonic() < before.since + BOOT
         return replace(before, answered=before.answered or not own, amiss=("" if waited_for else own, system))
 
-    def _note(self, rows: Mapping[str, Instance], verdicts: Mapping[str, tuple[str, ...]]) -> None:
-        """Nothing is written where nothing is new."""
-        if not any(_changed(row, verdicts[name]) for name, row in rows.items()):
+    def _note(self, seen: Instance, *told: str) -> None:
+        known = (seen.instance_check, seen.system_check)
+        if told == tuple(check.reason if check else "" for check in known):
             return
         with self._database.write() as tx:
-            for name, verdict in verdicts.items():
-                row = tx.get(Instance, id=name)
-                if row is None or row.state != "running" or not _changed(row, verdict):
-                    continue
-                own, system = (_failed(tx, *each) for each in zip(_checks(row), verdict, strict=True))
-                tx.save(replace(row, instance_check=own, system_check=system))
-                log.warning("instance %s: its status checks say: %s", name, "; ".join(filter(None, verdict)) or "ok")
+            row = tx.get(Instance, id=seen.id)
+            if row is None or row.state != "running":
+                return
+            own, system = (
+                FailedCheck(check.since if check else tx.now, why) if why else None
+                for check, why in zip(known, told, strict=True)
+            )
+            tx.save(replace(row, instance_check=own, system_check=system))
+        log.warning("instance %s: its status checks say: %s", row.id, "; ".join(filter(None, told)) or "ok")
 
     def _plug_in(self, lost: list[NetworkInterface]) -> None:
-        if not lost:
-            return
-        with self._database.write() as tx:
-            for one in lost:
-                current = tx.get(NetworkInterface, id=one.id)
-                if current == one:
-                    log.warning("instance %s: %s was taken away, and is plugged in again", one.instance_id, one.id)
+        for one in lost:
+            with self._database.write() as tx:
+                if tx.get(NetworkInterface, id=one.id) == one:
                     tx.save(replace(one, attachment="attaching"))
-        self._changed()
+            log.warning("instance %s: %s was taken away, and is plugged in again", one.instance_id, one.id)
+        if lost:
+            self._changed()
 
 
 _THERE = ("attached", "attaching")
-
-
-def _checks(row: Instance) -> tuple[FailedCheck | None, FailedCheck | None]:
-    return row.instance_check, row.system_check
-
-
-def _changed(row: Instance, verdict: tuple[str, ...]) -> bool:
-    return tuple(check.reason if check else "" for check in _checks(row)) != verdict
-
-
-def _failed(tx: Tx, known: FailedCheck | None, reason: str) -> FailedCheck | None:
-    return FailedCheck(known.since if known else tx.now, reason) if reason else None
