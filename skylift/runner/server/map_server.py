@@ -225,9 +225,13 @@ class MapServer:
         return True
 
     def _fetch_secrets(self) -> Dict[str, Any]:
-        prefix = self._place.prefix
+        prefix, taken = self._place.prefix, self._folder / "taken"
+        if taken.exists():
+            # Before a reboot of this server.
+            return self._issue_secrets()
         found = patiently(SECRETS, lambda: prefix.get(SECRETS), float("inf"))
         if self._options.keeps != KEEPS_ALL:
+            taken.touch()
             patiently(SECRETS, lambda: prefix.delete(SECRETS), float("inf"))
         secrets: Dict[str, Any] = json.loads(found or b"{}")
         return secrets

@@ -86,7 +86,7 @@ class Preparation:
         secrets = self._session.env_values.fetch()
         self._restore_checkpoint()
         # First: to build the project's environment is to run code of others, with this server's role.
-        tools = "" if self._record.tools is None else self._tools(self._record.tools)
+        tools = self._tools(self._record.tools)
         return self._make_environment(secrets)._replace(tools=tools)
 
     def recall(self) -> Prepared:
@@ -94,7 +94,7 @@ class Preparation:
         environment = self._environment()
         if environment.wanted:
             environment.enter()
-        return Prepared(self._session.env_values.fetch(), environment)
+        return Prepared(self._session.env_values.fetch(), environment, tools=self._tools(self._record.tools))
 
     def _unpack_packs(self) -> None:
         """In their order, each as soon as it is here, while others come."""
@@ -174,9 +174,12 @@ class Preparation:
         cached.note(environment.name, environment.lock)
         return Prepared(secrets, environment, prebuilt, cached)
 
-    def _tools(self, record: Dict[str, Any]) -> str:
-        """The interpreter of a map's coordinator, or of a worker of Dask's. The coordinator begins with nothing but a
-        Python that is new enough, and has Dask's environment made when it wants another server (map_server.py)."""
+    def _tools(self, record: Optional[Dict[str, Any]]) -> str:
+        """The interpreter of a map's coordinator, or of a worker of Dask's; empty for another job. The coordinator
+        begins with nothing but a Python that is new enough, and has Dask's environment made when it wants another
+        server (map_server.py)."""
+        if record is None:
+            return ""
         if self._needs_dask:
             return self._make_tools(record)
         if sys.version_info >= OLDEST:

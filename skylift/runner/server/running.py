@@ -159,6 +159,9 @@ def take_up(session: Session, recovery: Recovery) -> Union[Running, Concluded]:
         if recovery.concluded is None and recovery.rebooted(start):
             if recovery.ending is State.BROKEN:
                 raise Ended(State.BROKEN, STDIN_BROKE_OFF)
+            if session.record.tools is not None and recovery.ending is None:
+                # Of a map only what ran is lost: what has no outcome runs now. An input may have done this.
+                return go_on_trying(session, recovery)
             reason = "The server was rebooted, or stopped and started, while the program ran."
             raise Ended(State.REBOOTED, reason, exit_code=REBOOTED)
     if recovery.concluded is not None:
