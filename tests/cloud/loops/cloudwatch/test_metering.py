@@ -12,7 +12,7 @@ from fresh_state import fresh_state
 from plain_instance import plain_instance
 from still_known import still_known
 
-from skylift.cloud.domain.instance import Instance
+from skylift.cloud.domain.instance import FailedCheck, Instance
 from skylift.cloud.domain.metering import Reading
 from skylift.cloud.domain.metric import Dimensions, Filter, Metric, Point, Wanted
 from skylift.cloud.loops.cloudwatch.metering import Metering, Size
@@ -247,3 +247,16 @@ def test_servers_that_are_gone_are_forgotten(scene: Scene) -> None:
         tx.save(replace(server, state="terminated"))
     scene.tick(31)
     assert not still_known(scene.metering, server.id, besides=[scene, scene.database])
+
+
+@pytest.mark.parametrize(
+    ("which", "told"), [("instance_check", (1.0, 1.0, 0.0)), ("system_check", (1.0, 0.0, 1.0)), ("", (0.0, 0.0, 0.0))]
+)
+def test_a_check_that_fails_is_a_metric(scene: Scene, which: str, told: tuple[float, ...]) -> None:
+    failed = {which: FailedCheck(NOON, "sshd is stopped")} if which else {}
+    scene.add(plain_instance(state="running", detailed_monitoring=True, **failed))
+    scene.tick(8)
+    names = ("StatusCheckFailed", "StatusCheckFailed_Instance", "StatusCheckFailed_System")
+    found = [scene.told(name, 60, ("InstanceId", "i-1")) for name in names]
+    assert all(found)
+    assert tuple(points[0].summary.maximum for points in found) == told
