@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import time
@@ -15,6 +16,7 @@ from kept_yard import Yard
 from runner_bench import Machine
 from whole_run import Seen, host, order, run
 
+from skylift.runner.attach import Attach
 from skylift.runner.errors import NotPermitted, Refused, Unreachable
 from skylift.runner.job.record import Prefix, workers_on_demand
 from skylift.runner.job.settings import Settings
@@ -26,6 +28,8 @@ from skylift.runner.launch.scheduler import create_schedule
 from skylift.runner.launch.server import terminate
 from skylift.runner.remote.account import Account, open_account
 from skylift.runner.remote.api import Api
+from skylift.runner.steps import Clock
+from skylift.runner.watch.watched_job import find_job
 
 DOCUMENT = "6851f9089ecbae58f05b7bc94ea770d59a9f3e8cabe64249bcf2feb6da947f7f"
 ID = "i-0123456789abcdef0"
@@ -137,6 +141,22 @@ def test_a_server_ends_also_where_its_cap_cannot_be_removed(
 
     monkeypatch.setattr(Api, "call", answer)
     terminate(account.api, ID)
+
+
+@pytest.mark.parametrize(("told", "capped"), [({"capped": True}, True), ({"capped": False}, False), ({}, False)])
+def test_attach_makes_the_cap_that_a_killed_client_has_not_made(
+    account: Account, seen: Seen, tmp_path: Path, told: dict[str, bool], capped: bool
+) -> None:
+    """Of a job whose server tells that it keeps results: one of an earlier version would be terminated with them."""
+    instance, prefix, deadline = Yard(account).keep("x", streams={}, exit_code=0), Prefix("x"), int(time.time()) + 7200
+    record = {"created": deadline - 7200, "deadline": deadline, "keep": 60, **told}
+    manifest = {"results": [], "unmatched": [], "left_behind": [], "final": True}
+    for key, body in {prefix.record: record, prefix.manifest: manifest}.items():
+        account.api.put(account.bucket, key, json.dumps(body).encode())
+    asyncio.run(Attach(find_job(account, "x", tmp_path), seen, Clock(seen)).run())
+    asked = cap.server_requests(account.number, instance, deadline) if capped else []
+    assert names(account.api) == sorted(each["Name"] for each in asked)
+    assert times(account.api) == {each["ScheduleExpression"] for each in asked}
 
 
 class New(Api):
