@@ -21,7 +21,7 @@ from skylift.runner.launch.kept_server import (
     take_server,
 )
 from skylift.runner.launch.last_kept import forget_kept
-from skylift.runner.launch.server import describe
+from skylift.runner.launch.server import describe, terminate
 from skylift.runner.launch.stages import Checked, Launched
 from skylift.runner.launch.undo import Undo
 from skylift.runner.remote.connection import Connection
@@ -87,7 +87,7 @@ class TakeOver:
 
     async def take(self, server: Server) -> bool:
         """Make a claimed server this job's, with its role. False when the server has ended, waits no longer, or keeps
-        the cap of its last job; it then ends as the server of that."""
+        the cap of its last job, as the server of which it then ends."""
         last = server.job
         self._undo.add(partial(role.remove_role_of, self._account.api, server.role, {self._name, last}))
         self._undo.add(partial(self._undo.end_server, server))
@@ -98,6 +98,9 @@ class TakeOver:
         self._capped = bool(capped)
         taken: bool = there and capped is not None and await in_thread(self._take, server)
         if not taken:
+            if capped:
+                # It has this job's cap, which comes later: a program there may have said that it waits just for that.
+                await in_thread(terminate, self._account.api, server.instance)
             self._undo.keep()
             await in_thread(tag_server, self._account.api, server, last)
         return taken

@@ -137,6 +137,27 @@ def test_a_server_that_keeps_the_deadline_of_its_last_job_is_not_taken(
     assert [each.job for each in live_servers(yard.api)] == ["one" if taken else "kept"]
 
 
+def test_a_server_that_is_not_taken_does_not_keep_the_cap_of_the_job_that_it_lured(
+    yard: Yard, tmp_path: Path, seen: Seen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its root has said that it waits, and then that it waits no longer, when the cap had come to the next job's
+    deadline."""
+    instance = yard.keep("kept")
+    cap.cap_server(yard.account, instance, time.time() + 60)
+    found = warm.claim_server(yard.account, "one", yard.waiting())
+    asked = Api.call
+
+    def answer(api: Api, service: str, operation: str, **params: Any) -> Any:
+        if operation == "update_schedule":
+            api.put(yard.account.bucket, Prefix("kept").next, b'{"job": null}', first=True)
+        return asked(api, service, operation, **params)
+
+    monkeypatch.setattr(Api, "call", answer)
+    assert not take(yard, found, order(tmp_path, "", name="one"), seen)
+    assert live_servers(yard.api) == []
+    assert cap.capped(yard.api) == {}
+
+
 @pytest.mark.parametrize("claimed", [False, True])
 def test_a_server_that_leaves_after_it_was_taken(yard: Yard, tmp_path: Path, seen: Seen, *, claimed: bool) -> None:
     """As where IAM does not let it read the job's record in time. The job is another server's, unless it had claimed
