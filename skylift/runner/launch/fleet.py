@@ -22,7 +22,7 @@ from skylift.runner.launch.cap import MARGIN
 from skylift.runner.launch.key import KeyPair
 from skylift.runner.launch.network import Network
 from skylift.runner.launch.role import JobRole
-from skylift.runner.launch.server import is_unknown_profile, launch_request, live_servers
+from skylift.runner.launch.server import is_of_profile, launch_request, live_servers
 from skylift.runner.remote.api import Api
 from skylift.runner.remote.repeatable import end_unless_gone
 from skylift.runner.waiting import pause
@@ -234,7 +234,7 @@ def _last_error(api: Api, fleet: Fleet) -> tuple[str, bool]:
     if not errors:
         return "", False
     words = str(errors[-1].get("EventDescription", "")).rstrip(".")
-    passes = is_unknown_profile("InvalidParameterValue", words) or not words
+    passes = is_of_profile(words) or not words
     return words, errors[-1].get("EventSubType") in _OF_ALL_POOLS and not passes
 
 

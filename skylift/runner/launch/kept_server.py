@@ -114,12 +114,8 @@ def assign_server(api: Api, server: Server, job: str, policy: dict[str, Any]) ->
     meanwhile: uploading may have taken longer than the server waited. Also when others change the role all the time."""
     with Threads(1) as pool:
         tagged = pool.submit(tag_server, api, server, job)
-        return _set_policy(api, server, policy) & tagged.result()
-
-
-def _set_policy(api: Api, server: Server, policy: dict[str, Any]) -> bool:
-    document = {"PolicyName": "job", "PolicyDocument": json.dumps(policy)}
-    return end_unless_gone(api, _NOT_TO_BE_HAD, "iam", "put_role_policy", RoleName=server.role, **document)
+        document = {"RoleName": server.role, "PolicyName": "job", "PolicyDocument": json.dumps(policy)}
+        return end_unless_gone(api, _NOT_TO_BE_HAD, "iam", "put_role_policy", **document) & tagged.result()
 
 
 def tag_server(api: Api, server: Server, job: str) -> bool:
@@ -127,7 +123,10 @@ def tag_server(api: Api, server: Server, job: str) -> bool:
     tags = job_tags(job)
     try:
         with Threads(2) as pool:
-            role_too = [pool.submit(tag, api, server.role, tags) for tag in (_tag_role, _tag_profile) if server.role]
+            kinds = (("tag_role", "RoleName"), ("tag_instance_profile", "InstanceProfileName")) if server.role else ()
+            role_too = [
+                pool.submit(api.retry_concurrent, "iam", tag, **{name: server.role}, Tags=tags) for tag, name in kinds
+            ]
             api.call("ec2", "create_tags", Resources=[server.instance, *server.parts], Tags=tags)
             for each in role_too:
                 each.result()
@@ -136,14 +135,6 @@ def tag_server(api: Api, server: Server, job: str) -> bool:
             raise
         return False
     return True
-
-
-def _tag_role(api: Api, name: str, tags: list[dict[str, str]]) -> None:
-    api.retry_concurrent("iam", "tag_role", RoleName=name, Tags=tags)
-
-
-def _tag_profile(api: Api, name: str, tags: list[dict[str, str]]) -> None:
-    api.retry_concurrent("iam", "tag_instance_profile", InstanceProfileName=name, Tags=tags)
 
 
 def remove_roles(account: Account, job: str, servers: Sequence[Server]) -> None:

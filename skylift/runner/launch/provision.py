@@ -23,7 +23,7 @@ async def provision(checked: Checked, undo: Undo, clock: Clock, bucket_ready: as
         provide_network(checked, clock, bucket_ready),
         provide_key(checked, clock),
         _role(checked, undo, clock),
-        in_thread(_boot_script, checked),
+        in_thread(lambda: terms_of(checked).boot_script(checked.account, checked.job.name)),
         _tools(checked, bucket_ready),
     )
     return Provisioned(network, key, found, script)
@@ -74,7 +74,3 @@ async def _role(checked: Checked, undo: Undo, clock: Clock) -> role.JobRole:
         found = await in_thread(role.equip_role, *given, spot=spot, more=more)
         step.detail = found.name
     return found
-
-
-def _boot_script(checked: Checked) -> str:
-    return terms_of(checked).boot_script(checked.account, checked.job.name)

@@ -177,13 +177,12 @@ def launch_request(
 
 def _lacks_profile(error: Refused) -> bool:
     """EC2 learns of a new instance profile within seconds. Until then RunInstances refuses it as invalid."""
-    return is_unknown_profile(error.code, error.reason)
+    return error.code == "InvalidParameterValue" and is_of_profile(error.reason)
 
 
-def is_unknown_profile(code: str, reason: str) -> bool:
-    """Whether EC2 does not know an instance profile yet that was made a moment ago."""
-    words = reason.lower().replace("iaminstanceprofile", "iam instance profile")
-    return code == "InvalidParameterValue" and "instance profile" in words
+def is_of_profile(reason: str) -> bool:
+    """Whether what EC2 says is wrong is an instance profile: it does not know yet what was made a moment ago."""
+    return "instance profile" in reason.lower().replace("iaminstanceprofile", "iam instance profile")
 
 
 def describe(api: Api, instance: str) -> Server | None:

@@ -18,21 +18,20 @@ from functools import partial
 from typing import Any
 
 from skylift.runner.errors import NotPermitted, Refused, SkyliftError
-from skylift.runner.job.commands import boot_argv, boot_script
 from skylift.runner.job.job import Job
 from skylift.runner.job.policy import allow, deny, policy
 from skylift.runner.job.record import Prefix, on_demand_of, workers_name, workers_on_demand
 from skylift.runner.job.tags import TAG_JOB, TAG_WORKER, job_of, job_tags
 from skylift.runner.launch import fleet, role
-from skylift.runner.launch.cap import cap_group, uncap_group
+from skylift.runner.launch.cap import cap_group, cap_of_group, delete_cap
 from skylift.runner.launch.job_group import Kind, make_job_group, remove_job_groups
 from skylift.runner.launch.network import Network
-from skylift.runner.launch.server import is_unknown_profile
+from skylift.runner.launch.server import is_of_profile
 from skylift.runner.launch.stages import Checked, Provisioned
 from skylift.runner.launch.undo import Undo
 from skylift.runner.remote.account import Account
 from skylift.runner.remote.api import Api
-from skylift.runner.ship.archive import boot_archive
+from skylift.runner.ship.archive import boot_script
 from skylift.runner.ship.prebuilt import PrebuiltEnvironment, environment_statements
 from skylift.runner.steps import Clock, in_thread
 from skylift.runner.waiting import pauses
@@ -224,7 +223,8 @@ async def _make_group_of(checked: Checked, provisioned: Provisioned, undo: Undo,
     await undo.make(make_role, lambda _: role.remove_role(api, role.worker_of(name)))
     worker = await in_thread(_equip_role, checked)
     # Servers may be started later, when an image with the environment is gone.
-    request = fleet.template_request(job, network, provisioned.key, worker, checked.base, _boot_script(checked))
+    script = boot_script(account, checked.prefix.base, checked.shipment.deadline, "--worker")
+    request = fleet.template_request(job, network, provisioned.key, worker, checked.base, script)
     template = await undo.make(
         partial(fleet.make_template, api, template_request(request, name)),
         lambda _: fleet.remove_template(api, name),
@@ -277,13 +277,6 @@ def send_keys(
     account.api.put(account.bucket, Prefix(name).dask, secrets.encode())
 
 
-def _boot_script(checked: Checked) -> str:
-    account, settings, deadline = checked.account, checked.account.settings, checked.shipment.deadline
-    base, digest = checked.prefix.base, checked.shipment.supervisor(settings.cache)
-    argv = boot_argv(account.bucket, base, settings.region, deadline, settings.login_user, digest)
-    return boot_script(boot_archive(settings.cache), [*argv, "--worker"], deadline)
-
-
 def make_group(api: Api, request: dict[str, Any]) -> None:
     """Make the group. One of the same name is left from a job that was removed."""
     for more in pauses(_SETTLING, 5):
@@ -291,7 +284,8 @@ def make_group(api: Api, request: dict[str, Any]) -> None:
             api.call("autoscaling", "create_auto_scaling_group", **request)
             return
         except Refused as error:
-            if not more or not (error.code == "AlreadyExists" or _is_unknown_profile(error)):
+            is_new = error.code == "ValidationError" and is_of_profile(error.reason)
+            if not more or not (error.code == "AlreadyExists" or is_new):
                 raise
             if error.code == "AlreadyExists":
                 delete_group(api, request["AutoScalingGroupName"])
@@ -301,10 +295,6 @@ def suspend(api: Api, group: str) -> None:
     """No server of the group is replaced by itself."""
     named = {"AutoScalingGroupName": group}
     api.retry_not_found("autoscaling", "suspend_processes", **named, ScalingProcesses=_SUSPENDED)
-
-
-def _is_unknown_profile(error: Refused) -> bool:
-    return error.code == "ValidationError" and is_unknown_profile("InvalidParameterValue", error.reason)
 
 
 def worker_groups(api: Api, job: str | None = None) -> dict[str, tuple[str, float]]:
@@ -333,7 +323,7 @@ def delete_group(api: Api, name: str) -> None:
         gone = "not found" in error.reason or error.code == "ScalingActivityInProgress"
         if not gone:
             raise
-    uncap_group(api, name)
+    delete_cap(api, cap_of_group(name))
 
 
 def remove_workers(api: Api, job: str) -> None:

@@ -11,7 +11,9 @@ import threading
 import zipfile
 from pathlib import Path
 
+from skylift.runner.job import commands
 from skylift.runner.job.cache import NOWHERE, Cache
+from skylift.runner.remote.account import Account
 from skylift.runner.ship import bytecode
 
 _RUNNER = Path(__file__).parents[1]
@@ -68,6 +70,15 @@ def whole_archive(cache: Cache = NOWHERE) -> bytes:
         if is_final:
             cache.write(SUPERVISOR, digest, kept)
     return kept
+
+
+def boot_script(account: Account, source: str, deadline: int | None, *options: str, lasts: int = 0) -> str:
+    """The user data of a server whose record and inputs are at `source`. `deadline` and `lasts` are as in
+    commands.boot_script. Raises LaunchFailed."""
+    settings = account.settings
+    digest = hashlib.sha256(whole_archive(settings.cache)).hexdigest()
+    argv = commands.boot_argv(account.bucket, source, settings.region, deadline, settings.login_user, digest)
+    return commands.boot_script(boot_archive(settings.cache), [*argv, *options], deadline, lasts)
 
 
 def _read(name: str) -> bytes:
