@@ -14,8 +14,11 @@ from real_server import Server, until
 from running_job import jobs
 
 from skylift.runner.launch.cap import GROUP, MARGIN
+from skylift.runner.launch.scheduler import GROUP as SCHEDULES
 
 pytestmark = pytest.mark.real
+
+DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"}
 
 # Try everything with the server's role. Then, as root and in a session of its own, kill every process but init and this
 # one, the timer's among them, say so on the console, and stay.
@@ -35,13 +38,13 @@ def tried(instance):
     import awscli
     from botocore.exceptions import ClientError
     from botocore.session import Session
-    session, answers = Session(), {}
+    session, answers = Session(), []
     for service, operation, params in json.loads(pathlib.Path(sys.argv[1]).read_text().replace("SELF", instance)):
         try:
             getattr(session.create_client(service), operation)(**params)
-            answers[operation + " " + service] = "done"
+            answers.append([service, operation, "done"])
         except ClientError as error:
-            answers[operation + " " + service] = error.response["Error"]["Code"]
+            answers.append([service, operation, error.response["Error"]["Code"]])
     return answers
 
 def instance():
@@ -96,24 +99,55 @@ def attempts(account: str) -> list[tuple[str, str, dict[str, Any]]]:
     ]
 
 
-def on_its_own(cloud: RealCloud, folder: Path, tries: list[tuple[str, str, dict[str, Any]]]) -> tuple[Server, Any]:
-    """The server of a job that has killed everything else there, and what its role was answered."""
+def attempts_of_a_run(account: str) -> list[tuple[str, str, dict[str, Any]]]:
+    """What the role of a schedule's runs must not be able to do besides. It may ask for caps of its schedule's."""
+    role = f"arn:aws:iam::{account}:role/skylift"
+    once = {"ScheduleExpression": "at(2098-01-01T00:00:00)", "FlexibleTimeWindow": {"Mode": "OFF"}}
+    target = {"Arn": "arn:aws:scheduler:::aws-sdk:ec2:terminateInstances", "RoleArn": f"{role}/skylift-cap.root-run"}
+    starting = {"Arn": "arn:aws:scheduler:::aws-sdk:ec2:runInstances", "RoleArn": f"{role}/skylift-scheduler.root-run"}
+    own = {"GroupName": SCHEDULES, "Name": "root-run.aa"}
+    return [
+        *attempts(account),
+        ("scheduler", "list_schedules", {"GroupName": SCHEDULES}),
+        ("scheduler", "delete_schedule", own),
+        ("scheduler", "update_schedule", {**own, **once, "Target": target}),
+        ("scheduler", "delete_schedule", {**own, "Name": "root-run"}),
+        ("scheduler", "update_schedule", {**own, **once, "Name": "root-run", "Target": target}),
+        ("scheduler", "create_schedule", {**own, **once, "Name": "root-run.aaa", "Target": target}),
+        ("scheduler", "create_schedule", {**own, **once, "GroupName": GROUP, "Target": target}),
+        ("scheduler", "create_schedule", {**own, **once, "Target": starting}),
+        ("scheduler", "delete_schedule_group", {"Name": SCHEDULES}),
+        ("iam", "delete_role_policy", {"RoleName": "skylift-cap.root-run", "PolicyName": "run"}),
+        ("sts", "assume_role", {"RoleArn": target["RoleArn"], "RoleSessionName": "job"}),
+    ]
+
+
+def on_its_own(
+    cloud: RealCloud, folder: Path, tries: list[tuple[str, str, dict[str, Any]]], *schedule: str
+) -> tuple[Server, Any]:
+    """The server of a job, or of a schedule's run, that has killed everything else there, and what its role was
+    answered."""
     folder.mkdir()
     (folder / "job.py").write_text(HOSTILE)
     (folder / "tries.json").write_text(json.dumps(tries))
-    cloud.skylift("run", "-d", "--name", folder.name, "--in", "tries.json", "job.py", "tries.json", cwd=folder)
-    (listed,) = [each for each in jobs(cloud) if each["name"] == folder.name]
-    server = Server(cloud, listed["instance"])
+    how = (*schedule, "--name", folder.name, "--", "run") if schedule else ("run", "-d", "--name", folder.name)
+    cloud.skylift(*how, "--in", "tries.json", "job.py", "tries.json", cwd=folder)
+
+    def started() -> list[str]:
+        return [each["instance"] for each in jobs(cloud) if each["name"].startswith(folder.name) and each["instance"]]
+
+    (instance,) = until(started, "the server")
+    server = Server(cloud, instance)
     until(lambda: server.console.count("ALONE") > 1, "the program to be alone there")
     said = server.console.rpartition("ALONE ")[0].rpartition("ALONE ")[2]
     return server, json.loads(said.splitlines()[0])
 
 
-def caps(cloud: RealCloud, server: Server) -> list[dict[str, Any]]:
+def caps(cloud: RealCloud, server: Server, group: str = GROUP) -> list[dict[str, Any]]:
     scheduler = cloud.client("scheduler")
-    names = [each["Name"] for each in scheduler.list_schedules(GroupName=GROUP)["Schedules"]]
-    found = [each for each in names if each.startswith(server.id)]
-    return [scheduler.get_schedule(GroupName=GROUP, Name=each) for each in sorted(found)]
+    names = sorted(each["Name"] for each in scheduler.list_schedules(GroupName=group)["Schedules"])
+    found = [scheduler.get_schedule(GroupName=group, Name=each) for each in names]
+    return [each for each in found if json.loads(each["Target"]["Input"]) == {"InstanceIds": [server.id]}]
 
 
 def hasten(cloud: RealCloud, found: list[dict[str, Any]]) -> None:
@@ -128,7 +162,7 @@ def hasten(cloud: RealCloud, found: list[dict[str, Any]]) -> None:
 def test_it_is_terminated_though_it_has_ended_all_that_would_do_so(cloud: RealCloud) -> None:
     folder = cloud.work / "alone"
     server, answers = on_its_own(cloud, folder, attempts(cloud.endpoint.account))
-    assert set(answers.values()) <= {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"}, answers
+    assert {code for *_, code in answers} <= DENIED, answers
     assert len(answers) == len(attempts(""))
     found = caps(cloud, server)
     bucket = f"skylift-{cloud.endpoint.account}-{cloud.endpoint.region}"
@@ -144,12 +178,31 @@ def test_it_is_terminated_though_it_has_ended_all_that_would_do_so(cloud: RealCl
     cloud.skylift("rm", folder.name)
 
 
+def test_a_schedules_run_is_terminated_as_well(cloud: RealCloud) -> None:
+    """No client starts its server, which has asked for its cap before the program began."""
+    folder = cloud.work / "root-run"
+    tries = attempts_of_a_run(cloud.endpoint.account)
+    server, answers = on_its_own(cloud, folder, tries, "schedule", "rate(1 day)")
+    assert {code for *_, code in answers} <= DENIED, answers
+    assert len(answers) == len(tries)
+    found = caps(cloud, server, SCHEDULES)
+    operations = {each["Target"]["Arn"].rpartition(":")[2] for each in found}
+    assert (len(found), operations) == (2, {"terminateInstances", "stopInstances"})
+    assert server.state == "running"
+    hasten(cloud, found)
+    until(lambda: server.state == "terminated", "the cloud to end it")
+    until(lambda: caps(cloud, server, SCHEDULES) == [], "the schedules to be gone")
+    (run,) = json.loads(cloud.skylift("schedule", "history", folder.name, "--json").stdout)
+    cloud.skylift("schedule", "rm", folder.name)
+    cloud.skylift("rm", run["name"])
+
+
 def test_one_that_pretends_to_keep_results_is_stopped(cloud: RealCloud) -> None:
     """As it could have asked for itself at any time. It is there for its owner, who ends it."""
     mark = {"Resources": ["SELF"], "Tags": [{"Key": "skylift:undelivered", "Value": "yes"}]}
     folder = cloud.work / "pretends"
     server, answers = on_its_own(cloud, folder, [("ec2", "create_tags", mark)])
-    assert answers == {"create_tags ec2": "done"}
+    assert answers == [["ec2", "create_tags", "done"]]
     hasten(cloud, caps(cloud, server))
     until(lambda: server.state == "stopped", "the cloud to stop it")
     until(lambda: caps(cloud, server) == [], "the schedules to be gone")

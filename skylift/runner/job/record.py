@@ -40,11 +40,13 @@ OVERLAPS: tuple[Overlap, ...] = ("skip", "queue", "allow")
 @dataclass(frozen=True)
 class ScheduleTerms:
     """How the runs of a schedule are. `overlap` is what happens to a run that is due while an earlier one still goes. A
-    run's server turns off `lasts` seconds after its first boot; with `spot`, EC2 may take it back before."""
+    run's server turns off `lasts` seconds after its first boot; with `spot`, EC2 may take it back before. `caps` are
+    requests to have the cloud end it then (launch/cap.py): none where its network has no way to ask."""
 
     overlap: Overlap
     lasts: int
     spot: bool = False
+    caps: tuple[dict[str, Any], ...] = ()
 
     @classmethod
     def of(cls, job: Job, overlap: Overlap) -> ScheduleTerms:

@@ -1,7 +1,8 @@
 """The cap from outside: one-time schedules of EventBridge Scheduler end what of a job still runs after its deadline.
 
 A server turns itself off at its deadline. A program that has become root can prevent that, and then the cloud ends the
-server. No job's role can make, change or delete these schedules, nor assume their role.
+server. No job's role can make, change or delete these schedules, nor assume their role. The servers of a schedule's
+runs, which no client starts, make theirs themselves, before anything of the job runs there (server/cap.py).
 
 A server that keeps undelivered results on its disk has tagged itself (TAG_UNDELIVERED) and is not terminated. A program
 can set that tag, too: so what does not run in a fleet is stopped as well, as it might have stopped itself at any time.
@@ -19,7 +20,8 @@ from typing import Any
 from skylift.runner.errors import NotPermitted, Refused, SkyliftError
 from skylift.runner.job.policy import allow, policy
 from skylift.runner.job.tags import TAG_JOB, TAG_UNDELIVERED
-from skylift.runner.launch.role import PATH, ensure_policy
+from skylift.runner.launch.role import PATH, cap_role_name, ensure_policy
+from skylift.runner.launch.scheduler import GROUP as SCHEDULES
 from skylift.runner.launch.scheduler import create_schedule, delete_schedule, ensure_group, trust_in_scheduler
 from skylift.runner.remote.account import Account
 from skylift.runner.remote.api import Api
@@ -53,6 +55,18 @@ def cap_policy(account: str) -> dict[str, Any]:
     return policy(*[allow(sid, action, resource, {"Null": null}) for sid, action, resource, null in rows])
 
 
+def run_cap_policy(account: str, schedule: str) -> dict[str, Any]:
+    """The same of a schedule's role: end the servers of its runs."""
+    own = {"StringLike": {f"aws:ResourceTag/{TAG_JOB}": f"{schedule}/*"}}
+    terminate, stop, _ = cap_policy(account)["Statement"]
+    return policy(*({**each, "Condition": {**each["Condition"], **own}} for each in (terminate, stop)))
+
+
+def caps_of_runs(account: str, schedule: str) -> tuple[dict[str, Any], ...]:
+    """CreateSchedule, for the servers of a schedule's runs: each adds a name, its time and itself."""
+    return tuple(_begun(SCHEDULES, account, cap_role_name(schedule), f"ec2:{each}") for each in _OF_SERVERS.values())
+
+
 def server_requests(account: str, instance: str, deadline: float, *, fleet: bool = False) -> list[dict[str, Any]]:
     """CreateSchedule, for a server. One of a fleet is not stopped: it would be replaced, and cannot keep its disk."""
     return [
@@ -81,19 +95,16 @@ def cap_of_group(group: str) -> str:
 def _request(account: str, name: str, operation: str, params: dict[str, Any], deadline: float) -> dict[str, Any]:
     """Times of schedules count in minutes: it comes in the next one that is whole."""
     minutes = min(-(-(int(deadline) + MARGIN) // 60), int(FOREVER) // 60)
-    return {
-        "GroupName": GROUP,
-        "Name": name,
-        "ScheduleExpression": f"at({datetime.fromtimestamp(60 * minutes, UTC):%Y-%m-%dT%H:%M:%S})",
-        "ScheduleExpressionTimezone": "UTC",
-        "FlexibleTimeWindow": {"Mode": "OFF"},
-        "ActionAfterCompletion": "DELETE",
-        "Target": {
-            "Arn": f"{_TARGET}:{operation}",
-            "RoleArn": f"arn:aws:iam::{account}:role{PATH}{ROLE}",
-            "Input": json.dumps(params),
-        },
-    }
+    found = _begun(GROUP, account, ROLE, operation)
+    found["Target"]["Input"] = json.dumps(params)
+    when = f"at({datetime.fromtimestamp(60 * minutes, UTC):%Y-%m-%dT%H:%M:%S})"
+    return {**found, "Name": name, "ScheduleExpression": when}
+
+
+def _begun(group: str, account: str, role: str, operation: str) -> dict[str, Any]:
+    target = {"Arn": f"{_TARGET}:{operation}", "RoleArn": f"arn:aws:iam::{account}:role{PATH}{role}"}
+    once = {"ScheduleExpressionTimezone": "UTC", "FlexibleTimeWindow": {"Mode": "OFF"}}
+    return {"GroupName": group, **once, "ActionAfterCompletion": "DELETE", "Target": target}
 
 
 def cap_server(account: Account, instance: str, deadline: float, *, fleet: bool = False) -> None:
@@ -133,15 +144,19 @@ def _create(account: Account, request: dict[str, Any]) -> None:
 def _prepare(account: Account) -> None:
     """Make the role, and the group of schedules: the first job of an account and region finds none. Two clients may do
     this at the same time."""
-    api, policy = account.api, cap_policy(account.number)
-    boundary = ensure_policy(api, account.number, BOUNDARY, policy, "scheduler that ends skylift's servers")
+    api, boundary = account.api, ensure_cap_boundary(account.api, account.number)
     trust = json.dumps(trust_in_scheduler(account.number, "*", GROUP))
     role = {"RoleName": ROLE, "Path": PATH, "PermissionsBoundary": boundary, "AssumeRolePolicyDocument": trust}
     role["Description"] = "Ends servers of jobs after their deadline"
     make_unless_there(api, "EntityAlreadyExists", "iam", "create_role", **role)
-    document = json.dumps(policy)
+    document = json.dumps(cap_policy(account.number))
     api.retry_not_found("iam", "put_role_policy", RoleName=ROLE, PolicyName="end", PolicyDocument=document)
     ensure_group(api, GROUP)
+
+
+def ensure_cap_boundary(api: Api, account: str) -> str:
+    """The ARN of the boundary of all roles for caps."""
+    return ensure_policy(api, account, BOUNDARY, cap_policy(account), "scheduler that ends skylift's servers")
 
 
 def no_cap(instance: str, error: SkyliftError) -> str:
@@ -154,10 +169,6 @@ def uncap_server(api: Api, instance: str) -> None:
     """For a server that is ending. What is not permitted is left: the schedules go by themselves when they are due."""
     for name in caps_of_server(instance):
         delete_cap(api, name)
-
-
-def uncap_group(api: Api, group: str) -> None:
-    delete_cap(api, cap_of_group(group))
 
 
 def delete_cap(api: Api, name: str) -> None:

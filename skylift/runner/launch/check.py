@@ -94,7 +94,7 @@ async def check(
         imaged = await in_thread(_find_image, account, job, prebuilt, image, processor)
         tools_record = tools.encode() if tools is not None else None
         shipment = Shipment(job, deadline, upload, uv, prebuilt, tools_record, image=imaged or image)
-        more = (configuration, compatible, tools, image)
+        more = (configuration, compatible, tools, image, reach)
         return Checked(account, shipment, imaged or image, caller, *more)
 
 

@@ -32,7 +32,7 @@ NEEDS = (
     Need("autoscaling", lambda job, _: job.has_workers, "Auto Scaling, which starts and ends the job's other servers"),
 )
 """For all modes of a job. What else servers ask AWS for, they can do without: EC2 to be stopped with results that could
-not be sent, or to end another run of a schedule that is silent."""
+not be sent, or to end another run of a schedule that is silent, and EventBridge Scheduler to end a schedule's run."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,10 @@ class Reach:
 
     def lacks(self, job: Job, *, scheduled: bool = False) -> list[Need]:
         needs = [each for each in NEEDS if each.is_of(job, scheduled)]
-        return [] if self.out else [each for each in needs if each.service not in self.services]
+        return [each for each in needs if not self.leads_to(each.service)]
+
+    def leads_to(self, service: str) -> bool:
+        return self.out or service in self.services
 
     def refusal(self, lacking: Sequence[Need], settings: Settings) -> UsageError:
         """The error that names what is missing, and how to have it."""

@@ -18,13 +18,14 @@ from skylift.runner.job.job import NAME_FORM
 from skylift.runner.job.policy import allow, policy
 from skylift.runner.job.record import SCHEDULES, Prefix, workers_of_schedule
 from skylift.runner.job.tags import TAG_JOB, TAG_UNDELIVERED, job_of, job_tags, new_mark
+from skylift.runner.launch.scheduler import GROUP
 from skylift.runner.remote.api import Api
 from skylift.runner.remote.repeatable import end_unless_gone, make_unless_there
 from skylift.runner.ship.prebuilt import ENVIRONMENTS, PrebuiltEnvironment, environment_statements
 from skylift.runner.waiting import Threads
 
 PATH = "/skylift/"
-BOUNDARY = "skylift-boundary-7"
+BOUNDARY = "skylift-boundary-8"
 """The number is the version of the document. A change makes a new policy; a policy that roles use is never changed."""
 
 Kind = Literal["role", "instance_profile"]
@@ -94,7 +95,7 @@ def job_policy(
         # Its disk is lost with a spot server in any case.
         _ending_fleets(f"arn:aws:ec2:{region}:{account}", {"StringEquals": tag})
         if spot
-        else _keeping_its_disk(instances, {"StringEquals": tag}),
+        else keeping_its_disk(instances, {"StringEquals": tag}),
         *([next_of_last] if last else ()),
         *environment_statements(prebuilt, bucket),
         *more,
@@ -130,7 +131,25 @@ def naming_servers(groups: str | Sequence[str], instances: str, tagged: dict[str
     return allow("NameServers", "autoscaling:CreateOrUpdateTags", groups, {**tagged, **only})
 
 
-def _keeping_its_disk(instances: str, tagged: dict[str, Any]) -> dict[str, Any]:
+def cap_role_name(schedule: str) -> str:
+    """The role in which EventBridge Scheduler ends the servers of a schedule's runs."""
+    return f"skylift-cap.{schedule}"
+
+
+def capping_itself(schedule: str, account: str, region: str) -> list[dict[str, Any]]:
+    """To have EventBridge Scheduler end this server later, and not to change or delete that. A program may ask for it,
+    too: so the names are so few that it can have some thousand such schedules at the most."""
+    from_servers = {"ArnLike": {"ec2:SourceInstanceARN": f"arn:aws:ec2:{region}:{account}:instance/*"}}
+    to_scheduler = {"StringEquals": {"iam:PassedToService": "scheduler.amazonaws.com"}}
+    names = f"arn:aws:scheduler:{region}:{account}:schedule/{GROUP}/{schedule}.??"
+    role = f"arn:aws:iam::{account}:role{PATH}{cap_role_name(schedule)}"
+    return [
+        allow("CapItself", "scheduler:CreateSchedule", names, from_servers),
+        allow("PassTheRoleOfCaps", "iam:PassRole", role, {**to_scheduler, **from_servers}),
+    ]
+
+
+def keeping_its_disk(instances: str, tagged: dict[str, Any]) -> dict[str, Any]:
     """To say by a tag of the server that its results are on its disk, and to give it no other tag."""
     only = {
         "ForAllValues:StringEquals": {"aws:TagKeys": [TAG_UNDELIVERED]},
@@ -181,7 +200,7 @@ def boundary_policy(account: str, buckets: Sequence[str] = (), listed: Sequence[
             },
         ),
         _ending_fleets(f"arn:aws:ec2:*:{account}", {"Null": {f"aws:ResourceTag/{TAG_JOB}": "false"}}),
-        _keeping_its_disk(f"arn:aws:ec2:*:{account}:instance/*", {"Null": {f"aws:ResourceTag/{TAG_JOB}": "false"}}),
+        keeping_its_disk(f"arn:aws:ec2:*:{account}:instance/*", {"Null": {f"aws:ResourceTag/{TAG_JOB}": "false"}}),
         having_servers(
             f"arn:aws:autoscaling:*:{account}:autoScalingGroup:*:autoScalingGroupName/skylift-*",
             f"arn:aws:ec2:*:{account}:instance/*",
@@ -193,6 +212,7 @@ def boundary_policy(account: str, buckets: Sequence[str] = (), listed: Sequence[
             {"StringLike": {f"aws:RequestTag/{TAG_JOB}": "*/*"}},
         ),
         SEEING_SERVERS,
+        *capping_itself("*", account, "*"),
         *(opened if buckets else ()),
         *(shown if listed else ()),
     )

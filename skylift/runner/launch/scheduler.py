@@ -11,6 +11,8 @@ from skylift.runner.remote.api import Api
 from skylift.runner.remote.repeatable import end_unless_gone, make_unless_there
 from skylift.runner.waiting import pauses
 
+GROUP = "skylift"
+"""The group of all schedules, and of the caps that the servers of their runs have."""
 _SETTLING = 60.0
 """Seconds in which EventBridge Scheduler must learn of a new role, and of its own new group."""
 

@@ -15,6 +15,7 @@ from skylift.runner.launch.host_keys import HostKeys
 from skylift.runner.launch.kept_server import KeptServer
 from skylift.runner.launch.key import KeyPair
 from skylift.runner.launch.network import Network
+from skylift.runner.launch.reach import EVERYTHING, Reach
 from skylift.runner.launch.role import JobRole
 from skylift.runner.remote.account import Account
 from skylift.runner.remote.connection import Connection
@@ -31,7 +32,8 @@ class Checked:
     `image` is the id of the image that the job's own server starts from, `base` of the one that was chosen: they differ
     where there is an image that has the job's environment. `caller` is the IPv4 range that may open SSH.
     `configuration` is what a kept server must have in common with the job, as one digest.
-    `kept` are the kept servers that have it and wait for a job. `tools` are those of a map.
+    `kept` are the kept servers that have it and wait for a job. `tools` are those of a map. `reach` is what of AWS the
+    servers' subnet leads to.
     """
 
     account: Account
@@ -42,6 +44,7 @@ class Checked:
     kept: tuple[KeptServer, ...]
     tools: Tools | None = None
     base: str = ""
+    reach: Reach = EVERYTHING
 
     @property
     def job(self) -> Job:

@@ -12,10 +12,9 @@ from typing import Any
 from skylift.runner.errors import Refused
 from skylift.runner.job.scheduled import run_of_tag
 from skylift.runner.launch.role import describe_own
-from skylift.runner.launch.scheduler import trust_in_scheduler
+from skylift.runner.launch.scheduler import GROUP, trust_in_scheduler
 from skylift.runner.remote.account import Account
 from skylift.runner.remote.api import Api
-from skylift.runner.schedule.requests import GROUP
 from skylift.runner.text.visible import visible
 
 _KEPT = timedelta(days=90)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import tempfile
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,35 +10,39 @@ from typing import Any
 
 from skylift.runner.dask.tools import send_tools
 from skylift.runner.errors import Refused, UsageError
-from skylift.runner.job import commands
 from skylift.runner.job.job import Job
 from skylift.runner.job.record import SCHEDULES, Overlap, Prefix, ScheduleTerms
 from skylift.runner.job.settings import Settings
 from skylift.runner.launch.bucket import ensure_bucket
+from skylift.runner.launch.cap import caps_of_runs
 from skylift.runner.launch.check import check
 from skylift.runner.launch.provision import provide_key, provide_network
-from skylift.runner.launch.scheduler import create_schedule, delete_schedule, ensure_group
+from skylift.runner.launch.role import capping_itself
+from skylift.runner.launch.scheduler import GROUP, create_schedule, delete_schedule, ensure_group
 from skylift.runner.launch.stages import Checked
 from skylift.runner.launch.undo import Undo
 from skylift.runner.remote.api import Api
 from skylift.runner.schedule.recurrence import Recurrence
-from skylift.runner.schedule.requests import GROUP, looking_up, schedule_request, template_request
-from skylift.runner.schedule.roles import (
-    equip_scheduler,
-    equip_servers,
-    make_profile,
-    make_scheduler_role,
-    make_server_role,
-    remove_profile,
-    remove_scheduler_role,
-    remove_server_role,
+from skylift.runner.schedule.requests import (
+    keeping_disks,
+    looking_up,
+    runs_policy,
+    schedule_request,
+    server_role_name,
+    template_request,
 )
+from skylift.runner.schedule.roles import equip_servers, make_scheduler_roles, make_server_role
 from skylift.runner.schedule.template import make_template, remove_templates
 from skylift.runner.schedule.workers import MakeWorkers, statements_of_runs
-from skylift.runner.ship.archive import boot_archive, whole_archive
+from skylift.runner.ship.archive import boot_script
 from skylift.runner.ship.upload import Shipping
 from skylift.runner.steps import Clock, in_thread, together
 from skylift.runner.watcher import Watcher
+
+_NO_CAP = (
+    "Nothing but the servers of runs themselves ends them at their deadline: their network has no way to EventBridge "
+    "Scheduler, which would do so. A subnet has one with a route to a NAT gateway, or a VPC endpoint (scheduler)."
+)
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,12 @@ class MakeSchedule:
         with tempfile.TemporaryFile(prefix="skylift-", buffering=0) as archive:
             checked = await check(job, self._settings, self._clock, archive, scheduled=True)
             own = _own_server(job)
-            terms = ScheduleTerms.of(own, self._order.overlap)
+            caps: tuple[dict[str, Any], ...] = ()
+            if checked.reach.leads_to("scheduler"):
+                caps = caps_of_runs(checked.account.number, job.name)
+            else:
+                self._watcher.note(_NO_CAP)
+            terms = replace(ScheduleTerms.of(own, self._order.overlap), caps=caps)
             # Runs make their environment anew: what one run of a role builds, the next one could not replace. An image
             # with the environment may be gone by then.
             image = checked.base
@@ -115,40 +123,32 @@ class MakeSchedule:
             job, upload, workers = checked.job, checked.shipment.upload, MakeWorkers(checked, undo)
             listed = checked.job.map.listed if checked.job.map is not None else ()
             opened = (upload.buckets(bucket), sorted({each for each, _ in listed}))
-            await undo.make(
-                partial(make_server_role, api, name, account.number, *opened), lambda _: remove_server_role(api, name)
-            )
-            role = await undo.make(partial(make_profile, api, name), lambda _: remove_profile(api, name))
+            servers = server_role_name(name)
+            role = await make_server_role(undo, api, name, servers, account.number, opened)
             tools = []
             if checked.tools is not None:
                 await in_thread(send_tools, api, bucket, checked.tools)
                 tools = checked.tools.statements(bucket)
-            more = [*looking_up(listed), *tools]
+            capping = capping_itself(name, account.number, api.region)
+            more = [*looking_up(listed), *tools, *capping]
+            if not terms.spot:
+                more.append(keeping_disks(name, account.number, api.region))
             if job.has_workers:
                 more += statements_of_runs(name, bucket, account.number, api.region)
-            await in_thread(equip_servers, api, name, bucket, account.number, upload.arns(bucket), more)
+            policy = runs_policy(name, bucket, account.number, api.region, upload.arns(bucket), more)
+            await in_thread(equip_servers, api, servers, policy)
             if job.has_workers:
                 network = await workers.join(network)
-                await workers.make(network, key, opened[1], tools)
-            script = self._boot_script(checked, terms)
+                await workers.make(network, key, opened[1], [*tools, *capping])
+            script = boot_script(account, Prefix(name, SCHEDULES).base, None, lasts=terms.lasts)
             request = template_request(_own_server(job), network, key.name, role, checked.image, script)
             undo.add(partial(remove_templates, api, name))
             template = await in_thread(make_template, api, request)
-            scheduler = await undo.make(
-                partial(make_scheduler_role, api, name, account.number), lambda _: remove_scheduler_role(api, name)
-            )
-            await in_thread(equip_scheduler, api, name, template, account.number, spot=terms.spot)
+            scheduler = await make_scheduler_roles(undo, api, name, template, account.number, spot=terms.spot)
             recurrence, overlap = self._order.recurrence, self._order.overlap
             asked = schedule_request(name, recurrence, template, scheduler, overlap, self._order.what)
             await undo.make(partial(_create_schedule, api, asked), lambda _: delete_schedule(api, GROUP, name))
             step.detail = f"{name}: {recurrence.expression} {recurrence.timezone}"
-
-    def _boot_script(self, checked: Checked, terms: ScheduleTerms) -> str:
-        account, settings = checked.account, checked.account.settings
-        digest = hashlib.sha256(whole_archive(settings.cache)).hexdigest()
-        where = (account.bucket, Prefix(self._order.job.name, SCHEDULES).base, settings.region)
-        argv = commands.boot_argv(*where, None, settings.login_user, digest)
-        return commands.boot_script(boot_archive(settings.cache), argv, None, terms.lasts)
 
 
 def _own_server(job: Job) -> Job:

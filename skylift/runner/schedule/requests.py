@@ -17,15 +17,14 @@ from skylift.runner.job.job import Job
 from skylift.runner.job.policy import allow, policy
 from skylift.runner.job.record import SCHEDULES, Overlap, Prefix
 from skylift.runner.job.scheduled import RUN_PATTERNS, run_tag
-from skylift.runner.job.tags import TAG_JOB
+from skylift.runner.job.tags import TAG_JOB, TAG_WORKER
 from skylift.runner.launch.network import Network
-from skylift.runner.launch.role import JobRole
+from skylift.runner.launch.role import JobRole, keeping_its_disk
+from skylift.runner.launch.scheduler import GROUP
 from skylift.runner.launch.server import launch_request
 from skylift.runner.schedule.recurrence import Recurrence
 from skylift.runner.text.s3_glob import literal
 
-GROUP = "skylift"
-"""The group of all schedules in EventBridge Scheduler."""
 TAG_SCHEDULE = "skylift:schedule"
 """This tag is on a schedule's launch template and roles. It is not the tag of jobs: these things belong to none."""
 TAG_REGION = "skylift:region"
@@ -158,6 +157,17 @@ def looking_up(listed: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
     ]
 
 
+def keeping_disks(schedule: str, account: str, region: str) -> dict[str, Any]:
+    """To say of a run's own server that results are on its disk. A map's other servers have none: what is tagged so is
+    not terminated after its deadline, and those on spot cannot be stopped instead."""
+    own = {"Null": {f"aws:ResourceTag/{TAG_WORKER}": "true"}, **_of_runs(schedule)}
+    return keeping_its_disk(f"arn:aws:ec2:{region}:{account}:instance/*", own)
+
+
+def _of_runs(schedule: str) -> dict[str, Any]:
+    return {"StringLike": {f"aws:ResourceTag/{TAG_JOB}": f"{schedule}/*"}}
+
+
 def runs_policy(
     schedule: str,
     bucket: str,
@@ -200,10 +210,7 @@ def runs_policy(
             "EndRuns",
             ["ec2:StopInstances", "ec2:TerminateInstances"],
             instances,
-            {
-                "StringLike": {f"aws:ResourceTag/{TAG_JOB}": f"{schedule}/*"},
-                "ArnLike": {"ec2:SourceInstanceARN": instances},
-            },
+            {**_of_runs(schedule), "ArnLike": {"ec2:SourceInstanceARN": instances}},
         ),
         *more,
     )

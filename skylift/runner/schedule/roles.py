@@ -8,7 +8,7 @@ for an account, and a schedule is in one region: a tag says in which.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,6 +17,7 @@ from skylift.runner.job.policy import allow, policy
 from skylift.runner.job.record import workers_of_schedule
 from skylift.runner.job.settings import REGION_FORM
 from skylift.runner.job.tags import TAG_JOB
+from skylift.runner.launch.cap import ensure_cap_boundary, run_cap_policy
 from skylift.runner.launch.role import (
     ANSWERED,
     PATH,
@@ -24,24 +25,25 @@ from skylift.runner.launch.role import (
     JobRole,
     Kind,
     add_to_profile,
+    cap_role_name,
     describe_own,
     ensure_boundary,
     ensure_policy,
     make_own,
 )
-from skylift.runner.launch.scheduler import trust_in_scheduler
+from skylift.runner.launch.scheduler import GROUP, trust_in_scheduler
+from skylift.runner.launch.undo import Undo
 from skylift.runner.remote.api import Api
 from skylift.runner.remote.repeatable import end_unless_gone
 from skylift.runner.schedule.requests import (
-    GROUP,
     TAG_REGION,
     TAG_SCHEDULE,
     role_tags,
-    runs_policy,
     scheduler_policy,
     scheduler_role_name,
     server_role_name,
 )
+from skylift.runner.steps import in_thread
 
 SCHEDULER_BOUNDARY = "skylift-boundary-scheduler-2"
 """The number is the version of the document, as with BOUNDARY."""
@@ -68,86 +70,70 @@ def scheduler_boundary(account: str) -> dict[str, Any]:
     )
 
 
-def make_server_role(
-    api: Api, schedule: str, account: str, buckets: Sequence[str] = (), listed: Sequence[str] = ()
-) -> None:
-    """The role of the servers, without any permissions, under the boundary for these buckets (see ensure_boundary).
-    Raises UsageError when there is one. `remove_server_role` is the undo."""
-    boundary = ensure_boundary(api, account, buckets, listed)
-    why = f"The servers of skylift schedule {schedule}"
-    _make_role(api, schedule, server_role_name(schedule), TRUST, boundary, why)
+async def make_server_role(
+    undo: Undo, api: Api, schedule: str, name: str, account: str, opened: Sequence[Sequence[str]]
+) -> JobRole:
+    """A role of servers, without any permissions, and its instance profile, without the role. `opened` are the buckets
+    of its boundary (see ensure_boundary). Raises UsageError when there is one of them."""
+    make = partial(_make_server_role, api, schedule, name, account, opened)
+    await undo.make(make, lambda _: _remove(api, "role", name))
+    profile = partial(_make, api, schedule, "instance_profile", {"InstanceProfileName": name})
+    return JobRole(name, await undo.make(profile, lambda _: _remove(api, "instance_profile", name)))
 
 
-def make_worker_role(
-    api: Api, schedule: str, account: str, buckets: Sequence[str] = (), listed: Sequence[str] = ()
-) -> None:
-    """The same of the other servers of a map's runs, and their instance profile. `remove_worker_role` is the undo. It
-    goes by the same boundary, so that there is none more."""
-    boundary = ensure_boundary(api, account, buckets, listed)
-    why = f"Servers of skylift schedule {schedule} that only run inputs"
-    _make_role(api, schedule, workers_of_schedule(schedule), TRUST, boundary, why)
+def _make_server_role(api: Api, schedule: str, name: str, account: str, opened: Sequence[Sequence[str]]) -> None:
+    boundary = ensure_boundary(api, account, *opened)
+    _make_role(api, schedule, name, TRUST, boundary, f"Servers of skylift schedule {schedule}")
 
 
-def equip_workers(api: Api, schedule: str, policy: dict[str, Any]) -> JobRole:
-    """Give this role its policy, and make its instance profile. The role's undo undoes this, too."""
-    name = workers_of_schedule(schedule)
-    profile = _make_profile(api, schedule, name)
-    _equip(api, name, policy)
-    return profile
-
-
-def remove_worker_role(api: Api, schedule: str) -> None:
-    """With its profile, as far as they exist and are of this region's schedule."""
-    _remove_own(api, schedule, workers_of_schedule(schedule))
-
-
-def make_profile(api: Api, schedule: str) -> JobRole:
-    """The instance profile of the servers, without its role. Raises UsageError when there is one. `remove_profile` is
-    the undo."""
-    return _make_profile(api, schedule, server_role_name(schedule))
-
-
-def _make_profile(api: Api, schedule: str, name: str) -> JobRole:
-    return JobRole(name, _make(api, schedule, "instance_profile", {"InstanceProfileName": name}))
-
-
-def equip_servers(
-    api: Api, schedule: str, bucket: str, account: str, inputs: Sequence[str], more: Sequence[dict[str, Any]] = ()
-) -> None:
-    """Give the role of the servers its policy, and their profile this role. The undos of the two undo this, too."""
-    _equip(api, server_role_name(schedule), runs_policy(schedule, bucket, account, api.region, inputs, more))
-
-
-def _equip(api: Api, name: str, policy: dict[str, Any]) -> None:
-    text = json.dumps(policy)
-    api.retry_not_found("iam", "put_role_policy", RoleName=name, PolicyName=_SERVERS_MAY, PolicyDocument=text)
+def equip_servers(api: Api, name: str, policy: dict[str, Any]) -> None:
+    """Give a role of servers its policy, and its profile this role. The undo of both undoes this, too."""
+    _equip(api, name, _SERVERS_MAY, policy)
     add_to_profile(api, name)
 
 
-def make_scheduler_role(api: Api, schedule: str, account: str) -> str:
-    """The role of EventBridge Scheduler, without any permissions; its ARN. Raises UsageError when there is one.
-    `remove_scheduler_role` is the undo."""
-    trust = trust_in_scheduler(account, api.region, GROUP)
-    boundary = ensure_policy(
-        api, account, SCHEDULER_BOUNDARY, scheduler_boundary(account), "scheduler of skylift's schedules"
-    )
-    why = f"Starts the servers of skylift schedule {schedule}"
-    return _make_role(api, schedule, scheduler_role_name(schedule), trust, boundary, why)
+async def make_scheduler_roles(
+    undo: Undo, api: Api, schedule: str, template: str, account: str, *, spot: bool = False
+) -> str:
+    """The roles in which EventBridge Scheduler ends servers of runs after their deadline, and starts them from a launch
+    template; the ARN of the latter. Raises UsageError when there is one of them."""
+    servers, role = f"arn:aws:iam::{account}:role{PATH}{server_role_name(schedule)}", ""
+    for name, boundary, document in (
+        (cap_role_name(schedule), ensure_cap_boundary, run_cap_policy(account, schedule)),
+        (
+            scheduler_role_name(schedule),
+            _ensure_boundary,
+            scheduler_policy(schedule, template, servers, account, api.region, spot=spot),
+        ),
+    ):
+        make = partial(_make_scheduler_role, api, schedule, name, account, boundary)
+        role = await undo.make(make, lambda made: _remove(api, "role", made.rpartition("/")[2]))
+        await in_thread(_equip, api, name, _SCHEDULER_MAY, document)
+    return role
 
 
-def equip_scheduler(api: Api, schedule: str, template: str, account: str, *, spot: bool = False) -> None:
-    """Give the role of EventBridge Scheduler its policy, for a launch template. The role's undo undoes this, too."""
-    servers = f"arn:aws:iam::{account}:role{PATH}{server_role_name(schedule)}"
-    policy = json.dumps(scheduler_policy(schedule, template, servers, account, api.region, spot=spot))
-    name = scheduler_role_name(schedule)
-    api.retry_not_found("iam", "put_role_policy", RoleName=name, PolicyName=_SCHEDULER_MAY, PolicyDocument=policy)
+def _make_scheduler_role(
+    api: Api, schedule: str, name: str, account: str, ensure_boundary_of: Callable[[Api, str], str]
+) -> str:
+    trust, boundary = trust_in_scheduler(account, api.region, GROUP), ensure_boundary_of(api, account)
+    return _make_role(api, schedule, name, trust, boundary, f"EventBridge Scheduler for skylift's {schedule}")
+
+
+def _ensure_boundary(api: Api, account: str) -> str:
+    what = "scheduler of skylift's schedules"
+    return ensure_policy(api, account, SCHEDULER_BOUNDARY, scheduler_boundary(account), what)
+
+
+def _equip(api: Api, role: str, name: str, policy: dict[str, Any]) -> None:
+    text = json.dumps(policy)
+    api.retry_not_found("iam", "put_role_policy", RoleName=role, PolicyName=name, PolicyDocument=text)
 
 
 def remove_roles(api: Api, schedule: str) -> None:
     """All, and the instance profiles, as far as they exist and are of this region's schedule. Their names are the
     account's: they may be of a schedule in another region."""
-    for name in (server_role_name(schedule), scheduler_role_name(schedule), workers_of_schedule(schedule)):
-        _remove_own(api, schedule, name)
+    for name in (server_role_name, workers_of_schedule, scheduler_role_name, cap_role_name):
+        _remove_own(api, schedule, name(schedule))
 
 
 def _remove_own(api: Api, schedule: str, name: str) -> None:
@@ -155,18 +141,6 @@ def _remove_own(api: Api, schedule: str, name: str) -> None:
     for kind in kinds:
         if _region(api, schedule, kind, name) == api.region:
             _remove(api, kind, name)
-
-
-def remove_profile(api: Api, schedule: str) -> None:
-    _remove(api, "instance_profile", server_role_name(schedule))
-
-
-def remove_server_role(api: Api, schedule: str) -> None:
-    _remove(api, "role", server_role_name(schedule))
-
-
-def remove_scheduler_role(api: Api, schedule: str) -> None:
-    _remove(api, "role", scheduler_role_name(schedule))
 
 
 def _remove(api: Api, kind: Kind, name: str) -> None:

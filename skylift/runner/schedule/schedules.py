@@ -19,13 +19,13 @@ from skylift.runner.job.states import State
 from skylift.runner.jobs.jobs import Jobs
 from skylift.runner.jobs.listing import Listed, spell
 from skylift.runner.jobs.sweep import Leftover
-from skylift.runner.launch.scheduler import delete_schedule
+from skylift.runner.launch.scheduler import GROUP, delete_schedule
 from skylift.runner.launch.server import live_servers
 from skylift.runner.map.spec import SPEC_LIMIT
 from skylift.runner.remote.account import Account, open_account
 from skylift.runner.schedule.failed_starts import Failures, find_failures
 from skylift.runner.schedule.recurrence import Recurrence
-from skylift.runner.schedule.requests import GROUP, run_now_request
+from skylift.runner.schedule.requests import run_now_request
 from skylift.runner.schedule.roles import remove_roles
 from skylift.runner.schedule.template import find_template, remove_templates
 from skylift.runner.schedule.workers import remove_workers
@@ -133,6 +133,10 @@ class Schedules:
         count = self._keep_records(name)
         remove_workers(self._api, name)
         remove_roles(self._api, name)
+        # Now nobody makes another one.
+        for each in _names_there(self._account):
+            if each.startswith(f"{name}."):
+                delete_schedule(self._api, GROUP, each)
         prefix = Prefix(name, SCHEDULES)
         self._api.delete_below(self._bucket, f"{prefix.base}/", last=prefix.record)
         return f"removed; {count} run{'s' * (count != 1)} of it stay{'s' * (count == 1)}" if count else "removed"
@@ -250,13 +254,18 @@ def _is_run(job: str, schedule: str) -> bool:
 
 def _known_there(account: Account) -> frozenset[str]:
     """The names of skylift's schedules in EventBridge Scheduler."""
+    return frozenset(each for each in _names_there(account) if SCHEDULE_FORM.fullmatch(each))
+
+
+def _names_there(account: Account) -> list[str]:
+    """With those of the caps of their runs, which begin with a schedule's name and a dot."""
     try:
         found = account.api.pages("scheduler", "list_schedules", "Schedules", GroupName=GROUP)
     except Refused as error:
         if error.code != "ResourceNotFoundException":
             raise
-        return frozenset()
-    return frozenset(str(each["Name"]) for each in found if SCHEDULE_FORM.fullmatch(each["Name"]))
+        return []
+    return [str(each["Name"]) for each in found]
 
 
 def _state(found: dict[str, Any] | None) -> ScheduleState:

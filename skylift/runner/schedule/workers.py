@@ -8,14 +8,12 @@ ones are of. So they are found as servers of that run.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from skylift.runner.errors import UsageError
-from skylift.runner.job import commands
 from skylift.runner.job.job import Job
 from skylift.runner.job.record import SCHEDULES, SETUP_ALLOWANCE, Prefix, on_demand_of, workers_of_schedule
 from skylift.runner.job.scheduled import RUN_PATTERNS, TAG_PATTERN
@@ -37,9 +35,9 @@ from skylift.runner.launch.worker_group import (
 )
 from skylift.runner.remote.api import Api
 from skylift.runner.schedule.requests import TAG_SCHEDULE, schedule_tags
-from skylift.runner.schedule.roles import equip_workers, make_worker_role, remove_worker_role
+from skylift.runner.schedule.roles import equip_servers, make_server_role
 from skylift.runner.schedule.template import make_template, remove_templates
-from skylift.runner.ship.archive import boot_archive, whole_archive
+from skylift.runner.ship.archive import boot_script
 from skylift.runner.steps import in_thread
 
 
@@ -107,25 +105,19 @@ class MakeWorkers:
         """`listed` is as for the role of the runs; `more` are statements for the role of these servers."""
         api, job, account, upload = self._api, self._job, self._account, self._checked.shipment.upload
         name, bucket = job.name, account.bucket
-        make_role = partial(make_worker_role, api, name, account.number, upload.buckets(bucket), listed)
-        await self._undo.make(make_role, lambda _: remove_worker_role(api, name))
-        policy = policy_of_workers(bucket, Prefix(name, SCHEDULES).base, runs_of(name), upload.arns(bucket), more)
-        role = await in_thread(equip_workers, api, name, policy)
-        request = template_request(job, network, key, role, self._checked.image, self._boot_script())
+        source = Prefix(name, SCHEDULES).base
+        policy = policy_of_workers(bucket, source, runs_of(name), upload.arns(bucket), more)
+        opened, others = (upload.buckets(bucket), listed), workers_of_schedule(name)
+        role = await make_server_role(self._undo, api, name, others, account.number, opened)
+        await in_thread(equip_servers, api, others, policy)
+        # Such a server comes when the program of a run goes already, so that it need not last as long as that one.
+        script = boot_script(account, source, None, "--worker", lasts=job.max_time + SETUP_ALLOWANCE)
+        request = template_request(job, network, key, role, self._checked.image, script)
         self._undo.add(partial(remove_templates, api, name))
         template = await in_thread(make_template, api, request)
         for each in group_requests(job, network, template):
             await self._undo.make(partial(make_group, api, each), lambda _: delete_groups(api, name))
             await in_thread(suspend, api, each["AutoScalingGroupName"])
-
-    def _boot_script(self) -> str:
-        """Such a server comes when the program of a run goes already, so that it need not last as long as that one."""
-        account, settings, job = self._account, self._account.settings, self._job
-        digest = hashlib.sha256(whole_archive(settings.cache)).hexdigest()
-        where = (account.bucket, Prefix(job.name, SCHEDULES).base, settings.region)
-        argv = commands.boot_argv(*where, None, settings.login_user, digest)
-        lasts = job.max_time + SETUP_ALLOWANCE
-        return commands.boot_script(boot_archive(settings.cache), [*argv, "--worker"], None, lasts)
 
 
 def _make_security_group(api: Api, schedule: str, vpc: str) -> str:

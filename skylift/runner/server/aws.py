@@ -42,6 +42,8 @@ _NOT_NOW = re.compile(
     "|XAmzContentSHA256Mismatch|SlowDown|(EC2)?Thrott|TooManyRequests|ProvisionedThroughputExceeded"
 )
 """How error codes begin that are worth a retry, whatever their status: throttling, and damaged bytes."""
+NO_WAY = "NoWayToService"
+"""What the embedded cloud answers in place of silence."""
 _FOR_GOOD = re.compile("Insufficient|Unsupported|NotImplemented|501")
 """The same of 5xx answers that are not. EC2 has no room with the status 500."""
 

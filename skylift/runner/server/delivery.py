@@ -13,6 +13,7 @@ from skylift.runner.server.claim import STATUS
 from skylift.runner.server.clock import Alarm
 from skylift.runner.server.concurrently import together
 from skylift.runner.server.console import say
+from skylift.runner.server.fence import send
 from skylift.runner.server.fleet import release_fleet
 from skylift.runner.server.left_running import LeftRunning
 from skylift.runner.server.outcome import Outcome
@@ -23,10 +24,10 @@ from skylift.runner.server.recovery import Concluded
 from skylift.runner.server.send_deadline import SendDeadline
 from skylift.runner.server.session import Session
 from skylift.runner.server.status import State, now_iso
-from skylift.runner.server.stop_instead import ask_to_stop
 from skylift.runner.server.stream import cuts
 from skylift.runner.server.worker_group import SECRETS, empty_group, release_group
 
+UNDELIVERED = "skylift:undelivered"
 _TRYING = 10.0
 """Seconds in which results are sent before the server asks again to be stopped."""
 
@@ -186,8 +187,7 @@ class Delivery:
         """Keep undelivered results by stopping the server instead of terminating it. Meanwhile delivering is tried
         again, and what succeeds first counts. If EC2 refuses to stop the server, delivering is tried until the timer
         fires."""
-        # A spot job's fleet would start another server at once.
-        may_stop, pause = not self._session.record.fleet, 1.0
+        may_stop, pause = self._session.record.keeps_disk, 1.0
         self._context.ledger.note(stranded=True)
         while time.time() < self._context.deadline - LAST:
             now, end = time.time(), self._context.deadline - LAST
@@ -203,11 +203,14 @@ class Delivery:
 
     def _ask_to_stop(self) -> bool:
         """Ask EC2 to stop this server. Returns only when that failed: whether to ask again."""
-        if self._session.record.fleet:
+        if not self._session.record.keeps_disk:
             return False
         self._context.ledger.note(stranded=True)
+        aws, tag = self._context.aws, {"Tag.1.Key": UNDELIVERED, "Tag.1.Value": "yes"}
         try:
-            ask_to_stop(self._context.aws, capped=not self._context.is_scheduled)
+            # What the cloud ends after its deadline is tagged first, so that it is not terminated.
+            send(aws, {"Action": "CreateTags", "ResourceId.1": aws.instance(), **tag})
+            send(aws, {"Action": "StopInstances", "InstanceId.1": aws.instance()})
         except Unreachable as error:
             say("this server cannot be stopped yet: %s" % error)
             return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 
-from skylift.runner.server.aws import Aws, Metadata, NoAnswer, Refused, Unreachable, patiently
+from skylift.runner.server.aws import NO_WAY, Aws, Metadata, NoAnswer, Refused, Unreachable, patiently
 from skylift.runner.server.console import say
 from skylift.runner.server.context import Context
 from skylift.runner.server.fence import send
@@ -16,8 +16,6 @@ _PATIENCE = 300
 """Seconds in which a job's fleet must be deleted. After that the server turns off before the fleet, unless it has no
 way to EC2."""
 _TAG = "/latest/meta-data/tags/instance/aws:ec2:fleet-id"
-_NO_WAY = "NoWayToService"
-"""What the embedded cloud answers in place of silence."""
 _GONE = (b"fleetIdDoesNotExist", b"fleetNotInDeletableState")
 
 
@@ -33,7 +31,7 @@ def release_fleet(context: Context) -> None:
             try:
                 _delete(context.aws, fleet)
             except Unreachable as error:
-                has_way = not isinstance(error, NoAnswer) and _NO_WAY not in str(error)
+                has_way = not isinstance(error, NoAnswer) and NO_WAY not in str(error)
                 error.final = has_way and time.monotonic() > soon
                 raise
 

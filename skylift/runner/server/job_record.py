@@ -36,17 +36,18 @@ class RetryPlan(NamedTuple):
 
 class SchedulePlan(NamedTuple):
     """Of a schedule's run: `overlap` is skip, queue or allow; its server turns off `lasts` seconds after its first
-    boot. `spot` is whether it may be a spot server."""
+    boot. `spot` is whether it may be a spot server. `caps` are requests that have the cloud end it then (cap.py)."""
 
     overlap: str
     lasts: float
     beat: float
     spot: bool = False
+    caps: Tuple[Dict[str, Any], ...] = ()
 
     @classmethod
     def parse(cls, found: Dict[str, Any]) -> SchedulePlan:
         beat = float(found.get("beat", BEAT))
-        return cls(found["overlap"], float(found["lasts"]), beat, bool(found.get("spot")))
+        return cls(found["overlap"], float(found["lasts"]), beat, bool(found.get("spot")), tuple(found.get("caps", ())))
 
 
 class TerminalSize(NamedTuple):
@@ -85,6 +86,12 @@ class JobRecord(NamedTuple):
     group: Optional[str]
     keep: float
     seal: bool
+
+    @property
+    def keeps_disk(self) -> bool:
+        """Whether the server may be stopped with results that could not be sent. A fleet would start another one at
+        once, and EC2 stops no one-time spot server."""
+        return not (self.fleet or (self.schedule is not None and self.schedule.spot))
 
     @property
     def script(self) -> str:

@@ -12,6 +12,7 @@ from typing import Any, Dict, NamedTuple, Optional, Protocol
 
 from skylift.runner.server.aws import Refused, Unreachable
 from skylift.runner.server.cached_environment import CachedEnvironment
+from skylift.runner.server.cap import cap_server
 from skylift.runner.server.concurrently import thread_pool
 from skylift.runner.server.context import Context
 from skylift.runner.server.env_values import EnvValues
@@ -79,6 +80,8 @@ class Preparation:
             raise Ended(State.BROKEN, words) from None
 
     def _prepare(self) -> Prepared:
+        if self._record.schedule is not None:
+            cap_server(self._context, self._record.schedule)
         self._session.status.set(state=State.UNPACKING)
         self._unpack_packs()
         self._fetch_inputs()

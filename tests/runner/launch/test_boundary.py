@@ -7,14 +7,14 @@ import json
 
 from skylift.runner.launch.role import BOUNDARY, boundary_arn, boundary_policy
 
-DOCUMENT = "1787aa6695f97dbaad15761706bbe2e265cde10d87abed39164458ca41ebf1be"
+DOCUMENT = "1225eacf4a7be22017c2b37700a7ae28fad533a436af2dc179ffc52003a0ad37"
 
 
 def test_another_document_has_another_name() -> None:
     """An account keeps the policy that it has under a name. So whoever changes the document changes the number in
     BOUNDARY, too, and then writes down here what belongs together."""
     document = json.dumps([boundary_policy("123456789012"), boundary_policy("123456789012", ["data"])], sort_keys=True)
-    assert (BOUNDARY, hashlib.sha256(document.encode()).hexdigest()) == ("skylift-boundary-7", DOCUMENT)
+    assert (BOUNDARY, hashlib.sha256(document.encode()).hexdigest()) == ("skylift-boundary-8", DOCUMENT)
 
 
 def test_two_boundaries_that_allow_different_things_have_different_names() -> None:

@@ -197,7 +197,7 @@ def test_bucket_is_made_once(settings: Settings, api: Api) -> None:
 
 def test_boundary_is_made_once(settings: Settings, api: Api) -> None:
     arns = at_once(lambda: role.ensure_boundary(Api(settings), ACCOUNT))
-    assert set(arns) == {f"arn:aws:iam::{ACCOUNT}:policy/skylift/skylift-boundary-7"}
+    assert set(arns) == {f"arn:aws:iam::{ACCOUNT}:policy/skylift/skylift-boundary-8"}
     version = api.call("iam", "get_policy_version", PolicyArn=arns[0], VersionId="v1")["PolicyVersion"]
     assert version["Document"] == role.boundary_policy(ACCOUNT)
 

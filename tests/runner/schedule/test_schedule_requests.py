@@ -16,11 +16,10 @@ from skylift.runner.job.job import Job, Program, Spot
 from skylift.runner.job.record import ScheduleTerms, encode_record, parse_record
 from skylift.runner.launch.network import Network
 from skylift.runner.launch.role import JobRole, boundary_policy
-from skylift.runner.launch.scheduler import trust_in_scheduler
+from skylift.runner.launch.scheduler import GROUP, trust_in_scheduler
 from skylift.runner.plan.plan_job import Order, plan_job
 from skylift.runner.schedule.recurrence import Recurrence
 from skylift.runner.schedule.requests import (
-    GROUP,
     run_now_request,
     runs_policy,
     schedule_request,

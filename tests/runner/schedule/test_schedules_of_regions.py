@@ -22,7 +22,7 @@ from skylift.runner.schedule.recurrence import Recurrence
 from skylift.runner.schedule.schedules import Schedules
 from skylift.runner.steps import Clock
 
-ROLES = ["skylift-schedule.nightly", "skylift-scheduler.nightly"]
+ROLES = ["skylift-cap.nightly", "skylift-schedule.nightly", "skylift-scheduler.nightly"]
 
 
 @pytest.fixture

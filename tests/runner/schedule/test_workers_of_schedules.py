@@ -86,7 +86,7 @@ def test_all_of_it_is_made_with_the_schedule_and_goes_with_it(account: Account, 
         "groups": [GROUP],
         "security": [GROUP],
         "templates": [GROUP, "skylift-schedule.nightly"],
-        "roles": [GROUP, "skylift-schedule.nightly", "skylift-scheduler.nightly"],
+        "roles": ["skylift-cap.nightly", GROUP, "skylift-schedule.nightly", "skylift-scheduler.nightly"],
         "profiles": [GROUP, "skylift-schedule.nightly"],
     }
     (group,) = api.call("autoscaling", "describe_auto_scaling_groups")["AutoScalingGroups"]

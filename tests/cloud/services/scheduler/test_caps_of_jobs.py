@@ -10,7 +10,8 @@ from ec2_fixtures import ACCOUNT, REGION
 from scheduler_scene import SchedulerScene
 
 from skylift.runner.launch import cap
-from skylift.runner.launch.scheduler import trust_in_scheduler
+from skylift.runner.launch.role import cap_role_name
+from skylift.runner.launch.scheduler import GROUP, trust_in_scheduler
 
 DEADLINE = 3600.0
 """Seconds from the scene's beginning."""
@@ -109,6 +110,44 @@ def test_a_group_of_a_jobs_other_servers_is_deleted(
     capped.pass_time(seconds=DEADLINE + cap.MARGIN + 60)
     found = capped.ask("autoscaling", "DescribeAutoScalingGroups")["AutoScalingGroups"]
     assert [each["AutoScalingGroupName"] for each in found if each.get("Status") is None] == left
+
+
+RUN, WORKER = {"Key": "skylift:job", "Value": "x/2026-11-25T12:00:00Z"}, {"Key": "skylift:worker", "Value": "yes"}
+OTHER_RUN = {"Key": "skylift:job", "Value": "xy/2026-11-25T12:00:00Z"}
+
+
+@pytest.mark.parametrize(
+    ("tags", "state"),
+    [
+        ([RUN], "shutting-down"),
+        ([RUN, WORKER], "shutting-down"),
+        ([RUN, UNDELIVERED], "stopping"),
+        ([OTHER_RUN], "running"),
+        ([JOB], "running"),
+    ],
+)
+def test_the_caps_of_a_schedules_runs_end_its_servers_and_no_others(
+    scene: SchedulerScene, tags: list[dict[str, str]], state: str
+) -> None:
+    """Whoever asks for them: a program of a run that has become root may ask for others."""
+    boundary, role = json.dumps(cap.cap_policy(ACCOUNT)), cap_role_name("x")
+    made = scene.ask("iam", "CreatePolicy", PolicyName=cap.BOUNDARY, Path="/skylift/", PolicyDocument=boundary)
+    trust = json.dumps(trust_in_scheduler(ACCOUNT, REGION, GROUP))
+    scene.ask("iam", "CreateRole", RoleName=role, Path="/skylift/", AssumeRolePolicyDocument=trust)
+    scene.ask("iam", "PutRolePermissionsBoundary", RoleName=role, PermissionsBoundary=made["Policy"]["Arn"])
+    text = json.dumps(cap.run_cap_policy(ACCOUNT, "x"))
+    scene.ask("iam", "PutRolePolicy", RoleName=role, PolicyName="run", PolicyDocument=text)
+    scene.call("CreateScheduleGroup", Name=GROUP)
+    specifications = [{"ResourceType": "instance", "Tags": tags}]
+    launched = scene.ask("ec2", "RunInstances", **scene.launch(), TagSpecifications=specifications)
+    instance = str(launched["Instances"][0]["InstanceId"])
+    scene.cloud.observe(instance, "running")
+    for number, each in enumerate(cap.caps_of_runs(ACCOUNT, "x")):
+        target = {**each["Target"], "Input": json.dumps({"InstanceIds": [instance]})}
+        due = {"ScheduleExpression": "at(2026-11-25T13:00:00)", "Target": target}
+        scene.call("CreateSchedule", **{**each, **due, "Name": f"x.a{number}"})
+    scene.pass_time(seconds=3600)
+    assert state_of(scene, instance) == state
 
 
 def test_the_role_is_only_for_this_group_of_schedules(capped: SchedulerScene) -> None:
