@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from skylift.cloud.services.api.iam_rules import entity_context, request_tags
-from skylift.cloud.services.api.operation import Check, Checks, Handler, Operation, Params, Prepare, Rows
+from skylift.cloud.services.api.operation import Check, Checks, Handler, Operation, Params, Rows
 
 PAGES = "Marker MaxItems"
 
@@ -25,8 +25,8 @@ class OnNoun:
     def reads(self, name: str, handler: Handler, takes: str = "") -> Operation:
         return reads(name, handler, f"{self.parameter} {takes}", self.check(name))
 
-    def writes(self, name: str, handler: Handler, takes: str = "", prepare: Prepare | None = None) -> Operation:
-        return writes(name, handler, f"{self.parameter} {takes}", self.check(name), prepare=prepare)
+    def writes(self, name: str, handler: Handler, takes: str = "") -> Operation:
+        return writes(name, handler, f"{self.parameter} {takes}", self.check(name))
 
 
 def on_arn(parameter: str) -> OnNoun:
