@@ -100,7 +100,7 @@ class Endpoint:
         from skylift.cloud.wire.pipeline import Pipeline
         from skylift.cloud.wire.server import HttpServer
 
-        pipeline = Pipeline(self._parts, ThreadPoolExecutor(1))
+        pipeline = Pipeline(self._parts, ThreadPoolExecutor(1), 1)
         ports = []
         for step in range(len(STEPS)):
 

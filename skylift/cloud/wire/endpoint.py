@@ -36,7 +36,9 @@ SERVICES = (
     "ssm",
     "sts",
 )
-WORKERS = 16
+WORKERS = 32
+OF_SENDER = 8
+"""The most workers that one sender has at a time: some are left to others, however slow its requests are."""
 
 
 def load_models(kept: Path) -> None:
@@ -142,4 +144,4 @@ class AwsEndpoint:
             allowed=self._cors,
             settling=self._settling,
         )
-        return Pipeline(parts, self._workers)
+        return Pipeline(parts, self._workers, OF_SENDER)

@@ -8,9 +8,11 @@ import logging
 import secrets
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from skylift.cloud.domain.bucket import FileBody, Spool
 from skylift.cloud.domain.error import ServiceError
@@ -72,6 +74,8 @@ class Exchange:
         self._receiver: Receiver | None = None
         self._post: PostForm | None = None
         self._call: Call | None = None
+        self.turns: AbstractAsyncContextManager[Any] = nullcontext()
+        """What its sender's steps in other threads wait for."""
         self.seen: object = None
         """The mark of the state that the answer was read from (see settling.py)."""
         self.unsettled = False

@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor
 from typing import Any, Protocol, TypeVar
+from weakref import WeakValueDictionary
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.wire.call import Request, Response
@@ -39,33 +40,38 @@ class Body(Protocol):
 
 
 class Pipeline:
-    """Answers requests. Steps that may block run in `workers`, so that a slow one holds up no other connection."""
+    """Answers requests. Steps that may block run in `workers`, so that a slow one holds up no other connection; at most
+    `of_sender` of each sender's at a time, so that slow ones hold up no other sender either."""
 
-    def __init__(self, parts: Parts, workers: Executor) -> None:
+    def __init__(self, parts: Parts, workers: Executor, of_sender: int) -> None:
         self._parts = parts
         self._workers = workers
+        self._of_sender = of_sender
+        self._turns: WeakValueDictionary[tuple[str, str], asyncio.Semaphore] = WeakValueDictionary()
 
     async def answer(self, request: Request, body: Body) -> Response:
         plain = plain_answer(request)
         if plain is not None:
             return plain
+        sender = (request.place, request.source_ip)
         exchange = Exchange(self._parts, request)
+        exchange.turns = self._turns.setdefault(sender, asyncio.Semaphore(self._of_sender))
         response = await self._answer(exchange, request, body)
         if request.header("origin") and request.method != "OPTIONS":
-            return await self._run(exchange.share, response)
+            return await self._run(exchange, exchange.share, response)
         return response
 
     async def _answer(self, exchange: Exchange, request: Request, body: Body) -> Response:
         try:
             if request.method == "OPTIONS":
-                return await self._run(exchange.preflight)
+                return await self._run(exchange, exchange.preflight)
             if body.length is not None and body.length <= SMALL:
                 # Also where the client waits for a go-ahead: nothing is saved by refusing so little before it is sent.
                 small = b"".join([piece async for piece in body.pieces()])
                 return await self._settled(exchange, await self._answer_small(exchange, small))
-            await self._run(exchange.admit)
+            await self._run(exchange, exchange.admit)
             await self._receive(exchange, body)
-            return await self._run(exchange.answer)
+            return await self._run(exchange, exchange.answer)
         except ServiceError as error:
             return exchange.refuse(error)
         except Disconnected:
@@ -83,17 +89,17 @@ class Pipeline:
     async def _answer_small(self, exchange: Exchange, body: bytes) -> Response:
         """The way to a worker and back takes longer than many a small question, which is answered right here."""
         if len(body) > BRIEF or not exchange.may_be_brief:
-            return await self._run(_whole, exchange, body)
+            return await self._run(exchange, _whole, exchange, body)
         _understand(exchange, body)
         response = exchange.answer_briefly()
-        return await self._run(exchange.carry_out) if response is None else response
+        return await self._run(exchange, exchange.carry_out) if response is None else response
 
     async def _settled(self, exchange: Exchange, response: Response) -> Response:
         """An answer that shows something on its way waits for it, for a moment; see settling.py."""
         settling = self._parts.settling
         deadline = asyncio.get_running_loop().time() + PATIENCE
         while settling is not None and exchange.unsettled and await settling.change(exchange.seen, deadline):
-            response = await self._run(exchange.again)
+            response = await self._run(exchange, exchange.again)
         return response
 
     async def _receive(self, exchange: Exchange, body: Body) -> None:
@@ -103,19 +109,20 @@ class Pipeline:
             async for piece in body.pieces():
                 if feeding is not None:
                     await feeding
-                feeding = asyncio.create_task(self._run(exchange.feed, piece))
+                feeding = asyncio.create_task(self._run(exchange, exchange.feed, piece))
         finally:
             if feeding is not None:
                 await feeding
 
-    async def _run(self, step: Callable[..., Result], *arguments: Any) -> Result:
+    async def _run(self, exchange: Exchange, step: Callable[..., Result], *arguments: Any) -> Result:
         """Run a step in a worker. A cancelled one is waited for all the same: it holds the body's file."""
-        running = asyncio.get_running_loop().run_in_executor(self._workers, step, *arguments)
-        try:
-            return await asyncio.shield(running)
-        except asyncio.CancelledError:
-            await asyncio.wait([running])
-            raise
+        async with exchange.turns:
+            running = asyncio.get_running_loop().run_in_executor(self._workers, step, *arguments)
+            try:
+                return await asyncio.shield(running)
+            except asyncio.CancelledError:
+                await asyncio.wait([running])
+                raise
 
 
 def _whole(exchange: Exchange, body: bytes) -> Response:

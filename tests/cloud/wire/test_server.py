@@ -22,10 +22,12 @@ from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from still_known import still_known
-from wire_endpoint import ACCESS_KEY, REGION, SECRET, Running, running
+from wire_endpoint import ACCESS_KEY, REGION, SECRET, DictService, Running, running
 
 from skylift.cloud.domain.bucket import Extent, FileBody
-from skylift.cloud.wire.call import Request, Response
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.wire.call import Call, Request, Response
+from skylift.cloud.wire.endpoint import OF_SENDER, WORKERS
 from skylift.cloud.wire.files import IN_ONE_WRITE, MOST_OPEN
 from skylift.cloud.wire.server import LONGEST_LINE, HttpServer, blocking, gathered
 
@@ -345,3 +347,41 @@ def test_whoever_asks_a_lot_keeps_nobody_else_waiting() -> None:
 
     assert sorted(asyncio.run(ask())) == ["10.0.0.1", "10.0.0.2"]
     assert len(held) == 101
+
+
+class Held(DictService):
+    """Whoever asks from 127.0.0.1 gets no answer before it is let go."""
+
+    let_go: threading.Event
+    begun: threading.Semaphore
+
+    def _GetObject(self, params: Any, call: Call) -> dict[str, Any]:
+        if call.source_ip == "127.0.0.1":
+            self.begun.release()
+            self.let_go.wait()
+        raise ServiceError("NoSuchKey", "The specified key does not exist.", Key=params["Key"])
+
+
+def test_slow_requests_of_one_sender_leave_workers_to_others(cloud: Running) -> None:
+    where = urlsplit(cloud.url)
+    cloud.service.__class__ = Held
+    held: Any = cloud.service
+    held.let_go, held.begun = threading.Event(), threading.Semaphore(0)
+
+    def ask(source: str) -> socket.socket:
+        opened = socket.create_connection((where.hostname, where.port), timeout=10, source_address=(source, 0))
+        opened.sendall(f"GET /abc/k HTTP/1.1\r\nHost: {where.netloc}\r\n\r\n".encode())
+        return opened
+
+    slow = [ask("127.0.0.1") for _ in range(2 * WORKERS)]
+    try:
+        for _ in range(OF_SENDER):
+            assert held.begun.acquire(timeout=10)
+        with ask("127.0.0.2") as other:
+            assert answer_on(other)[0] == 404
+        assert not held.begun.acquire(blocking=False)
+    finally:
+        held.let_go.set()
+    for one in slow:
+        with one:
+            assert answer_on(one)[0] == 404
