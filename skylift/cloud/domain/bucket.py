@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -52,6 +53,11 @@ class Spool:
     @property
     def taken(self) -> bool:
         return self._taken.is_set()
+
+    def unless_taken(self, act: Callable[[], object]) -> None:
+        """Do this once nobody has it any more, if nobody took the file."""
+        taken = self._taken
+        weakref.finalize(self, lambda: taken.is_set() or act()).atexit = False
 
 
 @dataclass(frozen=True)

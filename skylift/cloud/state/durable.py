@@ -8,7 +8,20 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from skylift.cloud.domain.error import no_room
+
 _SYNC_FILE_RANGE_WRITE = 2
+
+
+KEPT_FREE = 8 * 1024 * 1024
+"""Bytes that objects leave to the database, so that deleting some of them is still possible."""
+
+
+def leave_room(directory: Path | int, size: int) -> None:
+    """Raises ServiceError where a file of so many bytes would leave too little."""
+    found = os.statvfs(directory)
+    if found.f_bfree * found.f_frsize < size + KEPT_FREE:
+        raise no_room()
 
 
 def sync_directory(directory: Path) -> None:

@@ -155,11 +155,13 @@ def named(tx: Tx, bucket: str, key: str, version: str | None) -> ObjectVersion |
     return current(tx, bucket, key) if version is None else version_of(tx, ObjectVersion, bucket, key, version)
 
 
-def weight(tx: Tx, bucket: str, key: str) -> int:
-    """About how many bytes it takes to remove the latest version of a key; at least what a small one does."""
+def weight(tx: Tx, bucket: str, key: str, version: str | None) -> int:
+    """About how many bytes it takes to remove this version of a key, or its latest; at least what a small one does."""
+    which = "latest = 1" if version is None else "version = 'null'" if version == NULL else "sequence = ?"
+    place = () if version in (None, NULL) else (sequence_of(str(version)),)
     found = tx.execute(
-        f"SELECT {LENGTH}(extents) + {LENGTH}(parts) FROM objects WHERE bucket = ? AND key = ? AND latest = 1",  # noqa: S608
-        *(bucket, key),
+        f"SELECT {LENGTH}(extents) + {LENGTH}(parts) FROM objects WHERE bucket = ? AND key = ? AND {which}",  # noqa: S608
+        *(bucket, key, *place),
     ).fetchone()
     return LIGHT + (found[0] if found else 0)
 
@@ -198,6 +200,12 @@ def note_deletion(tx: Tx, bucket: str, key: str) -> None:
 def has_objects(tx: Tx, bucket: str) -> bool:
     """Whether there is an object, an older version or a delete marker."""
     return tx.execute("SELECT 1 FROM objects WHERE bucket = ? LIMIT 1", bucket).fetchone() is not None
+
+
+def uploads_of(tx: Tx, bucket: str) -> list[tuple[str, int]]:
+    """The ids of a bucket's uploads in progress, and how many parts each has."""
+    count = "SELECT count(*) FROM parts WHERE upload_id = uploads.id"
+    return tx.execute(f"SELECT id, ({count}) FROM uploads WHERE bucket = ?", bucket).fetchall()  # noqa: S608 - ours
 
 
 def parts(tx: Tx, upload_id: str, after: int, limit: int) -> list[Part]:

@@ -22,10 +22,13 @@ def keep(tx: Tx, spool: Spool) -> tuple[Extent, ...]:
     return _until_rollback(tx, tx.files.take(spool))
 
 
-def share(tx: Tx, extents: tuple[Extent, ...]) -> tuple[Extent, ...]:
-    """The same bytes for another object: links of its own to files, and copies of small contents."""
-    links = iter(_until_rollback(tx, tx.files.share(extent for extent in extents if extent.row is None)))
-    return tuple(next(links) if extent.row is None else _add(tx, _bytes(tx, extent)) for extent in extents)
+def share(tx: Tx, extents: tuple[Extent, ...], joined: Spool | None) -> tuple[Extent, ...]:
+    """The same bytes for another object: a link of its own to a file, or a copy of a small content. More than one are
+    `joined` before: a copy of copies would be of ever more pieces, each of which takes its time."""
+    if joined is not None:
+        return keep(tx, joined)
+    files = _until_rollback(tx, tuple(tx.files.share(extent) for extent in extents if extent.row is None))
+    return files or tuple(_add(tx, _bytes(tx, extent)) for extent in extents)
 
 
 def discard(tx: Tx, extents: tuple[Extent, ...]) -> None:

@@ -19,7 +19,7 @@ from queue import SimpleQueue
 
 from skylift.cloud.domain.bucket import Extent, FileBody, Spool
 from skylift.cloud.state.data import Data
-from skylift.cloud.state.durable import make_directory, sync_directory
+from skylift.cloud.state.durable import leave_room, make_directory, sync_directory
 
 log = logging.getLogger(__name__)
 
@@ -45,16 +45,31 @@ class Files:
         spool.take()
         return (Extent(spool.file, 0, spool.size),)
 
-    def share(self, extents: Iterable[Extent]) -> tuple[Extent, ...]:
-        """The same bytes under names of their own: hard links, so that neither object depends on the other."""
-        shared = []
-        for extent in extents:
-            name = secrets.token_hex(16)
-            os.link(self._objects / extent.file, self._objects / name)
-            shared.append(Extent(name, extent.offset, extent.length))
-        if shared:
+    def share(self, extent: Extent) -> Extent:
+        """The same bytes under a name of their own: a hard link, so that neither object depends on the other."""
+        name = secrets.token_hex(16)
+        os.link(self._objects / extent.file, self._objects / name)
+        sync_directory(self._objects)
+        return Extent(name, extent.offset, extent.length)
+
+    def join(self, chunks: Iterable[bytes]) -> Spool:
+        """These bytes as a file, which is durable. It goes again with what is returned, unless somebody takes it."""
+        name, size = secrets.token_hex(16), 0
+        path = self._objects / name
+        try:
+            with path.open("xb") as file:
+                for chunk in chunks:
+                    leave_room(self._objects, len(chunk))
+                    size += file.write(chunk)
+                file.flush()
+                os.fsync(file.fileno())
             sync_directory(self._objects)
-        return tuple(shared)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        joined = Spool(name, size, "")
+        joined.unless_taken(path.unlink)
+        return joined
 
     def body(self, pieces: tuple[Extent | bytes, ...]) -> FileBody:
         """Keep the files of these pieces on disk until the body is no longer referenced.

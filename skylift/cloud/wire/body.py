@@ -21,7 +21,7 @@ from pathlib import Path
 
 from skylift.cloud.domain.bucket import LARGEST_IN_ROW, RunningChecksum, Spool
 from skylift.cloud.domain.error import ServiceError, no_room
-from skylift.cloud.state.durable import begin_write_out
+from skylift.cloud.state.durable import begin_write_out, leave_room
 from skylift.cloud.wire import checksum
 from skylift.cloud.wire.call import Request
 from skylift.cloud.wire.chunked import SIGNED, SIGNED_TRAILER, WORDS, ChunkDecoder, ChunkSignatures
@@ -32,8 +32,6 @@ from skylift.cloud.wire.signature import UNSIGNED_PAYLOAD
 LARGEST_IN_MEMORY = 4 * 1024 * 1024
 LARGEST_SPOOLED = 5 * 1024**3
 """S3's limit for one PutObject or UploadPart."""
-KEPT_FREE = 8 * 1024 * 1024
-"""Bytes that objects leave to the database, so that deleting some of them is still possible."""
 WORTH_A_THREAD = 256 * 1024
 WRITTEN_OUT = 8 * 1024 * 1024
 """The disk begins to write a body whenever so many bytes have come in."""
@@ -172,7 +170,7 @@ class SmallBody(Memory):
         self._directory = directory
 
     def keep(self, size: int, md5: str, checksums: dict[str, str], crc64nvme: str) -> Payload:
-        _leave_room(self._directory, size)
+        leave_room(self._directory, size)
         return Spool("", size, md5, checksums, bytes(self._data), crc64nvme)
 
 
@@ -194,7 +192,7 @@ class SpoolFile:
         self._size += len(data)
         if self._size > LARGEST_SPOOLED:
             raise too_large(self._size)
-        _leave_room(self._directory, len(data))
+        leave_room(self._directory, len(data))
         while data:
             try:
                 data = data[os.write(self._file, data) :]
@@ -362,12 +360,6 @@ def _summary(upload: str, size: int, checksums: Mapping[str, str]) -> hashlib._H
 def _hash(lane: Iterable[RunningChecksum], data: memoryview) -> None:
     for running in lane:
         running.update(data)
-
-
-def _leave_room(directory: Path | int, size: int) -> None:
-    found = os.statvfs(directory)
-    if found.f_bfree * found.f_frsize < size + KEPT_FREE:
-        raise no_room()
 
 
 def _codings(request: Request) -> list[str]:

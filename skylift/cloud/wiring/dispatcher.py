@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import cast
 
@@ -125,7 +125,7 @@ class Dispatcher:
 
     def _begin(
         self, tx: Tx, operation: Operation, caller: Caller, call: Call, encode: Encode
-    ) -> Response | Sequence[Handler]:
+    ) -> Response | Iterable[Handler]:
         """The answer of an operation that reads, or what one that writes is to do in its own transaction."""
         self._permit(tx, operation, caller, call)
         if operation.writes:

@@ -1,103 +1,23 @@
-"""How long a writer waits beside the largest request of another: counted, as seconds are another machine's.
-
-What a request does in the write transaction is measured by the calls that Python makes there, by the steps of SQLite's
-machine, and by the bytes that are handed to it.
-"""
+"""How long a writer waits beside the largest request of another: to S3 or CloudWatch."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from identity_fixtures import Account, policy
+from write_watch import MOST, Watch
 
 from skylift.cloud.domain.bucket import Extent, Object, ObjectPart, Part, Upload
 from skylift.cloud.loops.s3.lifecycle import LifecycleLoop
 from skylift.cloud.services.s3 import lifecycle_upkeep
-from skylift.cloud.store.database import Database, Tx
+from skylift.cloud.store.database import Database
 
 PARTS = 10_000
 MD5 = "0" * 32
 CRC = "AAAAAAAAAAA="
-STEP = 1000
-"""SQLite says of itself after so many of its steps."""
-
-
-@dataclass
-class Work:
-    calls: int = 0
-    steps: int = 0
-    size: int = 0
-    rows: int = 0
-
-    def within(self, most: Work) -> bool:
-        return all(mine <= its for mine, its in zip(vars(self).values(), vars(most).values(), strict=True))
-
-    def largest(self, other: Work) -> Work:
-        return Work(*(max(pair) for pair in zip(vars(self).values(), vars(other).values(), strict=True)))
-
-
-MOST = Work(calls=60_000, steps=700_000, size=2_000_000, rows=PARTS + 10)
-"""Some tenths of a second, on a slow machine."""
-
-
-class Watch:
-    """The most work of a write transaction of this database, of each kind."""
-
-    def __init__(self, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.most = Work()
-        self.transactions = 0
-        write = database.write
-
-        @contextmanager
-        def watched() -> Iterator[Tx]:
-            with write() as tx, self._measured(tx):
-                yield tx
-
-        monkeypatch.setattr(database, "write", watched)
-
-    @contextmanager
-    def _measured(self, tx: Tx) -> Iterator[None]:
-        work, connection = Work(), tx._connection
-
-        def count(_frame: Any, event: str, _argument: Any) -> None:
-            work.calls += event in ("call", "c_call")
-
-        def step() -> None:
-            work.steps += STEP
-
-        before = connection.total_changes
-        connection.set_progress_handler(step, STEP)
-        tx._connection = _Counted(connection, work)  # type: ignore[assignment]
-        sys.setprofile(count)
-        try:
-            yield
-        finally:
-            sys.setprofile(None)
-            tx._connection = connection
-            connection.set_progress_handler(None, 0)
-            work.rows = connection.total_changes - before
-            self.most = self.most.largest(work)
-            self.transactions += 1
-
-
-class _Counted:
-    """A connection that adds up what it is given."""
-
-    def __init__(self, connection: Any, work: Work) -> None:
-        self._connection = connection
-        self._work = work
-
-    def execute(self, sql: str, values: Any = ()) -> Any:
-        self._work.size += sum(len(value) for value in values if isinstance(value, str | bytes))
-        return self._connection.execute(sql, values)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._connection, name)
 
 
 @pytest.fixture(name="watch")
@@ -182,6 +102,19 @@ def delete_a_thousand_versions(account: Account) -> None:
     account.s3("DeleteObjects", Bucket="bucket", Delete={"Objects": objects})
 
 
+def delete_large_versions(account: Account) -> None:
+    """By their ids, below a small one."""
+    account.s3("PutBucketVersioning", Bucket="bucket", VersioningConfiguration={"Status": "Enabled"})
+    ids = [account.put("bucket", "key")["VersionId"] for _ in range(9)][:-1]
+    large = large_object(account, "key")
+    with Database.write(account.database) as tx:
+        for version in tx.find(Object):
+            if version.version in ids:
+                tx.save(replace(version, extents=extents(version.version), parts=large.parts))
+    objects = [{"Key": "key", "VersionId": version} for version in ids]
+    assert len(account.s3("DeleteObjects", Bucket="bucket", Delete={"Objects": objects})["Deleted"]) == 8
+
+
 def put_over_a_large_one(account: Account) -> None:
     add(account, large_object(account, "key"))
     account.put("bucket", "key", b"small")
@@ -234,6 +167,39 @@ def expire(account: Account, what: dict[str, Any]) -> None:
         loop.step()
 
 
+def delete_a_bucket_of_uploads(account: Account) -> None:
+    """One of 10,000 parts, and 2,000 without any."""
+    upload(account, "one")
+    add(account, *(Upload(f"u{number}", "bucket", "key", account.now, account.root.arn) for number in range(2000)))
+    account.s3("DeleteBucket", Bucket="bucket")
+
+
+def copy_a_large_one(account: Account) -> None:
+    """As many parts as an object may have that is copied by one request."""
+    whole = written_object(account, "source", 1024)
+    add(account, whole)
+    account.s3("CopyObject", Bucket="bucket", Key="copy", CopySource="bucket/source")
+
+
+def copy_a_part_of_a_large_one(account: Account) -> None:
+    add(
+        account,
+        written_object(account, "source", PARTS),
+        Upload("upload", "bucket", "key", account.now, account.root.arn),
+    )
+    asked = {"Bucket": "bucket", "Key": "key", "UploadId": "upload", "PartNumber": 1, "CopySource": "bucket/source"}
+    account.s3("UploadPartCopy", **asked)
+
+
+def written_object(account: Account, key: str, count: int) -> Object:
+    """As of so many parts, each of one byte."""
+    where = tuple(Extent(f"{key}-{number}", 0, 1) for number in range(count))
+    for extent in where:
+        (account.directory / "objects" / extent.file).write_bytes(b"x")
+    parts = tuple(ObjectPart(number, 1, {"CRC64NVME": CRC}) for number in range(1, count + 1))
+    return Object("bucket", key, count, f"etag-{count}", account.now, extents=where, parts=parts)
+
+
 LONG_POLICY = policy(
     *(
         {
@@ -254,12 +220,16 @@ LARGEST: tuple[Callable[[Account], None], ...] = (
     delete_large_objects,
     delete_a_thousand,
     delete_a_thousand_versions,
+    delete_large_versions,
     put_over_a_large_one,
     put_a_version_on_a_large_one,
     tag_a_large_one,
     delete_beside_many_uploads,
     expire_large_objects,
     expire_versions_of_one_key,
+    delete_a_bucket_of_uploads,
+    copy_a_large_one,
+    copy_a_part_of_a_large_one,
 )
 
 

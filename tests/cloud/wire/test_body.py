@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from skylift.cloud.domain.bucket import LARGEST_IN_ROW, Spool
 from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.state import durable
 from skylift.cloud.wire import body as bodies
 from skylift.cloud.wire import checksum
 from skylift.cloud.wire.body import Memory, Receiver, SmallBody, SpoolFile, announced, sink_for
@@ -388,7 +389,7 @@ def test_a_small_body_is_no_file(length: int, sink: type[SmallBody | SpoolFile],
 
 def test_a_small_body_leaves_room_for_deletions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The database, where it goes, needs some of the disk to forget anything."""
-    monkeypatch.setattr(bodies, "KEPT_FREE", 1 << 60)
+    monkeypatch.setattr(durable, "KEPT_FREE", 1 << 60)
     receiver = Receiver(put({"content-length": "1"}), SmallBody(tmp_path), None)
     receiver.feed(b"x")
     with pytest.raises(ServiceError) as refused:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any, TypedDict, TypeVar
 
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.store.database import Tx
@@ -15,7 +15,8 @@ Answer = Mapping[str, object]
 """The answer of an operation, in the model's member names; each handler names its shape of `aws_shapes`."""
 Handler = Callable[[Tx, Caller, Any], Answer]
 Unsettled = Callable[[Params, Answer], bool]
-Prepare = Callable[[Tx, Caller, Any], Handler | Sequence[Handler]]
+Prepare = Callable[[Tx, Caller, Any], Handler | Iterable[Handler]]
+Item = TypeVar("Item")
 Brief = Callable[[Tx, Any], bool]
 """Whether the answer to a request takes a moment only. To find out takes less, however much is stored."""
 
@@ -77,7 +78,7 @@ class Operation:
         """Whether the answer to this request may be given again."""
         return self.kept and self.timed.isdisjoint(params)
 
-    def prepared(self, tx: Tx, caller: Caller, params: Params) -> Sequence[Handler]:
+    def prepared(self, tx: Tx, caller: Caller, params: Params) -> Iterable[Handler]:
         """The handlers, with what `prepare` found for this request; in the transaction of `checks`."""
         found = self.handler if self.prepare is None else self.prepare(tx, caller, params)
         return (found,) if callable(found) else found
@@ -96,6 +97,19 @@ class Operation:
         parts = name.split(".")
         listed = any(".".join(parts[: length + 1]) in self.takes for length in range(len(parts)))
         return listed or any(taken.startswith(f"{name}.") for taken in self.takes)
+
+
+def in_turns(items: Iterable[tuple[Item, int]], most: int) -> list[list[Item]]:
+    """Items with their weights, in lists each of at most `most` together; a heavier one is alone."""
+    turns: list[list[Item]] = [[]]
+    left = most
+    for item, weight in items:
+        if weight > left and turns[-1]:
+            turns.append([])
+            left = most
+        turns[-1].append(item)
+        left -= weight
+    return turns
 
 
 def unprepared(_tx: Tx, _caller: Caller, _params: Params) -> Answer:

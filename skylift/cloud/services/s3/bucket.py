@@ -6,6 +6,7 @@ import ipaddress
 import re
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.bucket import ENFORCED, Bucket, Upload
@@ -13,15 +14,15 @@ from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.acl_policy import is_public
 from skylift.cloud.services.api.iam_rules import request_tags
-from skylift.cloud.services.api.operation import Check, Nothing
+from skylift.cloud.services.api.operation import Check, Handler, Nothing, Outdated, in_turns, unprepared
 from skylift.cloud.services.api.page_token import read_token, write_token
 from skylift.cloud.services.s3.acl import Acl, acl_of, acls_disabled, is_private
 from skylift.cloud.services.s3.bucket_setting import checked_ownership
 from skylift.cloud.services.s3.error import invalid_argument, invalid_token
 from skylift.cloud.services.s3.operation import GRANTS, check_bucket, on_bucket, operation
 from skylift.cloud.services.s3.rules import BUCKET_TAGS, RESOURCE_TAGS, bucket_arn, bucket_of, checked_tags, owner
-from skylift.cloud.store.bucket import buckets, has_objects
-from skylift.cloud.store.content import discard_parts
+from skylift.cloud.services.s3.upload import discard_upload
+from skylift.cloud.store.bucket import buckets, has_objects, uploads_of
 from skylift.cloud.store.database import Tx
 
 if TYPE_CHECKING:
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 
 MOST_BUCKETS = 10_000
 """The quota of general purpose buckets, and the largest page of ListBuckets."""
+MOST_AT_ONCE = 10_000
+"""The most parts of uploads that DeleteBucket removes before other writers have their turn."""
+OF_UPLOAD = 12
+"""An upload takes as long as so many parts."""
 
 FIRST_REGION = "us-east-1"
 _REGIONS = frozenset(
@@ -144,8 +149,33 @@ def location(tx: Tx, caller: Caller, params: s3.GetBucketLocationRequest) -> s3.
     return {} if bucket.region == FIRST_REGION else {"LocationConstraint": bucket.region}
 
 
+def prepare_delete(tx: Tx, caller: Caller, params: s3.DeleteBucketRequest) -> list[Handler]:
+    """The uploads in progress go with the bucket, and before it: there may be any number; see Operation.prepare."""
+    bucket = _empty(tx, caller, params)
+    weighed = [(upload_id, OF_UPLOAD + count) for upload_id, count in uploads_of(tx, bucket.name)]
+    return [*(partial(_end_uploads, ids=ids) for ids in in_turns(weighed, MOST_AT_ONCE)), delete]
+
+
+def _end_uploads(tx: Tx, caller: Caller, params: s3.DeleteBucketRequest, ids: Iterable[str]) -> Nothing:
+    _empty(tx, caller, params)
+    for upload_id in ids:
+        upload = tx.get(Upload, id=upload_id)
+        if upload is not None:
+            discard_upload(tx, upload)
+    return {}
+
+
 def delete(tx: Tx, caller: Caller, params: s3.DeleteBucketRequest) -> Nothing:
-    """Deletes uploads in progress with the bucket; a bucket with objects is refused."""
+    bucket = _empty(tx, caller, params)
+    if uploads_of(tx, bucket.name):
+        # They have come since.
+        raise Outdated
+    tx.remove(bucket)
+    return {}
+
+
+def _empty(tx: Tx, caller: Caller, params: s3.DeleteBucketRequest) -> Bucket:
+    """Raises BucketNotEmpty for one with objects."""
     bucket = bucket_of(tx, caller, params)
     if has_objects(tx, bucket.name):
         raise ServiceError(
@@ -155,11 +185,7 @@ def delete(tx: Tx, caller: Caller, params: s3.DeleteBucketRequest) -> Nothing:
             status=409,
             BucketName=bucket.name,
         )
-    for upload in tx.find(Upload, bucket=bucket.name):
-        discard_parts(tx, upload.id)
-        tx.remove(upload)
-    tx.remove(bucket)
-    return {}
+    return bucket
 
 
 def put_tags(tx: Tx, caller: Caller, params: s3.PutBucketTaggingRequest) -> Nothing:
@@ -263,7 +289,7 @@ OPERATIONS = (
     ),
     on_bucket("HeadBucket", head, check_bucket("ListBucket")),
     on_bucket("GetBucketLocation", location, check_bucket("GetBucketLocation")),
-    on_bucket("DeleteBucket", delete, check_bucket("DeleteBucket"), writes=True),
+    on_bucket("DeleteBucket", unprepared, check_bucket("DeleteBucket"), writes=True, prepare=prepare_delete),
     on_bucket(
         "PutBucketTagging",
         put_tags,

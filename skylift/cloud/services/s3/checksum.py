@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NotRequired, TypedDict, cast
 
-from skylift.cloud.domain.bucket import Extent
-from skylift.cloud.services.api.operation import Outdated
+from skylift.cloud.domain.bucket import Extent, Spool
 from skylift.cloud.store.content import read
 from skylift.cloud.store.database import Tx
 
@@ -108,31 +107,30 @@ def digest(algorithm: str, data: bytes) -> bytes:
 
 @dataclass(frozen=True)
 class Digested:
-    """The digests of these bytes: MD5 in hex, and a checksum when one was asked for."""
+    """The digests of some bytes: MD5 in hex, and a checksum if one was asked for. `joined` is a file of them alone."""
 
-    extents: tuple[Extent, ...]
-    algorithm: str | None
     md5: str
     checksums: dict[str, str]
+    joined: Spool | None = None
 
 
 def digest_bytes(tx: Tx, extents: tuple[Extent, ...], algorithm: str | None) -> Digested:
-    """Read bytes of objects for their digests, as long as that takes."""
+    """Read bytes of objects for their digests, as long as that takes; those in several places are joined."""
     md5 = hashlib.md5(usedforsecurity=False)
     running = tx.checksum(algorithm) if algorithm is not None else None
-    for chunk in read(tx, extents):
-        md5.update(chunk)
-        if running is not None:
-            running.update(chunk)
+
+    def chunks() -> Iterator[bytes]:
+        for chunk in read(tx, extents):
+            md5.update(chunk)
+            if running is not None:
+                running.update(chunk)
+            yield chunk
+
+    joined = tx.files.join(chunks()) if len(extents) > 1 else None
+    for _ in chunks() if joined is None else ():
+        pass
     checksums = {algorithm: base64.b64encode(running.digest()).decode()} if algorithm and running else {}
-    return Digested(extents, algorithm, md5.hexdigest(), checksums)
-
-
-def digested(extents: tuple[Extent, ...], algorithm: str | None, found: Digested | None) -> Digested:
-    """What was found for these bytes before the transaction. Raises Outdated if others took their place."""
-    if found is None or (found.extents, found.algorithm) != (extents, algorithm):
-        raise Outdated
-    return found
+    return Digested(md5.hexdigest(), checksums, joined)
 
 
 def _crc(data: bytes, crc: Crc) -> int:

@@ -13,7 +13,7 @@ from skylift.cloud.domain.bucket import Bucket, Object, ObjectVersion
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.authorize import authorize, permits
-from skylift.cloud.services.api.operation import Check, Checks, Handler, unprepared
+from skylift.cloud.services.api.operation import Check, Checks, Handler, in_turns, unprepared
 from skylift.cloud.services.s3 import object_version as version
 from skylift.cloud.services.s3 import storage_class
 from skylift.cloud.services.s3.acl import acl_of, asked
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
 MOST_DELETED = 1000
 MOST_AT_ONCE = 1 << 20
-"""About the most bytes of rows that DeleteObjects removes before other writers have their turn."""
+"""The most bytes of rows that DeleteObjects removes before other writers have their turn, but for one that has more."""
 NO_TAGS: Mapping[str, str] = {}
 
 _ATTRIBUTES = ("ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize")
@@ -217,8 +217,7 @@ def prepare_delete_many(tx: Tx, caller: Caller, params: s3.DeleteObjectsRequest)
     if not 1 <= len(listed) <= MOST_DELETED:
         raise malformed_xml()
     deleting = _Deleting(params["Delete"].get("Quiet", False))
-    turns: list[list[s3.ObjectIdentifier]] = [[]]
-    left = MOST_AT_ONCE
+    weighed: list[tuple[s3.ObjectIdentifier, int]] = []
     for item in listed:
         checks = _deletion(tx, bucket.name, item, item.get("ETag"))
         try:
@@ -226,12 +225,8 @@ def prepare_delete_many(tx: Tx, caller: Caller, params: s3.DeleteObjectsRequest)
         except ServiceError as refusal:
             deleting.refuse(item, refusal)
             continue
-        if left <= 0:
-            turns.append([])
-            left = MOST_AT_ONCE
-        left -= weight(tx, bucket.name, item["Key"])
-        turns[-1].append(item)
-    return [partial(delete_many, deleting=deleting, items=items) for items in turns]
+        weighed.append((item, weight(tx, bucket.name, item["Key"], item.get("VersionId"))))
+    return [partial(delete_many, deleting=deleting, items=items) for items in in_turns(weighed, MOST_AT_ONCE)]
 
 
 def delete_many(

@@ -1,4 +1,4 @@
-"""Copies within this cloud: files are shared on disk, so that a copy takes no room and hardly any time."""
+"""Copies within this cloud: a file is shared on disk, so that a copy of one takes no room and hardly any time."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from skylift.cloud.domain.bucket import Bucket, Object, ObjectVersion
 from skylift.cloud.domain.identity import Caller
-from skylift.cloud.services.api.operation import Check, Handler
+from skylift.cloud.services.api.operation import Check, Handler, Outdated, unprepared
 from skylift.cloud.services.s3 import object_version as version
 from skylift.cloud.services.s3 import storage_class
 from skylift.cloud.services.s3.acl import acl_of
-from skylift.cloud.services.s3.checksum import Digested, described_checksums, digest_bytes, digested
+from skylift.cloud.services.s3.checksum import Digested, described_checksums, digest_bytes
 from skylift.cloud.services.s3.copy_source import names_bucket_in_host, read_source
 from skylift.cloud.services.s3.error import access_denied, invalid_argument, invalid_request, no_such_bucket
 from skylift.cloud.services.s3.expiration import expiring
@@ -33,7 +33,7 @@ from skylift.cloud.services.s3.rules import (
     storage_class_of,
     system_headers,
 )
-from skylift.cloud.store.bucket import NULL, current, version_of
+from skylift.cloud.store.bucket import NULL, V, current, version_of
 from skylift.cloud.store.bucket import named as named_version
 from skylift.cloud.store.content import share
 from skylift.cloud.store.database import Tx
@@ -42,13 +42,15 @@ if TYPE_CHECKING:
     from aws_shapes import s3
 
 
-def copy(tx: Tx, caller: Caller, params: s3.CopyObjectRequest, found: Digested | None = None) -> s3.CopyObjectOutput:
-    """`found` is what was read of the source beforehand."""
+def copy(
+    tx: Tx, caller: Caller, params: s3.CopyObjectRequest, source: Object, found: Digested | None
+) -> s3.CopyObjectOutput:
+    """`found` was read of the source beforehand, if anything has to be."""
     bucket, key = bucket_of(tx, caller, params), params["Key"]
     check_key(key)
     check_features(params)
     acl = acl_of(caller, bucket, params, new=True)
-    source = source_of(tx, caller, params)
+    refuse_changed(tx, caller, params, source)
     check_source(params, source, tx.now)
     storage_class.check_source(source, tx.now)
     directive = _directive(params.get("MetadataDirective"), "x-amz-metadata-directive")
@@ -68,11 +70,11 @@ def copy(tx: Tx, caller: Caller, params: s3.CopyObjectRequest, found: Digested |
     if "IfMatch" in params or "IfNoneMatch" in params:
         check_write(params, current(tx, bucket.name, key))
     copied = replace(
-        _as_one_piece(source, params.get("ChecksumAlgorithm"), found),
+        _as_one_piece(source, found),
         bucket=bucket.name,
         key=key,
         modified=tx.now,
-        extents=share(tx, source.extents),
+        extents=share(tx, source.extents, found.joined if found else None),
         acl=acl,
         storage_class=storage_class_of(params),
         restored_until=None,
@@ -113,7 +115,19 @@ def described_source(tx: Tx, source: ObjectVersion) -> SourceVersion:
     return {} if source.version == NULL else {"CopySourceVersionId": source.version}
 
 
-def source_of(tx: Tx, caller: Caller, params: s3.CopyObjectRequest | s3.UploadPartCopyRequest) -> Object:
+def refuse_changed(
+    tx: Tx, caller: Caller, params: s3.CopyObjectRequest | s3.UploadPartCopyRequest, source: ObjectVersion
+) -> None:
+    """Raises Outdated where the request names another object now, or one with other properties. Its bytes stay."""
+    if source_of(tx, ObjectVersion, caller, params) != without_bytes(source):
+        raise Outdated
+
+
+def without_bytes(found: ObjectVersion) -> ObjectVersion:
+    return ObjectVersion(**{name: value for name, value in vars(found).items() if name not in ("extents", "parts")})
+
+
+def source_of(tx: Tx, noun: type[V], caller: Caller, params: s3.CopyObjectRequest | s3.UploadPartCopyRequest) -> V:
     """The object that `CopySource` names."""
     name, key, named = source_name(params)
     bucket = tx.get(Bucket, name=name)
@@ -127,7 +141,7 @@ def source_of(tx: Tx, caller: Caller, params: s3.CopyObjectRequest | s3.UploadPa
             raise invalid_request(
                 "The source of a copy request may not specifically refer to a delete marker by version id."
             )
-    return version.by_id(tx, Object, bucket, key, named)
+    return version.by_id(tx, noun, bucket, key, named)
 
 
 def source_name(params: s3.CopyObjectRequest | s3.UploadPartCopyRequest) -> tuple[str, str, str | None]:
@@ -156,13 +170,13 @@ def check_copy(tx: Tx, caller: Caller, params: s3.CopyObjectRequest) -> Iterable
 
 def prepare_copy(tx: Tx, caller: Caller, params: s3.CopyObjectRequest) -> Handler:
     """Reads the source where its digests have to be made anew; see Operation.prepare."""
-    source = source_of(tx, caller, params)
+    source = source_of(tx, Object, caller, params)
     check_source(params, source, tx.now)
     storage_class.check_source(source, tx.now)
     if source.size > MAX_PUT or not _has_to_be_read(source, params.get("ChecksumAlgorithm")):
-        return copy
+        return partial(copy, source=source, found=None)
     found = digest_bytes(tx, source.extents, _algorithm(source, params.get("ChecksumAlgorithm")))
-    return partial(copy, found=found)
+    return partial(copy, source=source, found=found)
 
 
 def _check_copied_tags(tx: Tx, name: str, key: str, named: str | None, params: s3.CopyObjectRequest) -> Iterable[Check]:
@@ -188,22 +202,21 @@ def _algorithm(source: Object, wanted: str | None) -> str | None:
 
 def _has_to_be_read(source: Object, wanted: str | None) -> bool:
     as_it_is = wanted in (None, *source.checksums) and source.checksum_type == "FULL_OBJECT"
-    return bool(source.parts) or not as_it_is
+    return bool(source.parts) or not as_it_is or len(source.extents) > 1
 
 
-def _as_one_piece(source: Object, wanted: str | None, found: Digested | None) -> Object:
+def _as_one_piece(source: Object, found: Digested | None) -> Object:
     """A copy is one piece, with the ETag and checksum of one, however its source was uploaded."""
     source = replace(source, upload_id=None)
-    if not _has_to_be_read(source, wanted):
+    if found is None:
         return source
-    found = digested(source.extents, _algorithm(source, wanted), found)
     return replace(source, etag=found.md5, parts=(), checksums=found.checksums, checksum_type="FULL_OBJECT")
 
 
 OPERATIONS = (
     on_object(
         "CopyObject",
-        copy,
+        unprepared,
         check_copy,
         f"IfMatch IfNoneMatch MetadataDirective TaggingDirective ChecksumAlgorithm {SOURCE} {CREATED}",
         writes=True,

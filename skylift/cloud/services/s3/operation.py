@@ -48,9 +48,16 @@ def operation(
 
 
 def on_bucket(
-    name: str, handler: Handler, checks: Checks, takes: str = "", *, writes: bool = False, kept: bool = False
+    name: str,
+    handler: Handler,
+    checks: Checks,
+    takes: str = "",
+    *,
+    writes: bool = False,
+    prepare: Prepare | None = None,
+    kept: bool = False,
 ) -> Operation:
-    return operation(name, handler, checks, f"Bucket {OWNER} {takes}", writes=writes, kept=kept)
+    return operation(name, handler, checks, f"Bucket {OWNER} {takes}", writes=writes, prepare=prepare, kept=kept)
 
 
 def on_object(

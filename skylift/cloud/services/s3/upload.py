@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, NotRequired, TypedDict
 
-from skylift.cloud.domain.bucket import Extent, Object, Part, Upload
+from skylift.cloud.domain.bucket import Extent, Object, ObjectVersion, Part, Upload
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
-from skylift.cloud.services.api.operation import Check, Checks, Handler
+from skylift.cloud.services.api.operation import Check, Checks, Handler, unprepared
 from skylift.cloud.services.s3 import object as objects
 from skylift.cloud.services.s3 import storage_class
 from skylift.cloud.services.s3.acl import acl_of
@@ -23,12 +23,17 @@ from skylift.cloud.services.s3.checksum import (
     Digested,
     described_checksums,
     digest_bytes,
-    digested,
 )
 from skylift.cloud.services.s3.error import invalid_argument, invalid_request, no_such_upload
 from skylift.cloud.services.s3.metadata import parse_metadata
 from skylift.cloud.services.s3.object import check_part, check_readable, quoted
-from skylift.cloud.services.s3.object_copy import described_source, source_name, source_of
+from skylift.cloud.services.s3.object_copy import (
+    described_source,
+    refuse_changed,
+    source_name,
+    source_of,
+    without_bytes,
+)
 from skylift.cloud.services.s3.object_list import Encode, encoder
 from skylift.cloud.services.s3.object_tag import from_header
 from skylift.cloud.services.s3.operation import BODY, CREATED, PAYER, SOURCE, on_bucket, on_object
@@ -116,23 +121,23 @@ def put_part(tx: Tx, caller: Caller, params: s3.UploadPartRequest) -> s3.UploadP
 
 
 def copy_part(
-    tx: Tx, caller: Caller, params: s3.UploadPartCopyRequest, found: Digested | None = None
+    tx: Tx,
+    caller: Caller,
+    params: s3.UploadPartCopyRequest,
+    source: ObjectVersion,
+    piece: tuple[Extent, ...],
+    found: Digested,
 ) -> s3.UploadPartCopyOutput:
-    """A part from an object that is there: its bytes are shared, and read once for their digests, which are `found`
-    when that was done beforehand."""
+    """`found` was read of a piece of the source beforehand."""
     upload, number = upload_of(tx, caller, params), _checked_number(params)
-    source = source_of(tx, caller, params)
-    check_source(params, source, tx.now)
-    storage_class.check_source(source, tx.now)
-    piece = _source_range(params, source)
-    found = digested(piece, upload.checksum_algorithm or DEFAULT_ALGORITHM, found)
+    refuse_changed(tx, caller, params, source)
     part = Part(
         upload_id=upload.id,
         number=number,
         size=sum(extent.length for extent in piece),
         md5=found.md5,
         modified=tx.now,
-        extents=share(tx, piece),
+        extents=share(tx, piece, found.joined),
         checksums=found.checksums,
     )
     _store(tx, part)
@@ -146,11 +151,12 @@ def copy_part(
 
 def prepare_copy_part(tx: Tx, caller: Caller, params: s3.UploadPartCopyRequest) -> Handler:
     """Reads the bytes that are to be copied, for their digests; see Operation.prepare."""
-    upload, source = upload_of(tx, caller, params), source_of(tx, caller, params)
+    upload, source = upload_of(tx, caller, params), source_of(tx, Object, caller, params)
     check_source(params, source, tx.now)
     storage_class.check_source(source, tx.now)
-    found = digest_bytes(tx, _source_range(params, source), upload.checksum_algorithm or DEFAULT_ALGORITHM)
-    return partial(copy_part, found=found)
+    piece = _source_range(params, source)
+    found = digest_bytes(tx, piece, upload.checksum_algorithm or DEFAULT_ALGORITHM)
+    return partial(copy_part, source=without_bytes(source), piece=piece, found=found)
 
 
 def abort(tx: Tx, caller: Caller, params: s3.AbortMultipartUploadRequest) -> s3.AbortMultipartUploadOutput:
@@ -406,7 +412,7 @@ OPERATIONS = (
     on_object("UploadPart", put_part, objects.check_part, f"UploadId PartNumber {BODY}", writes=True),
     on_object(
         "UploadPartCopy",
-        copy_part,
+        unprepared,
         check_copy_part,
         f"UploadId PartNumber CopySourceRange {SOURCE}",
         writes=True,
