@@ -146,6 +146,11 @@ class Table(Generic[T]):
         return [(at, read) for at, read in readers if read is not None]
 
 
+def weight(noun: Any) -> int:
+    """The number of characters of a noun's row."""
+    return sum(len(value) for value in mapped(type(noun)).values(noun) if isinstance(value, str))
+
+
 class _Written(tuple[T, ...]):
     """A tuple with its column, which took long to make."""
 

@@ -76,12 +76,11 @@ def route_table_of(tx: Tx, subnet: Subnet) -> RouteTable | None:
     return next(own, None) or next((one for one in tables if one.is_main), None)
 
 
-def public_ips(tx: Tx) -> set[str]:
-    """All public addresses in use: of interfaces, and of the account."""
-    rows = tx.execute(
-        "SELECT public_ip FROM network_interfaces WHERE public_ip IS NOT NULL UNION ALL SELECT public_ip FROM addresses"
-    )
-    return {row[0] for row in rows}
+def has_public_ip(tx: Tx, address: str) -> bool:
+    """Whether an interface, or the account, has this public address."""
+    tables = ("network_interfaces", "addresses")
+    found = " UNION ALL ".join(f"SELECT 1 FROM {name} WHERE public_ip = ?1" for name in tables)  # noqa: S608 - ours
+    return tx.execute(found, address).fetchone() is not None
 
 
 def move_public_ips(tx: Tx, before: int, now: int) -> None:
@@ -114,6 +113,11 @@ def addresses_per_subnet(tx: Tx) -> dict[str, int]:
 def unsettled(tx: Tx) -> list[NetworkInterface]:
     """Interfaces of servers that the loops have something to do for."""
     return tx.select(NetworkInterface, "WHERE attachment IN ('attaching', 'changing', 'detaching') ORDER BY rowid")
+
+
+def groups_with(tx: Tx, text: str) -> list[SecurityGroup]:
+    """The groups in whose rules it stands, as the id of a rule does in one: the rules of all others are not read."""
+    return tx.select(SecurityGroup, "WHERE instr(rules, ?) > 0 ORDER BY rowid", text)
 
 
 def group_names(tx: Tx) -> dict[str, str]:

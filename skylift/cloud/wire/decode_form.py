@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 from urllib.parse import parse_qsl
 
+from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.wire.scalar import READERS
 from skylift.cloud.wire.shape import ListShape, MapShape, Shape, Structure
 from skylift.cloud.wire.unreadable import Unreadable
@@ -20,6 +21,8 @@ Tree = dict[str, Any]
 Read = Callable[[Any], Any]
 
 _MOST_FIELDS = 20_000
+_MOST_LISTED = 1000
+"""The most ids that EC2's reference names for a request."""
 
 
 def fields(text: str) -> list[tuple[str, str]]:
@@ -92,7 +95,7 @@ class FormDecoder:
     def _list(self, shape: ListShape) -> Read:
         item = self._reader(shape.member)
         if self._ec2:
-            return lambda node: [_at(number, item, value) for number, value in _loosely_numbered(node)]
+            return lambda node: [_at(number, item, value) for number, value in _few(_loosely_numbered(node))]
         if shape.serialization.get("flattened"):
             return lambda node: [_at(number, item, value) for number, value in _numbered(node)]
         wrapper = shape.member.serialization.get("name", "member")
@@ -169,6 +172,16 @@ def _loosely_numbered(node: Any) -> list[tuple[str, Any]]:
     if isinstance(node, str) and node:
         return [("1", node)]
     return _numbered(node, first=0)
+
+
+def _few(numbered: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    if len(numbered) > _MOST_LISTED:
+        raise ServiceError(
+            "ResourceCountExceeded",
+            f"You have exceeded the number of resources allowed in the request: a list has {len(numbered)} items, and "
+            f"may have {_MOST_LISTED}.",
+        )
+    return numbered
 
 
 def _only(node: Any, wrapper: str) -> Any:

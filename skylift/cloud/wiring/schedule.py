@@ -38,7 +38,10 @@ class Invoker:
         if unsupported := operation.unsupported(params):
             raise ServiceError("UnsupportedOperation", f"{name} does not support: {', '.join(unsupported)}.")
         authorize(tx, caller, operation.checks(tx, caller, params), service=service)
-        for handler in operation.prepared(tx, caller, params):
+        handlers = list(operation.prepared(tx, caller, params))
+        if len(handlers) > 1:
+            raise ServiceError("ResourceCountExceeded", f"A schedule's {name} changes what one transaction can.")
+        for handler in handlers:
             handler(tx, caller, params)
         return name
 

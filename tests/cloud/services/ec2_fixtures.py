@@ -129,10 +129,12 @@ class Cloud:
             raise ServiceError("UnsupportedOperation", f"not taken: {', '.join(refused)}")
         with self.database.read() as tx:
             assert list(operation.checks(tx, self.caller, params)), "an operation that nobody needs permission for"
-        with self.database.write() if operation.writes else self.database.read() as tx:
-            result = operation.handler(tx, self.caller, params)
-            if operation.keeps(params):
-                assert operation.handler(RowsOnly(tx), NOBODY, params) == result
+            handlers = operation.prepared(tx, self.caller, params)
+        for handler in handlers:
+            with self.database.write() if operation.writes else self.database.read() as tx:
+                result = handler(tx, self.caller, params)
+                if operation.keeps(params):
+                    assert handler(RowsOnly(tx), NOBODY, params) == result
         if model.output_shape is None:
             assert result == {}
         else:

@@ -21,6 +21,7 @@ import pytest
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from botocore.exceptions import ClientError
 from still_known import still_known
 from wire_endpoint import ACCESS_KEY, REGION, SECRET, DictService, Running, running
 
@@ -385,3 +386,10 @@ def test_slow_requests_of_one_sender_leave_workers_to_others(cloud: Running) -> 
     for one in slow:
         with one:
             assert answer_on(one)[0] == 404
+
+
+def test_a_list_of_more_ids_than_ec2_takes_is_refused(cloud: Running) -> None:
+    ids = [f"i-{number:017x}" for number in range(1001)]
+    with pytest.raises(ClientError, match=r"ResourceCountExceeded.*1001 items"):
+        cloud.client("ec2").terminate_instances(InstanceIds=ids)
+    assert cloud.service.calls == []

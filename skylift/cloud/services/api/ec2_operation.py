@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any, TypeVar
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.check import creates, on
-from skylift.cloud.services.api.operation import Answer, Checks, Handler, Operation, Params, Unsettled, on_all
+from skylift.cloud.services.api.operation import Checks, Handler, Operation, Params, Unsettled, on_all, unprepared
 from skylift.cloud.store.database import Tx
+
+T = TypeVar("T")
 
 PAGES = "Filters MaxResults NextToken"
 
@@ -34,10 +38,10 @@ _NO_DRY_RUN = frozenset(
 """The model has no DryRun for these."""
 
 
-def _dry_runnable(handler: Handler) -> Handler:
+def _dry_runnable(handler: Callable[[Tx, Caller, Any], T]) -> Callable[[Tx, Caller, Any], T]:
     """With `DryRun` all steps run up to the commit, which the error prevents."""
 
-    def handle(tx: Tx, caller: Caller, params: Params) -> Answer:
+    def handle(tx: Tx, caller: Caller, params: Params) -> T:
         result = handler(tx, caller, params)
         if params.get("DryRun"):
             raise ServiceError("DryRunOperation", "Request would have succeeded, but DryRun flag is set.", status=412)
@@ -75,6 +79,13 @@ def reads(
 
 def writes(name: str, handler: Handler, takes: str, checks: Checks) -> Operation:
     return _operation(name, handler, takes, checks, writes=True)
+
+
+def prepares(
+    name: str, prepare: Callable[[Tx, Caller, Any], Iterable[Handler]], takes: str, checks: Checks
+) -> Operation:
+    """As `writes`, of what `prepare` checks whole; see Operation.prepare."""
+    return replace(writes(name, unprepared, takes, checks), prepare=_dry_runnable(prepare))
 
 
 def acts(name: str, handler: Handler, takes: str, *members: str) -> Operation:

@@ -4,6 +4,7 @@ ranges.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from skylift.cloud.domain.error import ServiceError
@@ -11,7 +12,7 @@ from skylift.cloud.domain.facts import CloudFacts
 from skylift.cloud.domain.network import NetworkInterface
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.instance import uid_bases
-from skylift.cloud.store.network import move_public_ips, public_ips
+from skylift.cloud.store.network import has_public_ip, move_public_ips
 
 UIDS = 65536
 FIRST_UID = 1_000_000_000
@@ -37,10 +38,9 @@ def observe(tx: Tx, facts: CloudFacts) -> None:
 def take_public_ip(tx: Tx) -> str:
     """The next free address of this cloud's 127.N.0.0/16. Addresses go round, so that none is soon used again."""
     (facts,) = tx.find(CloudFacts)
-    taken = public_ips(tx)
     for step in range(PUBLIC_IPS):
         address = _public_ip(facts.loopback_net, facts.public_ips_given + step)
-        if address not in taken:
+        if not has_public_ip(tx, address):
             tx.save(replace(facts, public_ips_given=facts.public_ips_given + step + 1))
             return address
     raise ServiceError(
@@ -51,7 +51,7 @@ def take_public_ip(tx: Tx) -> str:
 def retake_public_ip(tx: Tx, address: str) -> bool:
     """Whether a released address of this cloud can be allocated again."""
     (facts,) = tx.find(CloudFacts)
-    return address.startswith(f"127.{facts.loopback_net}.") and address not in public_ips(tx)
+    return address.startswith(f"127.{facts.loopback_net}.") and not has_public_ip(tx, address)
 
 
 def gets_public_ip(tx: Tx, interface: NetworkInterface) -> bool:
@@ -61,8 +61,8 @@ def gets_public_ip(tx: Tx, interface: NetworkInterface) -> bool:
     return interface.wants_public_ip and alone
 
 
-def take_uid_base(tx: Tx) -> int:
-    """The first uid of a free range: no server has it, and it is not reserved.
+def take_uid_bases(tx: Tx) -> Iterator[int]:
+    """The first uids of free ranges: no server has one of them, and none is reserved.
 
     Clouds on one machine begin at different places, by the loopback network that is theirs alone, so that their
     servers do not share uids either.
@@ -73,7 +73,7 @@ def take_uid_base(tx: Tx) -> int:
     for step in range(RANGES):
         base = FIRST_UID + UIDS * ((facts.loopback_net * RANGES_PER_NET + step) % RANGES)
         if base not in taken and not any(first < base + UIDS and base <= last for first, last in reserved):
-            return base
+            yield base
     raise ServiceError("InsufficientInstanceCapacity", "No range of host uids is left for another instance.")
 
 

@@ -13,6 +13,7 @@ from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.network import Rule, SecurityGroup
 from skylift.cloud.services.api.refusal import invalid
 from skylift.cloud.store.database import Tx
+from skylift.cloud.store.network import groups_with
 
 if TYPE_CHECKING:
     from aws_shapes import ec2
@@ -90,7 +91,8 @@ def check_metadata_keys(keys: Iterable[str]) -> None:
 
 
 def group_with_rule(tx: Tx, rule_id: str) -> tuple[SecurityGroup, Rule] | None:
-    return next(((group, rule) for group in tx.find(SecurityGroup) for rule in group.rules if rule.id == rule_id), None)
+    groups = groups_with(tx, rule_id)
+    return next(((group, rule) for group in groups for rule in group.rules if rule.id == rule_id), None)
 
 
 def rule_by_id(tx: Tx, rule_id: str) -> tuple[SecurityGroup, Rule]:

@@ -14,7 +14,7 @@ from skylift.cloud.domain.spot import SpotRequest
 from skylift.cloud.domain.volume import BlockDevice, Volume
 from skylift.cloud.services.api.client_token import remember, result_of
 from skylift.cloud.services.api.ec2_operation import writes
-from skylift.cloud.services.api.facts import take_public_ip, take_uid_base
+from skylift.cloud.services.api.facts import take_public_ip, take_uid_bases
 from skylift.cloud.services.api.instance_type import instance_type
 from skylift.cloud.services.api.public_parameter import image_id_for
 from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing, one_of, refuse_other_values
@@ -124,6 +124,7 @@ class _Launch:
         self._wish = wish
         on_spot = wish or spot
         self._terms = Terms("spot", on_spot.max_price) if on_spot else Terms()
+        self._uid_bases = take_uid_bases(tx)
 
     def make(self) -> list[Instance]:
         plan, reservation_id = self.plan(), new_id("r")
@@ -254,7 +255,7 @@ class _Launch:
             host_id=next(plan.hosts.hosts),
             spot_request_id=request.id if request else None,
             launch_index=index,
-            uid_base=take_uid_base(self._tx),
+            uid_base=next(self._uid_bases),
             association_id=new_id("iip-assoc") if plan.profile else None,
             tags={**tags.get("instance", {}), **self._template_tags},
         )

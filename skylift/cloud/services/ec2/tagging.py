@@ -5,46 +5,51 @@ https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypedDict
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.instance import Instance
 from skylift.cloud.domain.network import SecurityGroup
 from skylift.cloud.services.api.check import tagging
-from skylift.cloud.services.api.ec2_operation import PAGES, reads, writes
+from skylift.cloud.services.api.ec2_operation import PAGES, prepares, reads
 from skylift.cloud.services.api.filter import matching
-from skylift.cloud.services.api.operation import Nothing
+from skylift.cloud.services.api.operation import Handler, Nothing, Params, in_turns
 from skylift.cloud.services.api.page import page
 from skylift.cloud.services.api.refusal import invalid, missing
 from skylift.cloud.services.api.resource import KINDS, SECURITY_GROUP_RULE, kind_of_id, require
 from skylift.cloud.services.api.tag import RESERVED, Tags, check_metadata_keys, checked, limited, rule_by_id
 from skylift.cloud.store.database import Tx
+from skylift.cloud.store.mapping import weight
 
 if TYPE_CHECKING:
     from aws_shapes import ec2
 
 
-def create(tx: Tx, _caller: Caller, params: ec2.CreateTagsRequest) -> Nothing:
+MOST_AT_ONCE = 1 << 20
+"""The most bytes of rows that one transaction changes, but for a row that has more: a thousand with all their tags have
+some hundred megabytes, and other writers wait."""
+OF_ROW = 1 << 14
+"""A row takes as long as so many bytes."""
+
+
+def prepare_create(tx: Tx, _caller: Caller, params: ec2.CreateTagsRequest) -> list[Handler]:
     added = checked(params["Tags"], last_wins=True)
     if not added:
         raise missing("Tag")
-    for resource_id in dict.fromkeys(params["Resources"]):
-        _change(tx, resource_id, lambda tags: limited({**tags, **added}))
-    return {}
+    return _in_turns(tx, params["Resources"], lambda tags: limited({**tags, **added}))
 
 
-def delete(tx: Tx, _caller: Caller, params: ec2.DeleteTagsRequest) -> Nothing:
+def prepare_delete(tx: Tx, _caller: Caller, params: ec2.DeleteTagsRequest) -> list[Handler]:
     """Without `Tags` all of them go; a key with a value goes only where the value is that one."""
     unwanted = params.get("Tags")
     for pair in unwanted or []:
         if pair["Key"].lower().startswith(RESERVED):
             raise invalid("Tag keys starting with 'aws:' are reserved for internal use")
-    for resource_id in dict.fromkeys(params["Resources"]):
-        _change(tx, resource_id, lambda tags: _without(tags, unwanted))
-    return {}
+    return _in_turns(tx, params["Resources"], lambda tags: _without(tags, unwanted))
 
 
 class _Found(TypedDict):
@@ -90,20 +95,42 @@ def _everything(tx: Tx) -> Iterator[tuple[str, str, Tags]]:
                     yield rule.id, SECURITY_GROUP_RULE, rule.tags
 
 
-def _change(tx: Tx, resource_id: str, changed: Callable[[Tags], Tags]) -> None:
-    if resource_id.startswith("sgr-"):
-        group, rule = rule_by_id(tx, resource_id)
-        rules = tuple(replace(one, tags=changed(one.tags)) if one is rule else one for one in group.rules)
-        tx.save(replace(group, rules=rules))
-        return
-    kind = kind_of_id(resource_id)
+def _in_turns(tx: Tx, resources: Iterable[str], changed: Callable[[Tags], Tags]) -> list[Handler]:
+    """All of the resources are looked at before the first is changed: either each of them can be, or none is."""
+    ids: dict[str, list[str]] = {}
+    for resource_id in dict.fromkeys(resources):
+        # A rule is part of its group's row.
+        row_id = rule_by_id(tx, resource_id)[0].id if resource_id.startswith("sgr-") else resource_id
+        ids.setdefault(row_id, []).append(resource_id)
+    weighed = [
+        ((row_id, named), OF_ROW + weight(_changed(tx, row_id, named, changed))) for row_id, named in ids.items()
+    ]
+    return [partial(_change, rows=rows, changed=changed) for rows in in_turns(weighed, MOST_AT_ONCE)]
+
+
+def _change(
+    tx: Tx, _caller: Caller, _params: Params, rows: Iterable[tuple[str, list[str]]], changed: Callable[[Tags], Tags]
+) -> Nothing:
+    for row_id, named in rows:
+        tx.save(_changed(tx, row_id, named, changed))
+    return {}
+
+
+def _changed(tx: Tx, row_id: str, named: list[str], changed: Callable[[Tags], Tags]) -> Any:
+    """The row with other tags, if it is `named`; and, of a security group, of the rules that are."""
+    kind = kind_of_id(row_id)
     if kind is None:
-        raise ServiceError("InvalidID", f"The ID '{resource_id}' is not valid")
-    row = require(tx, kind.noun, resource_id)
+        raise ServiceError("InvalidID", f"The ID '{row_id}' is not valid")
+    row = require(tx, kind.noun, row_id)
+    if isinstance(row, SecurityGroup):
+        rules = (replace(one, tags=changed(one.tags)) if one.id in named else one for one in row.rules)
+        row = replace(row, rules=tuple(rules))
+    if row_id not in named:
+        return row
     tags = changed(row.tags)
     if isinstance(row, Instance) and row.metadata.tags == "enabled":
         check_metadata_keys(tags)
-    tx.save(replace(row, tags=tags))
+    return replace(row, tags=tags)
 
 
 def _without(tags: Tags, unwanted: list[ec2.Tag] | None) -> Tags:
@@ -118,7 +145,7 @@ def _without(tags: Tags, unwanted: list[ec2.Tag] | None) -> Tags:
 
 
 OPERATIONS = (
-    writes("CreateTags", create, "Resources Tags", tagging("ec2:CreateTags")),
-    writes("DeleteTags", delete, "Resources Tags", tagging("ec2:DeleteTags")),
+    prepares("CreateTags", prepare_create, "Resources Tags", tagging("ec2:CreateTags")),
+    prepares("DeleteTags", prepare_delete, "Resources Tags", tagging("ec2:DeleteTags")),
     reads("DescribeTags", describe, PAGES, kept=True),
 )

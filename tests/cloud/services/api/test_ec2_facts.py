@@ -5,7 +5,7 @@ from dataclasses import replace
 from ec2_fixtures import ACCOUNT, REGION, Cloud
 
 from skylift.cloud.domain.facts import CloudFacts
-from skylift.cloud.services.api.facts import FIRST_UID, RANGES_PER_NET, UIDS, observe, take_public_ip, take_uid_base
+from skylift.cloud.services.api.facts import FIRST_UID, RANGES_PER_NET, UIDS, observe, take_public_ip, take_uid_bases
 
 FIRST_OF_7 = FIRST_UID + UIDS * 7 * RANGES_PER_NET
 
@@ -50,7 +50,7 @@ def test_reserved_uids_are_left_alone(cloud: Cloud) -> None:
     reserved = (f"{FIRST_OF_7 + 5}-{FIRST_OF_7 + 6}", f"{FIRST_OF_7 + 2 * UIDS - 1}-{FIRST_OF_7 + 2 * UIDS}")
     with cloud.database.write() as tx:
         observe(tx, CloudFacts(ACCOUNT, REGION, loopback_net=7, reserved_uids=reserved))
-        assert take_uid_base(tx) == FIRST_OF_7 + 3 * UIDS
+        assert next(take_uid_bases(tx)) == FIRST_OF_7 + 3 * UIDS
 
 
 def test_what_was_given_is_remembered_over_restarts(cloud: Cloud) -> None:

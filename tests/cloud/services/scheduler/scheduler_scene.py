@@ -67,8 +67,10 @@ class SchedulerScene:
             raise ServiceError("InvalidAction", f"not taken: {', '.join(refused)}")
         with self.database.read() as tx:
             assert list(operation.checks(tx, self.cloud.caller, params)), "an operation that takes no permission"
-        with self.database.write() if operation.writes else self.database.read() as tx:
-            result = operation.handler(tx, self.cloud.caller, params)
+            handlers = operation.prepared(tx, self.cloud.caller, params)
+        for handler in handlers:
+            with self.database.write() if operation.writes else self.database.read() as tx:
+                result = handler(tx, self.cloud.caller, params)
         if shapes.output_shape is not None:
             assert list(departures(result, shapes.output_shape, name)) == []
         return result

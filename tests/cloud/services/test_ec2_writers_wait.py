@@ -1,0 +1,103 @@
+"""How long a writer waits beside the largest request to EC2 of another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from ec2_fixtures import Cloud
+from write_watch import MOST, Watch
+
+from skylift.cloud.domain.network import Rule, SecurityGroup
+from skylift.cloud.domain.volume import Volume
+from skylift.cloud.store.database import Database
+
+HUNDRED = 100
+"""Of what takes its time by its bytes: as many as show that they do not add up."""
+TAGS = [{"Key": f"{number:03}" + "é" * 125, "Value": "\N{SNOWMAN}" * 256} for number in range(50)]
+"""The most that a resource may have, the longest that they may be."""
+
+
+@pytest.fixture(name="watch")
+def watch_fixture(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Watch:
+    return Watch(cloud.database, monkeypatch)
+
+
+def add(cloud: Cloud, *nouns: Any) -> None:
+    """Unwatched."""
+    with Database.write(cloud.database) as tx:
+        for noun in nouns:
+            tx.add(noun)
+
+
+def hexed(prefix: str, number: int) -> str:
+    return f"{prefix}-{number:017x}"
+
+
+def volumes(cloud: Cloud) -> list[str]:
+    made = [
+        Volume(hexed("vol", number), 1, "us-east-1a", cloud.clock(), state="available") for number in range(2 * HUNDRED)
+    ]
+    add(cloud, *made)
+    return [one.id for one in made]
+
+
+def servers(cloud: Cloud) -> list[str]:
+    """As RunInstances makes them, but for their number."""
+    first = cloud.row(cloud.run()["InstanceId"])
+    user_data = "A" * 21_000
+    made = [
+        replace(first, id=hexed("i", number), state="running", uid_base=number, booted=True, user_data=user_data)
+        for number in range(HUNDRED)
+    ]
+    add(cloud, *made)
+    return [one.id for one in made]
+
+
+def groups(cloud: Cloud) -> list[str]:
+    """Groups of sixty rules each; answers the ids of these."""
+    vpc = cloud.default("vpc")["VpcId"]
+    numbers = iter(range(120))
+    found: list[str] = []
+    for group in range(2):
+        rules = tuple(
+            Rule(hexed("sgr", next(numbers)), False, "tcp", port, port, cidr="10.0.0.0/8") for port in range(60)
+        )
+        add(cloud, SecurityGroup(hexed("sg", group), vpc, f"group-{group}", "of sixty rules", rules))
+        found += [rule.id for rule in rules]
+    return found
+
+
+def tag_volumes(cloud: Cloud) -> None:
+    cloud.call("CreateTags", Resources=volumes(cloud), Tags=TAGS)
+
+
+def tag_servers(cloud: Cloud) -> None:
+    cloud.call("CreateTags", Resources=servers(cloud), Tags=TAGS)
+
+
+def tag_rules(cloud: Cloud) -> None:
+    """In ASCII: one group's rules are one row, whatever their tags are."""
+    plain = [{"Key": f"{number:0128}", "Value": "x" * 256} for number in range(50)]
+    cloud.call("CreateTags", Resources=groups(cloud), Tags=plain)
+
+
+def untag_volumes(cloud: Cloud) -> None:
+    ids = volumes(cloud)
+    with Database.write(cloud.database) as tx:
+        for volume in tx.find(Volume):
+            tx.save(replace(volume, tags={tag["Key"]: tag["Value"] for tag in TAGS}))
+    cloud.call("DeleteTags", Resources=ids)
+
+
+LARGEST: tuple[Callable[[Cloud], None], ...] = (tag_volumes, tag_servers, tag_rules, untag_volumes)
+
+
+@pytest.mark.parametrize("ask", LARGEST, ids=lambda ask: ask.__name__)
+def test_the_largest_request_to_ec2_keeps_other_writers_for_a_moment(
+    cloud: Cloud, watch: Watch, ask: Callable[[Cloud], None]
+) -> None:
+    ask(cloud)
+    assert watch.transactions and watch.most.within(MOST), watch.most
