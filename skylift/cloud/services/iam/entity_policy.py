@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller, Group, Role, User
 from skylift.cloud.services.api.iam_rules import checked_name, checked_prefix, encoded, no_such, over_quota, page_of
 from skylift.cloud.services.api.identity_policy import checked_identity_policy
-from skylift.cloud.services.api.operation import Answer, Nothing, Params
+from skylift.cloud.services.api.operation import Answer, Nothing, Operation, Params
 from skylift.cloud.services.api.policy_document import document_size
 from skylift.cloud.services.iam import group as groups
 from skylift.cloud.services.iam import role as roles
 from skylift.cloud.services.iam import user as users
 from skylift.cloud.services.iam.group import ON_GROUP
-from skylift.cloud.services.iam.operation import PAGES
+from skylift.cloud.services.iam.operation import PAGES, OnNoun
 from skylift.cloud.services.iam.policy import attachable, parsed_arn
 from skylift.cloud.services.iam.role import ON_ROLE
 from skylift.cloud.services.iam.user import ON_USER
@@ -176,30 +176,25 @@ ROLE_BOUNDARY = Boundaries("Role", roles.changeable)
 USER_BOUNDARY = Boundaries("User", users.existing)
 
 
+def _rows(on: OnNoun, policies: EntityPolicies[Any]) -> tuple[Operation, ...]:
+    kind = policies.kind
+    return (
+        on.writes(f"Put{kind}Policy", policies.put, "PolicyName PolicyDocument"),
+        on.reads(f"Get{kind}Policy", policies.get, "PolicyName"),
+        on.reads(f"List{kind}Policies", policies.list_all, PAGES),
+        on.writes(f"Delete{kind}Policy", policies.delete, "PolicyName"),
+        on.writes(f"Attach{kind}Policy", policies.attach, "PolicyArn"),
+        on.writes(f"Detach{kind}Policy", policies.detach, "PolicyArn"),
+        on.reads(f"ListAttached{kind}Policies", policies.list_attached, f"PathPrefix {PAGES}"),
+    )
+
+
 OPERATIONS = (
-    ON_ROLE.writes("PutRolePolicy", ROLE_POLICIES.put, "PolicyName PolicyDocument"),
-    ON_ROLE.reads("GetRolePolicy", ROLE_POLICIES.get, "PolicyName"),
-    ON_ROLE.reads("ListRolePolicies", ROLE_POLICIES.list_all, PAGES),
-    ON_ROLE.writes("DeleteRolePolicy", ROLE_POLICIES.delete, "PolicyName"),
-    ON_ROLE.writes("AttachRolePolicy", ROLE_POLICIES.attach, "PolicyArn"),
-    ON_ROLE.writes("DetachRolePolicy", ROLE_POLICIES.detach, "PolicyArn"),
-    ON_ROLE.reads("ListAttachedRolePolicies", ROLE_POLICIES.list_attached, f"PathPrefix {PAGES}"),
+    *_rows(ON_ROLE, ROLE_POLICIES),
     ON_ROLE.writes("PutRolePermissionsBoundary", ROLE_BOUNDARY.put, "PermissionsBoundary"),
     ON_ROLE.writes("DeleteRolePermissionsBoundary", ROLE_BOUNDARY.delete),
-    ON_USER.writes("PutUserPolicy", USER_POLICIES.put, "PolicyName PolicyDocument"),
-    ON_USER.reads("GetUserPolicy", USER_POLICIES.get, "PolicyName"),
-    ON_USER.reads("ListUserPolicies", USER_POLICIES.list_all, PAGES),
-    ON_USER.writes("DeleteUserPolicy", USER_POLICIES.delete, "PolicyName"),
-    ON_USER.writes("AttachUserPolicy", USER_POLICIES.attach, "PolicyArn"),
-    ON_USER.writes("DetachUserPolicy", USER_POLICIES.detach, "PolicyArn"),
-    ON_USER.reads("ListAttachedUserPolicies", USER_POLICIES.list_attached, f"PathPrefix {PAGES}"),
+    *_rows(ON_USER, USER_POLICIES),
     ON_USER.writes("PutUserPermissionsBoundary", USER_BOUNDARY.put, "PermissionsBoundary"),
     ON_USER.writes("DeleteUserPermissionsBoundary", USER_BOUNDARY.delete),
-    ON_GROUP.writes("PutGroupPolicy", GROUP_POLICIES.put, "PolicyName PolicyDocument"),
-    ON_GROUP.reads("GetGroupPolicy", GROUP_POLICIES.get, "PolicyName"),
-    ON_GROUP.reads("ListGroupPolicies", GROUP_POLICIES.list_all, PAGES),
-    ON_GROUP.writes("DeleteGroupPolicy", GROUP_POLICIES.delete, "PolicyName"),
-    ON_GROUP.writes("AttachGroupPolicy", GROUP_POLICIES.attach, "PolicyArn"),
-    ON_GROUP.writes("DetachGroupPolicy", GROUP_POLICIES.detach, "PolicyArn"),
-    ON_GROUP.reads("ListAttachedGroupPolicies", GROUP_POLICIES.list_attached, f"PathPrefix {PAGES}"),
+    *_rows(ON_GROUP, GROUP_POLICIES),
 )

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from aws_shapes import s3
 
 MOST_RULES = 1000
-LARGEST_NUMBER = 2**31 - 1
 MOST_DAYS = 365_000
 """Days are added to dates, which end."""
 NEVER_SMALL, ARCHIVES_SMALL = "all_storage_classes_128K", "varies_by_storage_class"
