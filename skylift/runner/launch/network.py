@@ -273,11 +273,10 @@ def _make_subnet(api: Api, vpc: str, zone: str, block: str) -> None:
     wanted: dict[str, Any] = {"VpcId": vpc, "CidrBlock": block, "AvailabilityZone": zone}
     wanted["TagSpecifications"] = _tags("subnet", "subnet")
     if make_unless_there(api, "InvalidSubnet.Conflict", "ec2", "create_subnet", **wanted) is None:
+        # It may be this one: another run has made it, and AWS does not list it yet.
         look = partial(_find, api, "describe_subnets", "Subnets", "subnet", vpc)
-        _wait_until_listed(
-            lambda: any(each["CidrBlock"] == block for each in look()),
-            f"skylift's subnet {block} in {vpc}, or something that is in its way,",
-        )
+        if not any(any(each["CidrBlock"] == block for each in look()) for _ in pauses(_SETTLING)):
+            raise LaunchFailed(f"{vpc} has no room for skylift's subnet {block}.", "Delete what is in its way.")
 
 
 def _make_group(api: Api, vpc: str) -> None:

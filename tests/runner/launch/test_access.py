@@ -89,8 +89,11 @@ def test_groups_that_the_user_names_are_left_as_they_are(api: Api, subnet: tuple
     assert rules(api, group) == []
 
 
-def test_a_network_that_could_not_be_completed_is_completed_by_the_next_run(api: Api) -> None:
+def test_a_network_that_could_not_be_completed_is_completed_by_the_next_run(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its parts are made at the same time, so that some are there when another one is refused."""
+    monkeypatch.setattr("skylift.runner.launch.network._SETTLING", 0.5)
     ensure_bucket(api, BUCKET)
     tags = [{"ResourceType": "vpc", "Tags": [{"Key": TAG_PART, "Value": "vpc"}]}]
     vpc = api.call("ec2", "create_vpc", CidrBlock=RANGE, TagSpecifications=tags)["Vpc"]["VpcId"]
