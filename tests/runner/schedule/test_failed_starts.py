@@ -19,7 +19,7 @@ from skylift.cli.main import perform
 from skylift.runner.job.settings import Settings
 from skylift.runner.remote.account import Account, open_account
 from skylift.runner.remote.api import Api
-from skylift.runner.schedule.roles import remove_scheduler_role
+from skylift.runner.schedule.roles import remove_roles
 from skylift.runner.schedule.schedules import Schedules
 from skylift.runner.schedule.template import find_template
 
@@ -132,7 +132,7 @@ def test_a_start_that_a_later_attempt_made_is_a_job_and_no_failure(
 def test_a_role_that_is_gone_is_told_also_where_cloudtrail_has_nothing(
     account: Account, settings: Settings, trail: Trail, told: bool
 ) -> None:
-    remove_scheduler_role(account.api, "nightly")
+    remove_roles(account.api, "nightly")
     if told:
         trail.assume_role("2026-11-29T01:00:07Z", "AccessDenied", "An unknown error occurred")
         trail.assume_role("2026-11-29T01:00:37Z", "AccessDenied", "An unknown error occurred")
