@@ -8,7 +8,7 @@ their own, so that there are some thousand at the most, and all of them end only
 from __future__ import annotations
 
 import json
-import random
+import secrets
 import string
 import time
 
@@ -34,7 +34,7 @@ def cap_server(context: Context, plan: SchedulePlan) -> None:
         instance = context.retry("instance id", context.aws.instance)
         minutes = -(-(int(context.deadline) + MARGIN) // 60)
         when = time.strftime("at(%Y-%m-%dT%H:%M:%S)", time.gmtime(60 * minutes))
-        names = iter(random.sample(NAMES, len(NAMES)))
+        names = iter(sorted(NAMES, key=lambda _: secrets.token_hex(4)))
         for each in plan.caps:
             target = dict(each["Target"], Input=json.dumps({"InstanceIds": [instance]}))
             body = json.dumps(dict(each, ScheduleExpression=when, Target=target)).encode()
