@@ -17,6 +17,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from skylift.runner.errors import RemoteFileError, RunError, SkyliftError, UsageError
@@ -231,20 +232,15 @@ class _Download(_Copy):
                     await self._download_folder(folder, names, source)
                 else:
                     self._tally.expect(found.size)
-                    await self._all([self._download(folder, names, self._remote_path(source), found)])
+                    await self._all([partial(self._download, folder, names, self._remote_path(source), found)])
 
-    def _download(
-        self, folder: _LocalFolder, names: Names, path: bytes, found: RemoteFile
-    ) -> Callable[[], Awaitable[None]]:
-        async def download() -> None:
-            with folder.written(names, executable=found.executable) as file:
-                async with aclosing(self._files.read(path, found.size or _UNSIZED)) as pieces:
-                    async for piece in pieces:
-                        _write_whole(file, piece)
-                        self._tally.advance(len(piece))
-            self._tally.advance(0, files=1)
-
-        return download
+    async def _download(self, folder: _LocalFolder, names: Names, path: bytes, found: RemoteFile) -> None:
+        with folder.written(names, executable=found.executable) as file:
+            async with aclosing(self._files.read(path, found.size or _UNSIZED)) as pieces:
+                async for piece in pieces:
+                    _write_whole(file, piece)
+                    self._tally.advance(len(piece))
+        self._tally.advance(0, files=1)
 
     async def _download_folder(self, folder: _LocalFolder, names: Names, source: str) -> None:
         work = []
@@ -256,7 +252,8 @@ class _Download(_Copy):
                     folder.make(place)
                     continue
                 self._tally.expect(file.size)
-                work.append(self._download(folder, place, b"/".join((self._remote_path(source), *inner)), file))
+                path = b"/".join((self._remote_path(source), *inner))
+                work.append(partial(self._download, folder, place, path, file))
         await self._all(work)
 
     async def _walk(self, top: bytes) -> AsyncGenerator[tuple[Names, RemoteFile], None]:
@@ -308,7 +305,7 @@ class _Upload(_Copy):
     """From this machine to the server."""
 
     async def stream(self, source: str, target: str) -> None:
-        await self._write(target, await self._target(target, None, several=False), _standard_input(), executable=False)
+        await self._write(await self._target(target, None, several=False), _standard_input(), executable=False)
 
     async def run(self, order: Order) -> None:
         for source in order.sources:
@@ -319,10 +316,10 @@ class _Upload(_Copy):
             name = Path(os.path.normpath(source)).name
             target = await self._target(order.target, name, several=len(order.sources) > 1)
             if stat.S_ISDIR(found.st_mode):
-                await self._upload_folder(path, order.target, target)
+                await self._upload_folder(path, target)
             elif stat.S_ISREG(found.st_mode):
                 self._tally.expect(found.st_size)
-                await self._all([self._upload(path, order.target, target)])
+                await self._all([partial(self._upload, path, target)])
             else:
                 raise UsageError(
                     f"{shown(source)} is no regular file.", "`-` sends standard input, also that of a pipe."
@@ -349,19 +346,16 @@ class _Upload(_Copy):
             raise UsageError(f"{shown(path)} is no folder on the server.")
         return place
 
-    def _upload(self, path: Path, target: str, place: bytes) -> Callable[[], Awaitable[None]]:
-        async def upload() -> None:
-            file = _open_local(path)
-            try:
-                executable = bool(os.fstat(file).st_mode & 0o100)
-                await self._write(target, place, self._pieces(path, file), executable=executable)
-            finally:
-                os.close(file)
-            self._tally.advance(0, files=1)
+    async def _upload(self, path: Path, place: bytes) -> None:
+        file = _open_local(path)
+        try:
+            executable = bool(os.fstat(file).st_mode & 0o100)
+            await self._write(place, self._pieces(path, file), executable=executable)
+        finally:
+            os.close(file)
+        self._tally.advance(0, files=1)
 
-        return upload
-
-    async def _write(self, target: str, place: bytes, pieces: AsyncGenerator[bytes, None], *, executable: bool) -> None:
+    async def _write(self, place: bytes, pieces: AsyncGenerator[bytes, None], *, executable: bool) -> None:
         try:
             await self._files.write(place, pieces, executable=executable)
         except RemoteFileError as error:
@@ -384,7 +378,7 @@ class _Upload(_Copy):
             yield data
             self._tally.advance(len(data))
 
-    async def _upload_folder(self, top: Path, target: str, place: bytes) -> None:
+    async def _upload_folder(self, top: Path, place: bytes) -> None:
         work = []
         await self._make(place)
         for inner, path, is_folder in self._walk(top):
@@ -393,7 +387,7 @@ class _Upload(_Copy):
                 await self._make(remote)
                 continue
             self._tally.expect(_stat_local(path).st_size)
-            work.append(self._upload(path, target, remote))
+            work.append(partial(self._upload, path, remote))
         await self._all(work)
 
     async def _make(self, folder: bytes) -> None:
