@@ -69,8 +69,8 @@ def types(
 ) -> None:
     from skylift import catalogue
     from skylift.place.figures import use_own_figures
-    from skylift.runner.job.requirements import check_words, read_requirements
-    from skylift.runner.price.choice import by_price, fitting, nothing_fits
+    from skylift.runner.job.requirements import read_requirements
+    from skylift.runner.price.choice import select
     from skylift.runner.price.price import priced_region, stand_in
 
     wanted = read_requirements(
@@ -84,15 +84,7 @@ def types(
     def price(name: str) -> float | None:
         return lookup(name, where)
 
-    check_words(wanted.words, catalogue.types().values())
-    known = [
-        each
-        for each in catalogue.types().values()
-        if each.current or everything or {each.family, each.name} & set(wanted.words)
-    ]
-    found = by_price(fitting(known, wanted), price, sort)
-    if not found:
-        raise nothing_fits(known, wanted, price)
+    found = select(catalogue.types().values(), wanted, price, sort, everything=everything)
     if as_json:
         say_json([as_object(each.kind, where) for each in found])
         return

@@ -13,11 +13,12 @@ from skylift.console.call import Call
 from skylift.console.port import OwnCall, Port
 from skylift.console.rows import Row, as_tags, as_time, spell_tags
 from skylift.console.typed import whole_number
+from skylift.console.widgets.plot import Series
 from skylift.runner.errors import UsageError
 from skylift.runner.job.quote import Offer
-from skylift.runner.job.requirements import Requirements, check_words, read_requirements, spell_memory
+from skylift.runner.job.requirements import Requirements, read_requirements, spell_memory
 from skylift.runner.job.tags import job_of
-from skylift.runner.price.choice import by_price, fitting, nothing_fits
+from skylift.runner.price.choice import select
 from skylift.runner.price.price import rates_of, stand_in
 from skylift.runner.price.purchase import HOURS_A_MONTH, quote, spell_offer
 from skylift.runner.text.duration import parse_duration
@@ -75,34 +76,14 @@ class Types:
 
 
 @dataclass(frozen=True)
-class Line:
-    """Points of a picture: a zone's prices over time, or what a way to buy costs over hours of use."""
-
-    name: str
-    points: tuple[tuple[float, float], ...]
-
-
-@dataclass(frozen=True)
-class Way:
-    """A way to buy a type, as a row of a table has it."""
-
-    name: str
-    hourly: str
-    run: str
-    month: str
-    pays_from: str
-    as_of: str
-    is_least: bool
-
-
-@dataclass(frozen=True)
 class Ways:
-    """Those whose price is known; `command` does the same. `lines` cross where a commitment begins to pay."""
+    """Those whose price is known, as rows of a table; `command` does the same. `lines` are what each costs over hours
+    of use, and cross where a commitment begins to pay."""
 
-    rows: tuple[Way, ...]
+    rows: tuple[tuple[str, ...], ...]
     advice: str
     hours: float
-    lines: tuple[Line, ...]
+    lines: tuple[Series, ...]
     command: str
 
 
@@ -160,17 +141,11 @@ class Market:
         """The cheapest first. Raises UsageError where nothing fits."""
         region, note = stand_in(self._port.settings.region)
         lookup = catalogue.spot if spot else catalogue.on_demand
-        check_words(needs.words, catalogue.types().values())
-        known = [
-            each for each in catalogue.types().values() if each.current or {each.family, each.name} & set(needs.words)
-        ]
 
         def price(name: str) -> float | None:
             return lookup(name, region)
 
-        found = by_price(fitting(known, needs), price, order)
-        if not found:
-            raise nothing_fits(known, needs, price)
+        found = select(catalogue.types().values(), needs, price, order)
         command = " ".join(filter(None, ["skylift types", needs.spell(), "--spot" if spot else ""]))
         command += f" --sort {order}" if order != "price" else ""
         offered = tuple(_offered(each.kind, region) for each in found[:_SHOWN])
@@ -186,7 +161,8 @@ class Market:
     def region(self) -> str:
         return stand_in(self._port.settings.region)[0]
 
-    def history(self, kind: str) -> list[Line]:
+    def history(self, kind: str) -> list[Series]:
+        """Each zone's prices."""
         now = datetime.now(UTC)
         found: dict[str, list[tuple[float, float]]] = {}
         call = price_history(kind, now - timedelta(days=_DAYS))
@@ -196,7 +172,7 @@ class Market:
             since = max(each["Timestamp"].timestamp(), (now - timedelta(days=_DAYS)).timestamp())
             points.append((since, float(each["SpotPrice"])))
         return [
-            Line(zone, (*sorted(points), (now.timestamp(), max(points)[1]))) for zone, points in sorted(found.items())
+            Series(zone, (*sorted(points), (now.timestamp(), max(points)[1]))) for zone, points in sorted(found.items())
         ]
 
     def ways(self, kind: str, hours: str, run: str) -> Ways:
@@ -216,10 +192,10 @@ class Market:
         return Ways(rows, found.advice, used, break_even(known), command)
 
 
-def break_even(offers: Sequence[Offer]) -> tuple[Line, ...]:
+def break_even(offers: Sequence[Offer]) -> tuple[Series, ...]:
     """On demand and spot, which cost by the hour, and of each commitment the way to pay that costs least."""
     found = [
-        Line(spell_offer(each), ((0, 0), (HOURS_A_MONTH, (each.hourly or 0) * HOURS_A_MONTH)))
+        Series(spell_offer(each), ((0, 0), (HOURS_A_MONTH, (each.hourly or 0) * HOURS_A_MONTH)))
         for each in offers
         if each.name in ("on-demand", "spot")
     ]
@@ -227,26 +203,19 @@ def break_even(offers: Sequence[Offer]) -> tuple[Line, ...]:
         paid = [each for each in offers if (each.name, each.years) == (name, years)]
         best = min(paid, key=lambda each: each.hourly or 0)
         whole = (best.hourly or 0) * HOURS_A_MONTH
-        found.append(Line(spell_offer(best), ((0, whole), (HOURS_A_MONTH, whole))))
+        found.append(Series(spell_offer(best), ((0, whole), (HOURS_A_MONTH, whole))))
     return tuple(found)
 
 
-def _way(offer: Offer, *, is_least: bool) -> Way:
+def _way(offer: Offer, *, is_least: bool) -> tuple[str, ...]:
     if offer.name == "on-demand":
         pays = "–"
     elif offer.pays_from is None:
         pays = "never"
     else:
         pays = f"{offer.pays_from:.0f} h a month" if offer.pays_from else "always"
-    return Way(
-        spell_offer(offer),
-        hourly(offer.hourly),
-        f"${spell_usd(offer.run)}",
-        f"${spell_usd(offer.month)}",
-        pays,
-        offer.as_of or "",
-        is_least,
-    )
+    prices = (hourly(offer.hourly), f"${spell_usd(offer.run)}", f"${spell_usd(offer.month)}")
+    return (spell_offer(offer), *prices, pays, offer.as_of or "", "yes" if is_least else "")
 
 
 def hourly(price: float | None) -> str:

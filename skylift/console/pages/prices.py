@@ -10,7 +10,7 @@ from skylift.console.market import HOURS, SORTED, Market, Offered, Types, Ways, 
 from skylift.console.widgets.element import Element, box, copyable, facts, link, tag
 from skylift.console.widgets.field import Field, Select
 from skylift.console.widgets.frame import head
-from skylift.console.widgets.plot import Plot, Series
+from skylift.console.widgets.plot import Plot
 from skylift.console.widgets.small_table import small_table, table_row
 from skylift.console.widgets.tabs import in_thread
 from skylift.console.widgets.trouble import panel, trouble_in
@@ -107,7 +107,7 @@ class PricePage:
                 tag("p", "EC2 has no spot price of it here.", "empty-line")
                 return
             last = ", ".join(f"{each.name} ${each.points[-1][1]:.4f}" for each in found)
-            Plot(f"Spot price by zone: {last}", [Series(each.name, each.points) for each in found], kind="step")
+            Plot(f"Spot price by zone: {last}", found, kind="step")
             tag("p", f"Now: {last}. On demand: {hourly(kind.on_demand)}.", "empty-line")
 
 
@@ -118,12 +118,11 @@ def show_ways(found: Ways) -> None:
     titles = ("Way to buy", "An hour", "A run", "A month", "Pays from", "Price as of", "Least")
     with small_table(*titles, classes="small wide"):
         for way in found.rows:
-            cells = (way.name, way.hourly, way.run, way.month, way.pays_from, way.as_of)
-            table_row(*cells, "yes" if way.is_least else "")
+            table_row(*way)
     tag("p", found.advice, "advice")
     Plot(
         f"A month by hours of use, up to {HOURS}: " + "; ".join(each.name for each in found.lines),
-        [Series(each.name, each.points) for each in found.lines],
+        found.lines,
         unit="h",
         mark=min(found.hours, HOURS),
     )

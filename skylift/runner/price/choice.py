@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from skylift.runner.errors import UsageError
-from skylift.runner.job.requirements import BURSTABLE, Requirements, spell_memory
+from skylift.runner.job.requirements import BURSTABLE, Requirements, check_words, spell_memory
 
 if TYPE_CHECKING:
     from skylift.catalogue import InstanceType
@@ -56,6 +56,19 @@ def by_price(types: Iterable[InstanceType], price: Price, order: str = "price") 
         return (False, ORDERS[order](kind, each.price), -kind.vcpus, -kind.memory_mib, kind.name)
 
     return sorted(priced, key=key)
+
+
+def select(
+    types: Collection[InstanceType], wanted: Requirements, price: Price, order: str, *, everything: bool = False
+) -> list[Priced]:
+    """The types that fit, in this order: those of the current generation, and earlier ones that are named or with
+    `everything`. Raises UsageError for a word that no type has, for an unknown order, and where nothing fits."""
+    check_words(wanted.words, types)
+    known = [each for each in types if each.current or everything or {each.family, each.name} & set(wanted.words)]
+    found = by_price(fitting(known, wanted), price, order)
+    if not found:
+        raise nothing_fits(known, wanted, price)
+    return found
 
 
 def cheapest(types: Sequence[InstanceType], wanted: Requirements, price: Price) -> list[tuple[InstanceType, float]]:
