@@ -74,16 +74,7 @@ def _show_rule(tab: VpcTab, shown: Acl, rule: AclRule) -> None:
         return lambda: networks.replace_acl_rule(shown.id, rule, protocol.value, ports.value, other.value, action.value)
 
     label = f"rule {rule.number} {direction}"
-    EditedRow(
-        7,
-        f"{shown.id} {label}",
-        label,
-        edits=tab.edits,
-        show=show,
-        fields=fields,
-        perform=lambda call: tab.change(call, check),
-        done=tab.refresh,
-    )
+    tab.row(7, f"{shown.id} {label}", label, show, fields, check)
 
 
 def _add_rule(tab: VpcTab, shown: Acl) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from skylift.console.call import Call
 from skylift.console.cloud_view import CloudView
@@ -12,7 +13,7 @@ from skylift.console.pages.edit_tags import tags_button
 from skylift.console.widgets.dialog import TypedCommand, ask, confirm
 from skylift.console.widgets.element import box, button, tag
 from skylift.console.widgets.field import collect_fields
-from skylift.console.widgets.row_edit import Edits, Fields
+from skylift.console.widgets.row_edit import EditedRow, Edits, Fields
 from skylift.console.widgets.tabs import in_thread
 from skylift.console.widgets.trouble import say_there
 from skylift.runner.errors import SkyliftError
@@ -76,6 +77,19 @@ class VpcTab:
             "quiet",
             aria_label=label,
         )
+
+    def row(
+        self,
+        columns: int,
+        key: str,
+        label: str,
+        show: Callable[[EditedRow], None],
+        fields: Fields,
+        check: Callable[[], None],
+    ) -> None:
+        """One that is edited in its place: see EditedRow."""
+        perform = partial(self.change, check=check)
+        EditedRow(columns, key, label, edits=self.edits, show=show, fields=fields, perform=perform, done=self.refresh)
 
     def add(self, key: str, text: str, fields: Fields) -> None:
         """A line of fields with its button. What is wrong with them is said below. What is typed stays until it is

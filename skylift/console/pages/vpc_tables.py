@@ -72,16 +72,7 @@ def _show_route(tab: VpcTab, shown: Table, route: Route, targets: Mapping[str, s
         return lambda: networks.replace_route(shown.id, route, target.value)
 
     label = f"the route to {route.destination}"
-    EditedRow(
-        4,
-        f"{shown.id} {route.destination}",
-        label,
-        edits=tab.edits,
-        show=show,
-        fields=fields,
-        perform=lambda call: tab.change(call, check),
-        done=tab.refresh,
-    )
+    tab.row(4, f"{shown.id} {route.destination}", label, show, fields, check)
 
 
 def _add_route(tab: VpcTab, shown: Table, targets: Mapping[str, str]) -> None:
