@@ -277,7 +277,7 @@ def _plan_run(command: _ScheduledCommand, name: str | None) -> tuple[Job, Settin
 
     options = command.options
     spares = require_consent(command.context, options)
-    check_run({**command.options, **command.given}, {**_NOT_AFTER_RUN, **NOT_OF_RUNS})
+    check_run(command.context.params, {**_NOT_AFTER_RUN, **NOT_OF_RUNS})
     if sys.stdin is not None and has_input(_INPUT):
         raise UsageError("A scheduled run has no standard input.", "Send a file along with --in, or: </dev/null")
     what = read_program(command.program, options.get("module"), is_command=command.is_command)
@@ -297,7 +297,7 @@ def _plan_map(command: _ScheduledCommand, name: str | None, overlap: Overlap) ->
 
     options = cast(ScheduledMapOptions, command.options)
     spares = require_consent(command.context, options)
-    check_run({**command.options, **command.given}, {**_NOT_AFTER_MAP, **NOT_OF_MAPS})
+    check_run(command.context.params, {**_NOT_AFTER_MAP, **NOT_OF_MAPS})
     if command.is_command:
         raise UsageError("A map runs a script or a module.", "-- map [OPTIONS] SCRIPT INPUT... [-- ARGS]")
     words, arguments = divide(command.program)
@@ -316,13 +316,12 @@ def _plan_map(command: _ScheduledCommand, name: str | None, overlap: Overlap) ->
 
 @dataclass(frozen=True)
 class _ScheduledCommand:
-    """What stands after `-- run` or `-- map`. `given` are the options that are none of RunOptions; of a map's inputs
-    `listed` and `numbers`."""
+    """What stands after `-- run` or `-- map`; of a map's inputs `listed` and `numbers`. The context also has options
+    that no scheduled run can have."""
 
     context: Any
     program: list[str]
     is_command: bool
-    given: dict[str, Any]
     options: SharedOptions
     listed: str | None = None
     numbers: str | None = None
@@ -338,8 +337,7 @@ def _read_run(
     is_command: Annotated[bool, typer.Option(COMMAND_FLAG, hidden=True)] = False,
     **options: Unpack[RunOptions],
 ) -> _ScheduledCommand:
-    given = {"forward": forward, "detach": detach, "quiet": quiet, "as_json": as_json}
-    return _ScheduledCommand(context, program or [], is_command, given, options)
+    return _ScheduledCommand(context, program or [], is_command, options)
 
 
 def _read_map(
@@ -356,15 +354,7 @@ def _read_map(
     is_command: Annotated[bool, typer.Option(COMMAND_FLAG, hidden=True)] = False,
     **options: Unpack[ScheduledMapOptions],
 ) -> _ScheduledCommand:
-    given = {
-        "resume": resume,
-        "retry_failed": retry_failed,
-        "into": into,
-        "detach": detach,
-        "quiet": quiet,
-        "as_json": as_json,
-    }
-    return _ScheduledCommand(context, program or [], is_command, given, options, listed, numbers)
+    return _ScheduledCommand(context, program or [], is_command, options, listed, numbers)
 
 
 spell_out(_read_run)
