@@ -20,10 +20,8 @@ OnDemand = Annotated[bool, typer.Option("--on-demand", help="For on-demand insta
 
 
 def register(cloud: typer.Typer) -> None:
-    cloud.command("spot-price")(spot_price)
-    cloud.command("capacity")(capacity)
-    cloud.command("quota")(quota)
-    cloud.command("interrupt")(interrupt)
+    for command in (spot_price, capacity, quota, interrupt):
+        cloud.command()(command)
 
 
 def spot_price(

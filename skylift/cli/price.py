@@ -89,6 +89,7 @@ def price(
 ) -> None:
     from skylift.place.figures import use_own_figures
     from skylift.runner.errors import UsageError
+    from skylift.runner.job.commands import program_argv
     from skylift.runner.job.job import Program
     from skylift.runner.job.requirements import read_requirements
     from skylift.runner.plan.plan_job import Order, plan_job
@@ -104,28 +105,23 @@ def price(
     args = named.args if named.kind == "command" else ()
     order = Order(Program(named.kind, named.target, args), instance_type=type, wanted=wanted)
     job = plan_job(order, Path.cwd(), os.environ)
+    argv = program_argv(job.program)
     seconds = parse_duration(duration or _DEFAULT_TIME, "--time")
     if hours is not None and not hours < float("inf"):
         raise UsageError(f"--hours {hours:g} is not a number of hours.", "Write it like 200.")
     history, place, notes = (None, None, []) if duration and hours is not None else _look_back(on)
     where, note = _region(region, place)
-    kind, why = _type(job, history, where)
+    kind, why = _type(job, argv, history, where)
     _check_type(kind)
-    basis = basis_of(history, _argv(job), kind, seconds)
+    basis = basis_of(history, argv, kind, seconds)
     basis = _with_given_times(basis, seconds if duration else None, hours)
     found = quote(rates_of(kind, where), basis.seconds, basis.hours, basis.served, basis.as_json())
     if as_json:
-        say_json({"program": _argv(job), "why_type": why, "notes": [*notes, *note], **found.as_json()})
+        say_json({"program": argv, "why_type": why, "notes": [*notes, *note], **found.as_json()})
         return
     for line in [*notes, *note]:
         say(line, to_stderr=True)
-    _show(" ".join(_argv(job)).removeprefix("python "), found, basis, why)
-
-
-def _argv(job: Job) -> list[str]:
-    from skylift.runner.job.commands import program_argv
-
-    return program_argv(job.program)
+    _show(" ".join(argv).removeprefix("python "), found, basis, why)
 
 
 def _look_back(on: str | None) -> tuple[History | None, str | None, list[str]]:
@@ -154,7 +150,7 @@ def _region(asked: str | None, place: str | None) -> tuple[str, list[str]]:
     return where, [note] if note else []
 
 
-def _type(job: Job, history: History | None, region: str) -> tuple[str, str]:
+def _type(job: Job, argv: Sequence[str], history: History | None, region: str) -> tuple[str, str]:
     """The type, and why it is this one."""
     from skylift.runner.plan.resolve_options import choose
 
@@ -163,7 +159,7 @@ def _type(job: Job, history: History | None, region: str) -> tuple[str, str]:
     if job.wanted:
         choice, _ = choose(job.wanted, region, None)
         return choice.type, f"the cheapest for {job.wanted.spell()}"
-    earlier = history.of(_argv(job)) if history is not None else ()
+    earlier = history.of(argv) if history is not None else ()
     return (earlier[-1].instance_type, "as in its last run") if earlier else (job.instance_type, "the default")
 
 

@@ -22,8 +22,6 @@ from skylift.console.widgets.tabs import Tabs, WhenGone, in_thread
 from skylift.console.widgets.terminal import Terminal, full_screen
 from skylift.console.widgets.trouble import panel
 
-"""Bytes of a result that is given to the browser. Larger ones are for the command."""
-
 _CANCEL, _TURN_OFF = "Cancel job", "Turn its server off"
 _OF_JOB = "Its program gets SIGTERM, its results so far go to S3, and its server is turned off."
 _OF_SERVER = "The job has ended. Its server is terminated, with all that is on its disk only, and its role is removed."
@@ -103,7 +101,7 @@ class JobPage:
                 count.set_text(_ABOUT_LOG)
                 terminal.show(log.text)
                 return
-            found = LogSearch(log.text, words, lambda lines: count.set_text(spell_lines(lines)))
+            found = LogSearch(log.text, words, lambda lines: count.set_text(f"{lines:,} line{'s' * (lines != 1)}"))
             searching.append(asyncio.create_task(found.run()))
             terminal.show(found.found)
 
@@ -159,7 +157,3 @@ class JobPage:
         facts(
             pairs, {"Server": f"/instances/{job.instance or ''}", "Type": f"/prices/{encoded(job.type or '', safe='')}"}
         )
-
-
-def spell_lines(count: int) -> str:
-    return f"{count:,} {'line' if count == 1 else 'lines'}"

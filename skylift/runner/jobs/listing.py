@@ -200,7 +200,7 @@ class Listing:
             attempt=status.attempt,
             retries=status.retries,
             hourly_usd=hourly_cost(server, settings.region) if server and settings.billed else None,
-            program=_program(record),
+            program=record.program if record else None,
             created=spell(record.created) if record else status.booted,
             seconds=_seconds(status, alive=alive),
             cost_usd=self._cost(found.name, run_cost(kind or "", settings.region, status.market, spent), record),
@@ -248,10 +248,6 @@ def _off_by(record: Record | None, status: Status, server: Server | None) -> str
 
 def spell(when: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(when))
-
-
-def _program(record: Record | None) -> str | None:
-    return None if record is None else record.program
 
 
 def _seconds(status: Status, *, alive: bool) -> float | None:
