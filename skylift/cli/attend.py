@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from skylift.cli.map_options import DEFAULT, IntoOption
-from skylift.cli.place import JobName, JobNames, On, settings_there
+from skylift.cli.place import JobName, JobNames, On, account_there
 from skylift.cli.say import say, say_json
 from skylift.cli.watching import ForwardOption, show_outcome, with_interrupts
 
@@ -45,7 +45,6 @@ def attach(
     from skylift.cli.screen import Outlet, make_screen
     from skylift.cli.terminal import open_display
     from skylift.runner.attach import Attach
-    from skylift.runner.remote.account import open_account
     from skylift.runner.steps import Clock
     from skylift.runner.watch.forward import Forwards, read_forward
     from skylift.runner.watch.watched_job import find_job
@@ -53,7 +52,7 @@ def attach(
     outlet = Outlet(2 if as_json else 1, 2)
     screen = make_screen(outlet, quiet=quiet, json=as_json)
     forwards = Forwards([read_forward(text) for text in forward or ()])
-    account = open_account(settings_there(on))
+    account = account_there(on)
     job = find_job(account, name, Path.cwd())
     display = open_display(screen, interactive=job.interactive and os.isatty(0), hint="~. or Ctrl-C leaves")
     clock = Clock(display.screen)
@@ -95,9 +94,8 @@ def wait(
     from skylift.cli.screen import Outlet, make_screen, show_error
     from skylift.runner.errors import RunError, SkyliftError
     from skylift.runner.jobs.wait import wait as wait_for
-    from skylift.runner.remote.account import open_account
 
-    account = open_account(settings_there(on))
+    account = account_there(on)
     screen = make_screen(Outlet(1, 2), quiet=False, json=True)
 
     async def one(name: str) -> Outcome | SkyliftError:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Unpack
 import typer
 
 from skylift.cli.options import spell_out
-from skylift.cli.place import On, settings_for, settings_there
+from skylift.cli.place import On, account_there, settings_for
 from skylift.cli.say import say, say_at_once, say_json
 from skylift.runner.job.run_options import OPTIONS, SharedOptions
 
@@ -204,10 +204,9 @@ def ls(
     """List all clusters of the account."""
     from skylift.cli.table import Column, show_table
     from skylift.runner.jobs.cluster import clusters
-    from skylift.runner.remote.account import open_account
     from skylift.runner.text.duration import spell_duration
 
-    found = clusters(open_account(settings_there(on)))
+    found = clusters(account_there(on))
     if as_json:
         say_json([asdict(each) for each in found])
     elif not found:
@@ -229,9 +228,8 @@ def down(
     """End clusters of the account. Their servers, roles, records and security groups are removed."""
     from skylift.cli.say import say_trouble
     from skylift.runner.jobs.cluster import TakeDown, find_clusters, members_of
-    from skylift.runner.remote.account import open_account
 
-    account = open_account(settings_there(on))
+    account = account_there(on)
     left = False
     for found in find_clusters(account, names):
         troubles: list[str] = []

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from skylift.cli import complete
-from skylift.cli.place import On, settings_there
+from skylift.cli.place import On, account_there
 
 
 def register(app: typer.Typer) -> None:
@@ -40,12 +40,11 @@ def cp(
 
     from skylift.cli.screen import Outlet, make_screen
     from skylift.runner.jobs.copy import copy, plan_copy
-    from skylift.runner.remote.account import open_account
     from skylift.runner.steps import Clock
 
     order = plan_copy(places, recursive=recursive)
     screen = make_screen(Outlet(1, 2), quiet=quiet, json=order.target == "-" and os.isatty(1))
-    account = open_account(settings_there(on))
+    account = account_there(on)
     try:
         asyncio.run(copy(account, order, screen, Clock(screen)))
     finally:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from skylift.cli.place import JobName, On, settings_there
+from skylift.cli.place import JobName, On, account_there
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -41,11 +41,10 @@ def logs(
 
     from skylift.cli.screen import Outlet, Plain
     from skylift.runner.jobs.logs import read_since, show_logs
-    from skylift.runner.remote.account import open_account
 
     screen = Plain(Outlet(1, 1 if stderr else 2), quiet=False)
     start = read_since(since, time.time()) if since else 0.0
-    account = open_account(settings_there(on))
+    account = account_there(on)
     if given_input is not None:
         return _show_input(account, name, given_input, only_stderr=stderr, more=follow or since is not None)
     work = show_logs(account, name, screen, follow=follow, only="stderr" if stderr else None, since=start)

@@ -14,6 +14,7 @@ from skylift.cli.say import say_trouble
 
 if TYPE_CHECKING:
     from skylift.runner.job.settings import Access, Settings
+    from skylift.runner.remote.account import Account
 
 On = Annotated[str | None, typer_option("on")]
 
@@ -38,3 +39,9 @@ def settings_there(on: str | None, region: str | None = None) -> Settings:
     from skylift.place.settings import settings_for as find
 
     return replace(find(on, showing=build_bar, start=False, region=region), note=say_trouble)
+
+
+def account_there(on: str | None) -> Account:
+    from skylift.runner.remote.account import open_account
+
+    return open_account(settings_there(on))

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from skylift.cli import complete
-from skylift.cli.place import JobName, On, settings_there
+from skylift.cli.place import JobName, On, account_there, settings_there
 from skylift.cli.say import say, say_each, say_json
 
 
@@ -30,12 +30,11 @@ def results(
     from skylift.cli.ending import spell_missing, spell_not_written
     from skylift.cli.screen import Outlet, make_screen
     from skylift.runner.jobs.wait import collect
-    from skylift.runner.remote.account import open_account
     from skylift.runner.steps import Clock
     from skylift.runner.text.size import spell_size
 
     screen = make_screen(Outlet(1, 2), quiet=as_json, json=as_json)
-    account = open_account(settings_there(on))
+    account = account_there(on)
     try:
         with Clock(screen).step("results") as step:
             brought = collect(account, name, folder or Path(), screen)

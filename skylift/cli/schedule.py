@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from skylift.runner.job.job import Job
     from skylift.runner.job.record import Overlap
     from skylift.runner.job.settings import Settings
+    from skylift.runner.schedule.schedules import Schedules
 
 _HELP = """Run a program at set times, each time on a server of its own. Between runs there is no server.
 
@@ -155,9 +156,8 @@ def ls(
 ) -> None:
     """List the schedules."""
     from skylift.cli.table import Cell, Column, show_table
-    from skylift.runner.schedule.schedules import Schedules
 
-    found = Schedules(settings_there(on)).listed()
+    found = _schedules(on).listed()
     if as_json:
         return say_json([each.as_json() for each in found])
     if not found:
@@ -188,16 +188,12 @@ def ls(
 
 def pause(names: ScheduleNames, on: On = None) -> None:
     """Start no runs of schedules until `resume`. A run that is going on ends as it would."""
-    from skylift.runner.schedule.schedules import Schedules
-
-    raise typer.Exit(say_each(names, Schedules(settings_there(on)).pause))
+    raise typer.Exit(say_each(names, _schedules(on).pause))
 
 
 def resume(names: ScheduleNames, on: On = None) -> None:
     """Go on with paused schedules. What was due meanwhile is not made up for."""
-    from skylift.runner.schedule.schedules import Schedules
-
-    raise typer.Exit(say_each(names, Schedules(settings_there(on)).resume))
+    raise typer.Exit(say_each(names, _schedules(on).resume))
 
 
 def run_now(
@@ -206,9 +202,7 @@ def run_now(
     on: On = None,
 ) -> None:
     """Start a run now and print its name. A paused schedule has runs, too."""
-    from skylift.runner.schedule.schedules import Schedules
-
-    run = Schedules(settings_there(on)).run_now(name)
+    run = _schedules(on).run_now(name)
     if as_json:
         return say_json({"name": run, "schedule": name}, indent=None)
     say(run)
@@ -225,10 +219,9 @@ def history(
 ) -> None:
     """List the runs of a schedule, the newest first."""
     from skylift.cli.ps import show_jobs
-    from skylift.runner.schedule.schedules import Schedules
 
     most = last if last is not None or as_json else _SHOWN
-    found = Schedules(settings_there(on)).history(name, None if most is None else most + 1)
+    found = _schedules(on).history(name, None if most is None else most + 1)
     if as_json:
         return say_json([each.as_json() for each in found[:most]])
     if not found:
@@ -243,9 +236,13 @@ def history(
 
 def rm(names: ScheduleNames, on: On = None) -> None:
     """Remove schedules. What their runs have left stays, until it is removed by `skylift rm`."""
+    raise typer.Exit(say_each(names, _schedules(on).remove))
+
+
+def _schedules(on: str | None) -> Schedules:
     from skylift.runner.schedule.schedules import Schedules
 
-    raise typer.Exit(say_each(names, Schedules(settings_there(on)).remove))
+    return Schedules(settings_there(on))
 
 
 def _plan(words: list[str], name: str | None, overlap: Overlap) -> tuple[Job, Settings]:

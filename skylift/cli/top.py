@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from skylift.cli import complete
-from skylift.cli.place import On, settings_there
+from skylift.cli.place import On, account_there
 from skylift.cli.say import say, say_json
 from skylift.cli.watching import with_interrupts
 
@@ -52,9 +52,8 @@ def top(
 
     Ctrl-C or q leaves; the job is not touched.
     """
-    from skylift.runner.remote.account import open_account
 
-    account = open_account(settings_there(on))
+    account = account_there(on)
     if as_json:
         _follow(account, name, _say_reading, once=once)
     elif once or not sys.stdout.isatty():
