@@ -41,6 +41,8 @@ _LINE_EVERY = 10.0
 """Seconds between two lines in a pipe, where there is something to tell."""
 _MOST_ROWS = 25
 _MOST_ERRORS = 5
+_IN_JSON = ("exit_code", "signal", "reason", "seconds", "attempt", "losses", "server")
+"""What the JSON of an input calls as its outcome does."""
 _MOST_OBJECTS = 200
 """The most objects in S3 that are asked for when a map has ended: some seconds, far from the region."""
 
@@ -305,13 +307,7 @@ def _input_as_json(index: int, text: str, outcome: InputOutcome | None, folder: 
         "index": index,
         "input": text,
         "state": str(outcome.state),
-        "exit_code": outcome.exit_code,
-        "signal": outcome.signal,
-        "reason": outcome.reason,
-        "seconds": outcome.seconds,
-        "attempt": outcome.attempt,
-        "losses": outcome.losses,
-        "server": outcome.server,
+        **{name: getattr(outcome, name) for name in _IN_JSON},
         "results": [vars(each) for each in outcome.results],
         "missing": list(outcome.missing),
         "folder": folder,

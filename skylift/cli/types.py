@@ -20,6 +20,9 @@ _SHOWN = 25
 _ARCHITECTURES = {"x86_64": "x86", "x86_64_mac": "mac", "arm64_mac": "mac"}
 _SPARE = {"NETWORK": 3, "DISK": 2, "ARCH": 1}
 """What a table that would be wider than the terminal does without, the first thing first."""
+_SIZES = ("family", "category", "vcpus", "cores", "memory_mib", "architecture", "manufacturer", "clock_ghz", "network")
+_FLAGS = ("burstable", "free_tier", "bare_metal", "current")
+"""What JSON calls as the catalogue does."""
 _WORDS = ("TYPE", "ARCH", "GPU")
 """Words stand left, figures right."""
 
@@ -90,7 +93,8 @@ def types(
         return
     shown = found if everything else found[:_SHOWN]
     _show(shown, where, sort, spot=spot)
-    for text in (note, _dates_of_figures(where, spot=spot), _rest(len(found) - len(shown))):
+    rest = f"{len(found) - len(shown)} more: --all." if len(found) > len(shown) else ""
+    for text in (note, _dates_of_figures(where, spot=spot), rest):
         if text:
             say(text, to_stderr=True)
 
@@ -133,10 +137,6 @@ def _days(age: int) -> str:
     return "today" if age <= 0 else f"{age} day{'s' if age > 1 else ''} old"
 
 
-def _rest(more: int) -> str:
-    return f"{more} more: --all." if more else ""
-
-
 def as_object(kind: InstanceType, region: str) -> dict[str, Any]:
     from skylift import catalogue
     from skylift.runner.price.price import commitments_of
@@ -144,23 +144,12 @@ def as_object(kind: InstanceType, region: str) -> dict[str, Any]:
     hourly = catalogue.on_demand(kind.name, region)
     return {
         "type": kind.name,
-        "family": kind.family,
-        "category": kind.category,
-        "vcpus": kind.vcpus,
-        "cores": kind.cores,
-        "memory_mib": kind.memory_mib,
-        "architecture": kind.architecture,
-        "manufacturer": kind.manufacturer,
-        "clock_ghz": kind.clock_ghz,
-        "network": kind.network,
+        **{name: getattr(kind, name) for name in _SIZES},
         "network_baseline_gbps": kind.baseline_gbps or None,
         "network_peak_gbps": kind.peak_gbps or None,
         "disk_gb": kind.disk_gb,
         "accelerators": None if kind.accelerators is None else _fields(kind.accelerators),
-        "burstable": kind.burstable,
-        "free_tier": kind.free_tier,
-        "bare_metal": kind.bare_metal,
-        "current": kind.current,
+        **{name: getattr(kind, name) for name in _FLAGS},
         "region": region,
         "usd_per_hour": hourly,
         "usd_per_vcpu_hour": None if hourly is None else round(hourly / kind.vcpus, 6),
@@ -190,7 +179,7 @@ def _show(found: Sequence[Priced], region: str, order: str, *, spot: bool) -> No
         "ARCH": lambda kind: _ARCHITECTURES.get(kind.architecture, kind.architecture),
         "NETWORK": _network,
         "DISK": lambda kind: "" if kind.disks is None else f"{kind.disks.count}x{kind.disks.size_gb}",
-        "GPU": _gpu,
+        "GPU": lambda kind: "" if kind.accelerators is None else f"{kind.accelerators.count} {kind.accelerators.name}",
         "USD/H": lambda kind: _usd(catalogue.on_demand(kind.name, region)),
     }
     if spot:
@@ -215,13 +204,6 @@ def _network(kind: InstanceType) -> str:
         return kind.network.lower()
     baseline = f"{kind.baseline_gbps:g}-" if kind.baseline_gbps < kind.peak_gbps else ""
     return f"{baseline}{kind.peak_gbps:g}"
-
-
-def _gpu(kind: InstanceType) -> str:
-    found = kind.accelerators
-    if found is None:
-        return ""
-    return f"{found.count} {found.name}"
 
 
 def _usd(price: float | None) -> str:
