@@ -67,7 +67,6 @@ class Policies:
 @dataclass(frozen=True)
 class RoleDetail:
     arn: str
-    trust: str
     details: Facts
     profiles: tuple[str, ...]
     """Names of the instance profiles that hand it to servers."""
@@ -94,17 +93,6 @@ class Use:
     association: str
     instance: str
     state: str
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What the policies say about one action on one resource."""
-
-    action: str
-    resource: str
-    decision: str
-    policies: str
-    missing: str
 
 
 def compact(document: str) -> str:
@@ -246,7 +234,7 @@ class Identities:
             ("Tags", spell_tags(as_tags(found))),
         )
         names = tuple(sorted(each["InstanceProfileName"] for each in profiles))
-        return RoleDetail(found["Arn"], spell_document(found["AssumeRolePolicyDocument"]), details, names)
+        return RoleDetail(found["Arn"], details, names)
 
     def user(self, name: str) -> UserDetail:
         holder = Holder("user", name)
@@ -336,10 +324,12 @@ class Identities:
                 if error.code != "NoSuchEntity" or not each.operation.startswith(("delete_", "detach_", "remove_")):
                     raise
 
-    def simulate(self, arn: str, actions: Sequence[str], resources: Sequence[str]) -> list[Verdict]:
+    def simulate(self, arn: str, actions: Sequence[str], resources: Sequence[str]) -> list[tuple[str, ...]]:
+        """What the policies say about each action on each resource: both of these, the decision, the policies that have
+        decided, and what of the context was missing."""
         found = self._port.pages(simulate(arn, actions, resources), "EvaluationResults")
         return [
-            Verdict(
+            (
                 each["EvalActionName"],
                 each.get("EvalResourceName", "*"),
                 each["EvalDecision"],

@@ -53,22 +53,11 @@ class SpotRow(Row):
 
 
 @dataclass(frozen=True)
-class Offered:
-    """An instance type with what it has, and prices an hour; None where no source has one."""
-
-    name: str
-    vcpus: int
-    memory: str
-    architecture: str
-    gpus: str
-    network: str
-    on_demand: float | None
-    spot: float | None
-
-
-@dataclass(frozen=True)
 class Types:
-    offered: tuple[Offered, ...]
+    """`rows` have a type each: its name, vCPUs, memory, architecture, GPUs and network, then its prices an hour on
+    demand and on spot, and by how much the second is less."""
+
+    rows: tuple[tuple[str, ...], ...]
     left_out: int
     region: str
     note: str
@@ -148,11 +137,11 @@ class Market:
         found = select(catalogue.types().values(), needs, price, order)
         command = " ".join(filter(None, ["skylift types", needs.spell(), "--spot" if spot else ""]))
         command += f" --sort {order}" if order != "price" else ""
-        offered = tuple(_offered(each.kind, region) for each in found[:_SHOWN])
-        return Types(offered, len(found) - len(offered), region, note, command)
+        rows = tuple(_offered(each.kind, region) for each in found[:_SHOWN])
+        return Types(rows, len(found) - len(rows), region, note, command)
 
-    def offered(self, kind: str) -> Offered:
-        """Raises UsageError for a type that is not in the catalogue."""
+    def offered(self, kind: str) -> tuple[str, ...]:
+        """As a row of Types. Raises UsageError for a type that is not in the catalogue."""
         if kind not in catalogue.types():
             raise UsageError(f"skylift's catalogue has no instance type {kind!r}.", "See the list of types.")
         return _offered(catalogue.types()[kind], self.region)
@@ -233,18 +222,11 @@ def read_needs(cpu: str, memory: str, arch: str, gpu: str, words: str) -> Requir
     )
 
 
-def _offered(kind: catalogue.InstanceType, region: str) -> Offered:
-    gpus = f"{kind.accelerators.count} x {kind.accelerators.name}" if kind.accelerators is not None else ""
-    return Offered(
-        kind.name,
-        kind.vcpus,
-        spell_memory(kind.memory_mib),
-        kind.architecture,
-        gpus,
-        kind.network,
-        catalogue.on_demand(kind.name, region),
-        catalogue.spot(kind.name, region),
-    )
+def _offered(kind: catalogue.InstanceType, region: str) -> tuple[str, ...]:
+    gpus = f"{kind.accelerators.count} x {kind.accelerators.name}" if kind.accelerators is not None else "–"
+    has = (kind.name, str(kind.vcpus), spell_memory(kind.memory_mib), kind.architecture, gpus, kind.network)
+    usual, spot = catalogue.on_demand(kind.name, region), catalogue.spot(kind.name, region)
+    return (*has, hourly(usual), hourly(spot), f"{1 - spot / usual:.0%}" if usual and spot is not None else "–")
 
 
 def _row(described: Any, server: Any, notices: dict[str, str]) -> SpotRow:

@@ -6,7 +6,7 @@ from functools import partial
 from urllib.parse import quote
 
 from skylift.console.cloud_view import CloudView
-from skylift.console.market import HOURS, SORTED, Market, Offered, Types, Ways, hourly, read_needs
+from skylift.console.market import HOURS, SORTED, Market, Types, Ways, read_needs
 from skylift.console.widgets.element import Element, box, copyable, facts, link, tag
 from skylift.console.widgets.field import Field, Select
 from skylift.console.widgets.frame import head
@@ -47,19 +47,11 @@ class PricesPage:
 def _show_types(found: Types) -> None:
     titles = ("Type", "vCPU", "Memory", "Architecture", "GPU", "Network", "On demand", "Spot", "Less")
     with small_table(*titles, classes="small wide"):
-        for kind in found.offered:
-            cells = (str(kind.vcpus), kind.memory, kind.architecture, kind.gpus or "–", kind.network)
-            prices = (hourly(kind.on_demand), hourly(kind.spot), _less(kind))
-            table_row(partial(link, kind.name, f"/prices/{kind.name}"), *cells, *prices)
+        for name, *cells in found.rows:
+            table_row(partial(link, name, f"/prices/{name}"), *cells)
     rest = f" {found.left_out} more fit." if found.left_out else ""
     tag("p", f"USD an hour for Linux in {found.region}. {found.note}{rest}", "empty-line")
     copyable(found.command)
-
-
-def _less(kind: Offered) -> str:
-    if not kind.on_demand or kind.spot is None:
-        return "–"
-    return f"{1 - kind.spot / kind.on_demand:.0%}"
 
 
 class PricePage:
@@ -69,20 +61,12 @@ class PricePage:
 
     async def show(self) -> None:
         with panel("All types", "/prices"):
-            kind = self._market.offered(self._kind)
+            _, *has, usual, spot, _ = self._market.offered(self._kind)
             with head(self._kind):
                 link("All types", "/prices", "button")
                 link("Launch one", f"/launch?kind={quote(self._kind, safe='')}", "button primary")
-            facts(
-                (
-                    ("vCPUs", str(kind.vcpus)),
-                    ("Memory", kind.memory),
-                    ("Architecture", kind.architecture),
-                    ("GPU", kind.gpus),
-                    ("Network", kind.network),
-                    ("An hour", f"{hourly(kind.on_demand)} on demand, {hourly(kind.spot)} spot, {self._market.region}"),
-                )
-            )
+            labels = ("vCPUs", "Memory", "Architecture", "GPU", "Network", "An hour")
+            facts(tuple(zip(labels, (*has, f"{usual} on demand, {spot} spot, {self._market.region}"), strict=True)))
             tag("h2", "Ways to buy it")
             with box("bar rule-form"):
                 self._hours = Field("Hours a month", self._changed, value="200", inputmode="decimal")
@@ -92,7 +76,7 @@ class PricePage:
             tag("h2", "Spot price of seven days")
             place = box("panel-part")
             with trouble_in(place):
-                await self._show_history(place, kind)
+                await self._show_history(place, usual)
 
     def _changed(self, _: str = "") -> None:
         with trouble_in(self._offers):
@@ -100,7 +84,7 @@ class PricePage:
             with self._offers.clear():
                 show_ways(found)
 
-    async def _show_history(self, place: Element, kind: Offered) -> None:
+    async def _show_history(self, place: Element, usual: str) -> None:
         found = await in_thread(self._market.history, self._kind)
         with place:
             if not found:
@@ -108,7 +92,7 @@ class PricePage:
                 return
             last = ", ".join(f"{each.name} ${each.points[-1][1]:.4f}" for each in found)
             Plot(f"Spot price by zone: {last}", found, kind="step")
-            tag("p", f"Now: {last}. On demand: {hourly(kind.on_demand)}.", "empty-line")
+            tag("p", f"Now: {last}. On demand: {usual}.", "empty-line")
 
 
 def show_ways(found: Ways) -> None:

@@ -8,7 +8,7 @@ from functools import partial
 
 from skylift.console import identity
 from skylift.console.cloud_view import CloudView
-from skylift.console.identity import Identities, Verdict
+from skylift.console.identity import Identities
 from skylift.console.widgets.editor import TextArea
 from skylift.console.widgets.element import box, button, copyable, link, tag
 from skylift.console.widgets.field import Select
@@ -74,12 +74,11 @@ class Simulator:
                 copyable(identity.simulate(self._who(), actions, resources).command)
 
 
-def show_verdicts(found: list[Verdict]) -> None:
+def show_verdicts(found: list[tuple[str, ...]]) -> None:
     with small_table("Action", "Resource", "Answer", "By", "Open questions"):
-        for each in found:
-            words = _DECISIONS.get(each.decision, each.decision)
-            answer = partial(state, words, _WORDS.get(each.decision, ""))
-            table_row(each.action, each.resource, answer, each.policies or "–", each.missing or "–")
+        for action, resource, decision, policies, missing in found:
+            answer = partial(state, _DECISIONS.get(decision, decision), _WORDS.get(decision, ""))
+            table_row(action, resource, answer, policies or "–", missing or "–")
 
 
 def split_words(text: str) -> list[str]:
