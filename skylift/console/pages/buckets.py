@@ -13,7 +13,7 @@ from skylift.console.cloud_view import CloudView
 from skylift.console.port import Listing
 from skylift.console.widgets.chart import spell
 from skylift.console.widgets.dialog import Dialog, TypedCommand
-from skylift.console.widgets.element import box, button, copyable, go_to, link, on_news, tag
+from skylift.console.widgets.element import box, button, command_line, copyable, go_to, link, on_news, tag
 from skylift.console.widgets.field import Field
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.grid import Column, listed
@@ -78,8 +78,7 @@ class BucketPage:
                 tag("input", type="file", multiple="multiple", aria_label="Choose files to upload")
             self._place = box()
         on_news(drop, "uploaded", self._list)
-        with box("commandline"):
-            copyable(calls.list_objects(self._bucket, self._prefix).command)
+        command_line(calls.list_objects(self._bucket, self._prefix).command)
         await self._list()
 
     def _show_path(self) -> None:

@@ -15,7 +15,7 @@ from skylift.console.pages.instances import REBOOT, START, STOP, TERMINATE, Acti
 from skylift.console.poller import Change
 from skylift.console.port import InstanceDetail
 from skylift.console.widgets.chart import Chart
-from skylift.console.widgets.element import box, button, copyable, enable, facts, go_to, link, tag
+from skylift.console.widgets.element import box, button, command_line, copyable, enable, facts, go_to, link, tag
 from skylift.console.widgets.heading import named_head
 from skylift.console.widgets.small_table import small_table, state, table, table_row
 from skylift.console.widgets.tabs import Tabs, in_thread
@@ -73,8 +73,7 @@ class InstancePage:
                 "User data": self._user_data,
             }
         )
-        with box("commandline"):
-            copyable(Call("ec2", "describe_instances", {"InstanceIds": [self._id]}).command)
+        command_line(Call("ec2", "describe_instances", {"InstanceIds": [self._id]}).command)
         self._dress(detail.row.state)
         self._tabs.begin()
 

@@ -15,7 +15,7 @@ from skylift.console.pages.map_inputs import InputsTab
 from skylift.console.poller import Change
 from skylift.console.rows import as_moment
 from skylift.console.widgets.dialog import confirm
-from skylift.console.widgets.element import box, button, copyable, enable, facts, link, on_input, tag
+from skylift.console.widgets.element import box, button, command_line, copyable, enable, facts, link, on_input, tag
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.small_table import file_row, small_table, state
 from skylift.console.widgets.tabs import Tabs, WhenGone, in_thread
@@ -49,8 +49,7 @@ class JobPage:
                     "Details": self._details,
                 }
             )
-            with box("commandline"):
-                copyable(f"skylift logs -f {quote(self._name)}")
+            command_line(f"skylift logs -f {quote(self._name)}")
             self._offer(job.state, has_server=bool(job.instance_state))
             self._tabs.begin()
             self._view.jobs.listen(self._hear)

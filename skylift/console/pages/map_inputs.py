@@ -12,7 +12,7 @@ from skylift.console.input_log import InputLog
 from skylift.console.map_inputs import InputRow, MapInputs, ShownInput
 from skylift.console.poller import Change, Topic
 from skylift.console.rows import as_time
-from skylift.console.widgets.element import box, copyable, facts, link, on_input, tag
+from skylift.console.widgets.element import box, command_line, copyable, facts, link, on_input, tag
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.grid import Column, Grid
 from skylift.console.widgets.small_table import file_row, small_table, state
@@ -93,8 +93,7 @@ class InputPage:
             self._output("Standard error", shown.stderr)
             if shown.cut:
                 tag("p", shown.cut, "empty-line")
-            with box("commandline"):
-                copyable(f"skylift logs {quote(self._job)} --input {self._index}")
+            command_line(f"skylift logs {quote(self._job)} --input {self._index}")
 
     def _follow(self, shown: ShownInput, topic: Topic[InputRow]) -> None:
         """What it writes, as its server reports it, until it has ended."""

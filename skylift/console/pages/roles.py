@@ -17,7 +17,7 @@ from skylift.console.port import Port
 from skylift.console.rows import InstanceRow
 from skylift.console.widgets.dialog import Dialog, TypedCommand, confirm
 from skylift.console.widgets.editor import Editor
-from skylift.console.widgets.element import box, button, copyable, facts, go_to, link, tag
+from skylift.console.widgets.element import box, button, command_line, copyable, facts, go_to, link, tag
 from skylift.console.widgets.field import Field, Select
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.grid import Column, listed
@@ -84,12 +84,11 @@ class RolePage:
                     "Policies": PoliciesTab(self._view, self._holder).show,
                     "Who may take it": self._trust,
                     "Instances": self._instances,
-                    "Simulator": partial(self._simulate, role.arn),
+                    "Simulator": lambda: Simulator(self._view, lambda: role.arn),
                     "Details": self._details,
                 }
             )
-            with box("commandline"):
-                copyable(self._holder.call("get_{}").command)
+            command_line(self._holder.call("get_{}").command)
             tabs.begin()
 
     async def _details(self) -> None:
@@ -111,9 +110,6 @@ class RolePage:
             save,
             show=lambda text: copyable(identity.put_trust(name, text).command),
         )
-
-    async def _simulate(self, arn: str) -> None:
-        Simulator(self._view, lambda: arn)
 
     async def _instances(self) -> None:
         self._place = box("panel")

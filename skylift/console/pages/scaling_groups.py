@@ -12,7 +12,7 @@ from skylift.console.cloud_view import CloudView
 from skylift.console.poller import Change
 from skylift.console.scaling import METRICS, Activity, Alarm, Group, Policy, Scaling
 from skylift.console.widgets.dialog import ask
-from skylift.console.widgets.element import box, button, copyable, facts, go_to, link, tag
+from skylift.console.widgets.element import box, button, command_line, copyable, facts, go_to, link, tag
 from skylift.console.widgets.field import Field, Select
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.grid import Column, listed
@@ -90,8 +90,7 @@ class ScalingGroupPage:
                     "Details": self._details,
                 }
             )
-            with box("commandline"):
-                copyable(scaling.describe_group(self._name).command)
+            command_line(scaling.describe_group(self._name).command)
             self._tabs.begin()
             self._view.scaling_groups.listen(self._hear)
 

@@ -12,7 +12,7 @@ from skylift.console.pages.edit_tags import edit_tags, tags_button
 from skylift.console.pages.new_group import create_security_group
 from skylift.console.rows import RuleRow
 from skylift.console.widgets.dialog import TypedCommand, confirm
-from skylift.console.widgets.element import box, button, copyable, go_to, link, tag
+from skylift.console.widgets.element import box, button, command_line, copyable, go_to, link, tag
 from skylift.console.widgets.field import Field, Select
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.grid import Column, listed
@@ -80,8 +80,7 @@ class SecurityGroupPage:
             button("Add rule", self._add, "primary")
         self._command = TypedCommand(lambda: self._new_rule().command, at_once=False)
         self._trouble = box()
-        with box("commandline"):
-            copyable(calls.list_rules([self._id]).command)
+        command_line(calls.list_rules([self._id]).command)
         await self._show_rules()
 
     def _new_rule(self) -> Call:

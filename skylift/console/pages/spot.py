@@ -13,7 +13,7 @@ from skylift.console.market import NOTICE
 from skylift.console.poller import Change, FlatRow
 from skylift.console.port import OwnCall
 from skylift.console.widgets.dialog import ask, confirm
-from skylift.console.widgets.element import box, button, copyable, enable, link, tag
+from skylift.console.widgets.element import box, button, command_line, copyable, enable, link, tag
 from skylift.console.widgets.field import Field, Select
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.grid import Column, listed, one_of
@@ -54,8 +54,7 @@ class SpotPage:
                 tag("li", "What changes while this page is open is told here.", "empty-line")
         if not view.port.has_control:
             tag("p", "On AWS nobody but AWS interrupts, except by its Fault Injection Service.", "empty-line")
-        with box("commandline"):
-            copyable(Call("ec2", "describe_spot_instance_requests").command)
+        command_line(Call("ec2", "describe_spot_instance_requests").command)
         self._rows: dict[str, FlatRow] = {}
         topic.listen(self._hear)
 

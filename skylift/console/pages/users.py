@@ -13,7 +13,7 @@ from skylift.console.identity import AccessKey, Holder, Identities
 from skylift.console.pages.policies import PoliciesTab
 from skylift.console.pages.simulator import Simulator
 from skylift.console.widgets.dialog import Dialog, TypedCommand, confirm
-from skylift.console.widgets.element import box, button, copyable, facts, go_to, link, tag
+from skylift.console.widgets.element import box, button, command_line, copyable, facts, go_to, link, tag
 from skylift.console.widgets.field import Field
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.grid import Column, listed
@@ -73,19 +73,15 @@ class UserPage:
                 {
                     "Keys": self._keys,
                     "Policies": PoliciesTab(self._view, self._holder).show,
-                    "Simulator": partial(self._simulate, user.arn),
+                    "Simulator": lambda: Simulator(self._view, lambda: user.arn),
                     "Details": self._details,
                 }
             )
-            with box("commandline"):
-                copyable(self._holder.call("get_{}").command)
+            command_line(self._holder.call("get_{}").command)
             tabs.begin()
 
     async def _details(self) -> None:
         facts((await in_thread(self._identities.user, self._holder.name)).details)
-
-    async def _simulate(self, arn: str) -> None:
-        Simulator(self._view, lambda: arn)
 
     async def _keys(self) -> None:
         self._place = box("panel")

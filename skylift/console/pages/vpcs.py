@@ -19,7 +19,7 @@ from skylift.console.vpc_map import GONE
 from skylift.console.vpc_plan import Making, internet_gateway_steps
 from skylift.console.vpc_removal import find_removal
 from skylift.console.widgets.dialog import ask, confirm
-from skylift.console.widgets.element import box, button, copyable, enable, go_to, link, tag
+from skylift.console.widgets.element import box, button, command_line, copyable, enable, go_to, link, tag
 from skylift.console.widgets.field import Field, Select
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.grid import Column, listed
@@ -79,8 +79,7 @@ class VpcPage:
     async def _shown(self, fill: Callable[[], Awaitable[None]], operation: str, name: str) -> None:
         """A tab, with the command that lists the same."""
         await fill()
-        with box("commandline"):
-            copyable(Call("ec2", operation, {"Filters": [{"Name": name, "Values": [self._id]}]}).command)
+        command_line(Call("ec2", operation, {"Filters": [{"Name": name, "Values": [self._id]}]}).command)
 
     async def _map(self) -> None:
         found = await in_thread(self._view.port.vpc_map, self._id)

@@ -126,6 +126,12 @@ def copyable(text: str, label: str = "Copy") -> None:
         tag("button", label, "button quiet copy", type="button", data_copy=text, aria_label=f"Copy: {text}")
 
 
+def command_line(text: str) -> None:
+    """At the foot of a page: the command that shows the same."""
+    with box("commandline"):
+        copyable(text)
+
+
 def facts(pairs: tuple[tuple[str, str], ...], links: dict[str, str] | None = None) -> None:
     """A list of labels and values. A value that is nothing is shown as a dash."""
     with tag("dl", "", "facts"):

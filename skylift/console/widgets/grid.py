@@ -9,7 +9,7 @@ from typing import Any
 from nicegui import ui
 
 from skylift.console.poller import Change, FlatRow, Topic
-from skylift.console.widgets.element import box, copyable, on_input, tag
+from skylift.console.widgets.element import box, command_line, on_input, tag
 from skylift.console.widgets.trouble import say_trouble
 from skylift.runner.errors import RunError
 
@@ -217,6 +217,5 @@ def listed(
     grid = Grid(topic, columns, label=label, empty=empty, on_choice=on_choice, on_change=changed)
     on_input(field, grid.filter)
     if command:
-        with box("commandline"):
-            copyable(command)
+        command_line(command)
     return grid

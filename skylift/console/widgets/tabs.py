@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, ParamSpec, TypeVar
 
 from nicegui import background_tasks
 
-from skylift.console.widgets.element import Element, box, set_attribute, tag
+from skylift.console.widgets.element import Element, box, finish, set_attribute, tag
 from skylift.console.widgets.open_tab import TabList, word_of
 from skylift.console.widgets.trouble import say_trouble
 from skylift.runner.errors import SkyliftError
@@ -18,9 +18,10 @@ Answer = TypeVar("Answer")
 
 
 class Tabs:
-    """`fills` says for each title what puts the content there. The page's address names the tab that is open."""
+    """`fills` says for each title what puts the content there, which may be awaited. The page's address names the tab
+    that is open."""
 
-    def __init__(self, fills: Mapping[str, Callable[[], Awaitable[None]]]) -> None:
+    def __init__(self, fills: Mapping[str, Callable[[], object]]) -> None:
         self._fills = fills
         self._words = {word_of(title): title for title in fills}
         self._first = next(iter(fills))
@@ -67,7 +68,7 @@ class Tabs:
             made = box("panel")
         try:
             with made:
-                await self._fills[title]()
+                await finish(self._fills[title])
         except SkyliftError as error:
             with made:
                 say_trouble(error)
