@@ -61,6 +61,8 @@ class RunningJobs:
 
     def agree(self) -> None:
         """Show the jobs and ask for consent. Raises UsageError without it."""
+        from skylift.runner.errors import UsageError
+
         if self._unlisted:
             trouble = self._unlisted
             advice = "Jobs that run would end without their results. To take the cloud down all the same:"
@@ -72,13 +74,8 @@ class RunningJobs:
             advice = f"Wait for them (skylift wait {' '.join(names)}), or end them, with the results so far:"
             which = "this job" if len(names) == 1 else f"these {count}"
             question = f"End {which}, with the results so far, and take the cloud down?"
-        self._ask(trouble, f"{advice} skylift cloud down --force", question)
-
-    def _ask(self, trouble: str, advice: str, question: str) -> None:
-        from skylift.runner.errors import UsageError
-
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
-            raise UsageError(trouble, advice)
+            raise UsageError(trouble, f"{advice} skylift cloud down --force")
         self._show()
         if not typer.confirm(question, default=False, err=True):
             raise UsageError("The cloud stays up, and its jobs run.")

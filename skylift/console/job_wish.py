@@ -105,19 +105,11 @@ def script_missing(file_name: str, text: str) -> list[str]:
         found.append("Drop a script, choose one, or write it.")
     elif len(text.encode(errors="replace")) > SCRIPT_BYTES:
         found.append(f"The script has more than {SCRIPT_BYTES >> 10} KiB. Run it with the command, from its folder.")
-    elif "\0" in text or not _is_utf8(text):
+    elif "\0" in text or text.encode(errors="ignore").decode() != text:
         found.append("The script is not UTF-8 text.")
     if not _FILE_NAME.fullmatch(file_name):
         found.append("The file's name is like job.py: letters, digits, `.`, `_` and `-`, at its end .py.")
     return found
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _split(text: str) -> list[str]:

@@ -100,17 +100,13 @@ def _words(program: Program, verb: str = "run") -> str:
     return shlex.join([verb, *(["--"] if program.kind == "command" else []), *what, *program.args])
 
 
-def open_schedules(on: str | None) -> Schedules:
-    return Schedules(settings_for(on, start=False))
-
-
 def known(name: str, on: str | None, account: Account | None) -> Schedules:
     """Raises UsageError when there is no schedule of that name."""
-    schedules = open_schedules(on) if account is None else Schedules(account.settings, account)
+    schedules = Schedules(settings_for(on, start=False) if account is None else account.settings, account)
     if name not in schedules.names():
         raise UsageError(f"There is no schedule called {name}.", "See `skylift.schedules()`.")
     return schedules
 
 
 def listed(on: str | None) -> list[ListedSchedule]:
-    return open_schedules(on).listed()
+    return Schedules(settings_for(on, start=False)).listed()

@@ -234,24 +234,21 @@ class _Download:
         """Download results that are next to each other in one object."""
         self._go_on()
         with _Folders(self._top, self._kept) as folders:
-            self._fetch_missing(span, folders)
-
-    def _fetch_missing(self, span: _Span, folders: _Folders) -> None:
-        wanted = [result for result in span.results if not self._was_here(result, folders)]
-        if not wanted:
-            return
-        content, size = io.BytesIO(), span.end - span.start
-        try:
-            # A range of zero bytes cannot be requested.
-            for _ in self._api.stream(self._bucket, self._prefix.shared(span.key), content, span.start, size or 1):
-                self._go_on()
-        except Refused as error:
-            if error.code not in _NOT_THERE:
-                raise
-        whole = content.getbuffer()
-        for result in wanted:
-            offset = self._manifest.places[result.path][1] - span.start
-            self._take(result, folders, whole[offset : offset + result.size])
+            wanted = [result for result in span.results if not self._was_here(result, folders)]
+            if not wanted:
+                return
+            content, size = io.BytesIO(), span.end - span.start
+            try:
+                # A range of zero bytes cannot be requested.
+                for _ in self._api.stream(self._bucket, self._prefix.shared(span.key), content, span.start, size or 1):
+                    self._go_on()
+            except Refused as error:
+                if error.code not in _NOT_THERE:
+                    raise
+            whole = content.getbuffer()
+            for result in wanted:
+                offset = self._manifest.places[result.path][1] - span.start
+                self._take(result, folders, whole[offset : offset + result.size])
 
     def _was_here(self, result: Result, folders: _Folders) -> bool:
         with self._each(result):

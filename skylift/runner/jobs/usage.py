@@ -69,10 +69,9 @@ class UsageWatch:
         *,
         spot: bool = False,
         times: int = 0,
-        every: float = EVERY,
         gate: asyncio.Semaphore | None = None,
     ) -> None:
-        self._account, self._show, self._times, self._every = account, show, times, every
+        self._account, self._show, self._times = account, show, times
         self._gate = gate or asyncio.Semaphore(1)
         self._access = SshAccess(account, server.job, server, spot=spot)
         self._reading = Reading(server.job, State.STARTING, time.time(), server.instance, server.type)
@@ -115,7 +114,7 @@ class UsageWatch:
         async with self._gate:
             connection = await self._access.connect()
         try:
-            async for frame in connection.measure(self._every, self._left):
+            async for frame in connection.measure(EVERY, self._left):
                 if frame.kind == "status":
                     self._see(parse_status(Prefix(self._reading.name).status, frame.data))
                     if self._reading.is_over:

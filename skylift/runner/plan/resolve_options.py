@@ -43,7 +43,8 @@ def _types_that_do(job: Job, settings: Settings) -> list[tuple[str, float]]:
         return only
     default = catalogue.types()[job.instance_type]
     wanted = job.wanted or Requirements(cpu=default.vcpus, memory_mib=default.memory_mib)
-    offers = _offers(wanted, settings.region, settings.machine)
+    price = partial(catalogue.on_demand, region=stand_in(settings.region)[0])
+    offers = cheapest(_jobs_types(settings.machine), _for_one_processor(wanted, settings.machine), price)
     return [(kind.name, usd) for kind, usd in offers if kind.spot] or only
 
 
@@ -67,7 +68,7 @@ def choose(wanted: Requirements, region: str, machine: Machine | None) -> tuple[
     priced, note = stand_in(region)
     if machine is not None:
         _check_machine(wanted, machine)
-    asked = replace(wanted, arch=wanted.arch or (machine.processor if machine is not None else "x86_64"))
+    asked = _for_one_processor(wanted, machine)
     price, types = partial(catalogue.on_demand, region=priced), _jobs_types(machine)
     free = not wanted.arch and machine is None
     if free:
@@ -86,20 +87,14 @@ def choose(wanted: Requirements, region: str, machine: Machine | None) -> tuple[
     return choice, notes
 
 
-def _offers(wanted: Requirements, region: str, machine: Machine | None) -> list[tuple[InstanceType, float]]:
-    """The types that fit, the cheapest first, with their prices on demand. Raises UsageError if none fits."""
-    asked = replace(wanted, arch=wanted.arch or (machine.processor if machine is not None else "x86_64"))
-    return cheapest(_jobs_types(machine), asked, partial(catalogue.on_demand, region=stand_in(region)[0]))
+def _for_one_processor(wanted: Requirements, machine: Machine | None) -> Requirements:
+    return replace(wanted, arch=wanted.arch or (machine.processor if machine is not None else "x86_64"))
 
 
 def _jobs_types(machine: Machine | None) -> list[InstanceType]:
-    return [each for each in catalogue.types().values() if _can_be_a_jobs(each, machine)]
-
-
-def _can_be_a_jobs(kind: InstanceType, machine: Machine | None) -> bool:
-    if not kind.current or kind.bare_metal or kind.architecture not in ("x86_64", "arm64"):
-        return False
-    return machine is None or (kind.accelerators is None and kind.disks is None)
+    known = [each for each in catalogue.types().values() if each.architecture in ("x86_64", "arm64")]
+    found = [each for each in known if each.current and not each.bare_metal]
+    return [each for each in found if machine is None or (each.accelerators is None and each.disks is None)]
 
 
 def _check_machine(wanted: Requirements, machine: Machine) -> None:

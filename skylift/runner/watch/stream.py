@@ -70,34 +70,30 @@ class Follower:
         self._offsets: dict[Literal["stdout", "stderr"], int] = {"stdout": 0, "stderr": 0}
         self._attempt, self._heard = 0, False
         """The attempt that has written what was shown last, and whether anything came by SSH: S3 may lack that."""
-        self._connection: Connection | None = None
+        self.connection: Connection | None = None
+        """The SSH connection to the server, while there is one."""
         self._waiting: list[dict[str, object]] = []
         self._cut_off_since: float | None = None
         self._since: float | None = None
 
     def order(self, **order: object) -> bool:
         """Send an order (`signal="INT"`) to the supervisor. False when there is no SSH: it is sent when SSH is back."""
-        if self._connection is not None and not self._waiting and self._send(order):
+        if self.connection is not None and not self._waiting and self._send(order):
             return True
         self._waiting.append(order)
         return False
 
     def hint(self, **order: object) -> None:
         """Send an order that is of no use later, and that the supervisor does without. Without SSH it is not sent."""
-        if self._connection is not None:
+        if self.connection is not None:
             self._send(order)
 
     def _send(self, order: dict[str, object]) -> bool:
-        assert self._connection is not None
+        assert self.connection is not None
         try:
-            return self._connection.send(**order)
+            return self.connection.send(**order)
         except ConnectionLost:
             return False
-
-    @property
-    def connection(self) -> Connection | None:
-        """The SSH connection to the server, while there is one."""
-        return self._connection
 
     def start_at(self, stream: Literal["stdout", "stderr"], offset: int) -> None:
         """Skip the stream's bytes before this offset."""
@@ -142,7 +138,7 @@ class Follower:
 
     async def _by_ssh(self, *, once: bool = False) -> Status | None:
         connection = await asyncio.wait_for(self._connect(), _ONCE_TIMEOUT if once else None)
-        self._connection = connection
+        self.connection = connection
         checking = asyncio.ensure_future(self._check_cloud())
         try:
             how: dict[str, object] = {"once": True} if once else {}
@@ -176,7 +172,7 @@ class Follower:
             raise ConnectionLost(f"The server sent a message that no supervisor sends: {error}") from None
         finally:
             checking.cancel()
-            self._connection = None
+            self.connection = None
             await connection.close()
         raise ConnectionLost("The server closed the stream before the job's end.")
 
