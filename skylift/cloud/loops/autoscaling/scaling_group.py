@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 
@@ -58,44 +58,35 @@ Launch = Callable[[Tx, ScalingGroup, Wanted], Instance]
 """Launches an instance. Raises ServiceError if EC2 refuses."""
 
 
+@dataclass(frozen=True)
 class ScalingGroupLoop:
     """`pools`, `launch` and `end` are EC2's, each in a transaction; `resolved` numbers the version of a launch
     template, and `next_time` says when a scheduled action recurs. `wake_in` has the steps run again after so many
     seconds."""
 
-    def __init__(
-        self,
-        database: Database,
-        pools: Pools,
-        launch: Launch,
-        end: Callable[[Tx, str], None],
-        resolved: Callable[[Tx, TemplateSpec], TemplateSpec],
-        next_time: NextTime,
-        wake_in: Callable[[float], None],
-    ) -> None:
-        self._database = database
-        self._pools = pools
-        self._launch = launch
-        self._end = end
-        self._resolved = resolved
-        self._next_time = next_time
-        self._wake_in = wake_in
+    database: Database
+    pools: Pools
+    launch: Launch
+    end: Callable[[Tx, str], None]
+    resolved: Callable[[Tx, TemplateSpec], TemplateSpec]
+    next_time: NextTime
+    wake_in: Callable[[float], None]
 
     def step(self) -> None:
-        with self._database.read() as tx:
+        with self.database.read() as tx:
             began = tx.now
-            scheduled = due(tx, self._next_time)
+            scheduled = due(tx, self.next_time)
         for action in scheduled:
             guarded(f"scheduled action {action.name} of {action.group}", partial(self._carry_out, action))
-        with self._database.read() as tx:
+        with self.database.read() as tx:
             names = [group.name for group in tx.find(ScalingGroup) if not at_rest(tx, group)]
         for name in names:
             guarded(f"group {name}", partial(self._see_to, name))
         self._look_again(began)
 
     def _carry_out(self, action: ScheduledAction) -> None:
-        with self._database.write() as tx:
-            carry_out(tx, action, self._next_time)
+        with self.database.write() as tx:
+            carry_out(tx, action, self.next_time)
 
     def _see_to(self, name: str) -> None:
         self._settle(name)
@@ -104,7 +95,7 @@ class ScalingGroupLoop:
 
     def _settle(self, name: str) -> None:
         """Everything but launches."""
-        with self._database.write() as tx:
+        with self.database.write() as tx:
             group = tx.get(ScalingGroup, name=name)
             if group is None:
                 return
@@ -126,7 +117,7 @@ class ScalingGroupLoop:
     def _see_off(self, tx: Tx, member: ScalingMember) -> None:
         instance = tx.get(Instance, id=member.instance_id)
         if instance is not None and instance.state != "terminated":
-            self._end(tx, member.instance_id)
+            self.end(tx, member.instance_id)
             return
         finish(tx, member.activity_id)
         tx.remove(member)
@@ -140,7 +131,7 @@ class ScalingGroupLoop:
                 take_out(tx, group, member, group.cause, hooks=False)
 
     def _fill(self, name: str) -> None:
-        with self._database.read() as tx:
+        with self.database.read() as tx:
             group = tx.get(ScalingGroup, name=name)
             if group is None or not may_launch(tx, group):
                 return
@@ -151,7 +142,7 @@ class ScalingGroupLoop:
     def _balance(self, name: str) -> None:
         """One more in the emptiest zone, where there is room; once it is in service, one of the fullest is too many."""
         try:
-            with self._database.write() as tx:
+            with self.database.write() as tx:
                 group = tx.get(ScalingGroup, name=name)
                 if group is None or not may_balance(tx, group):
                     return
@@ -160,27 +151,27 @@ class ScalingGroupLoop:
                 going = victim(group, members, times_of(tx, members), everything)
                 wanted = moves_to(group, members, going) if going is not None else []
                 staying = [member for member in members if member is not going]
-                pools = [pool for place in wanted for pool in self._pools(tx, group, staying, place)]
+                pools = [pool for place in wanted for pool in self.pools(tx, group, staying, place)]
                 # One that is less would not let the other go.
                 pools = [pool for pool in pools if going is not None and group.weights.get(pool.type, 1) >= going.units]
                 if pools:
                     self._add(tx, replace(group, overage=0), pools[0], at(tx.now, BALANCING))
         except ServiceError as error:
-            with self._database.write() as tx:
+            with self.database.write() as tx:
                 group = tx.get(ScalingGroup, name=name)
                 if group is not None and may_balance(tx, group):
                     _note_refusal(tx, group, error, at(tx.now, BALANCING))
 
     def _launch_one(self, name: str, before: int) -> bool:
         """One more, in the first place where that is possible; False when no more are wanted, or none can be had."""
-        with self._database.read() as tx:
+        with self.database.read() as tx:
             group = tx.get(ScalingGroup, name=name)
             if group is None or not may_launch(tx, group):
                 return False
             wanted, refusal = self._wanted(tx, group)
         for place in wanted:
             try:
-                with self._database.write() as tx:
+                with self.database.write() as tx:
                     group = tx.get(ScalingGroup, name=name)
                     if group is None or not may_launch(tx, group):
                         return False
@@ -192,7 +183,7 @@ class ScalingGroupLoop:
                 continue
             return True
         assert refusal is not None, "a group has a subnet, and a template"
-        with self._database.write() as tx:
+        with self.database.write() as tx:
             group = tx.get(ScalingGroup, name=name)
             if group is not None and may_launch(tx, group):
                 _note_refusal(tx, group, refusal, _launch_cause(tx, group, before))
@@ -204,13 +195,13 @@ class ScalingGroupLoop:
         risky = at_risk(tx, group)
         members = [member for member in tx.find(ScalingMember, group=group.name) if member not in risky]
         try:
-            return [pool for place in places(group, members) for pool in self._pools(tx, group, members, place)], None
+            return [pool for place in places(group, members) for pool in self.pools(tx, group, members, place)], None
         except ServiceError as error:
             return [], error
 
     def _add(self, tx: Tx, group: ScalingGroup, place: Wanted, cause: str) -> None:
-        template = TemplateSpec() if place.configuration else self._resolved(tx, place.template)
-        instance = self._launch(tx, group, replace(place, template=template))
+        template = TemplateSpec() if place.configuration else self.resolved(tx, place.template)
+        instance = self.launch(tx, group, replace(place, template=template))
         activity = new_activity(
             group,
             f"Launching a new EC2 instance: {instance.id}",
@@ -228,13 +219,13 @@ class ScalingGroupLoop:
 
     def _look_again(self, began: datetime) -> None:
         """The next deadline. One that has passed since this step began was not handled yet."""
-        with self._database.read() as tx:
+        with self.database.read() as tx:
             moments = [wait.deadline for member in tx.find(ScalingMember) for wait in member.waits if not wait.result]
             moments += [group.retry for group in tx.find(ScalingGroup) if group.retry is not None]
             moments += next_due(tx)
             later = [moment for moment in moments if moment > began]
             if later:
-                self._wake_in((min(later) - tx.now).total_seconds())
+                self.wake_in((min(later) - tx.now).total_seconds())
 
 
 def _note_refusal(tx: Tx, group: ScalingGroup, refusal: ServiceError, cause: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -43,22 +43,15 @@ class FileSystems(Protocol):
     def make_by(self, volume_id: str, fill: Callable[[Path], None]) -> int: ...
 
 
+@dataclass(frozen=True)
 class RootCopies:
     """`lock_of(volume_id)` is the lock of a volume; `make` is called with that of the root volume."""
 
-    def __init__(
-        self,
-        database: Database,
-        disks: FileSystems,
-        captures: Captures,
-        pauses: ServerPauses,
-        lock_of: Callable[[str], threading.RLock],
-    ) -> None:
-        self._database = database
-        self._disks = disks
-        self._captures = captures
-        self._pauses = pauses
-        self._lock_of = lock_of
+    database: Database
+    disks: FileSystems
+    captures: Captures
+    pauses: ServerPauses
+    lock_of: Callable[[str], threading.RLock]
 
     def make(self, name: str, instance: Instance, along: Along) -> Path:
         """A copy of the root disk as it is when `along` is done. A server that runs stands still until what it has
@@ -66,16 +59,16 @@ class RootCopies:
 
         @contextmanager
         def held() -> Iterator[None]:
-            with ExitStack() as then, self._pauses.paused(instance.id):
+            with ExitStack() as then, self.pauses.paused(instance.id):
                 then.callback(along())
                 yield
 
         volume, lower = self._parts(instance)
-        runs = self._pauses.runs(instance.id)
+        runs = self.pauses.runs(instance.id)
         if not runs:
             along()()
         with self._disk(volume) as disk:
-            return self._captures.take(
+            return self.captures.take(
                 name,
                 lower=lower,
                 disk=disk,
@@ -86,27 +79,27 @@ class RootCopies:
     def keep(self, instance: Instance) -> None:
         """A server has ended. A root volume that is to outlive it is from here on a volume as others are, with all that
         the server saw."""
-        with self._database.read() as tx:
+        with self.database.read() as tx:
             if tx.get(Volume, instance_id=instance.id, root=True, delete_on_termination=False) is None:
                 return
         volume, lower = self._parts(instance)
 
         def fill(file: Path) -> None:
             with self._disk(volume) as disk:
-                self._captures.pack(file, volume.size_gib, lower=lower, disk=disk, uid_base=instance.uid_base)
+                self.captures.pack(file, volume.size_gib, lower=lower, disk=disk, uid_base=instance.uid_base)
             # What has the name until now must not be mounted at its place any more.
-            self._disks.unmount(volume.id)
+            self.disks.unmount(volume.id)
 
-        with self._lock_of(volume.id):
-            size = volume.size_gib if self._kept(volume) else self._disks.make_by(volume.id, fill)
-            with self._database.write() as tx:
+        with self.lock_of(volume.id):
+            size = volume.size_gib if self._kept(volume) else self.disks.make_by(volume.id, fill)
+            with self.database.write() as tx:
                 current = tx.get(Volume, id=volume.id)
                 assert current is not None
                 tx.save(replace(current, root=False, size_gib=size))
 
     def _parts(self, instance: Instance) -> tuple[Volume, Path]:
         """The root volume, and the root directory of the image below it."""
-        with self._database.read() as tx:
+        with self.database.read() as tx:
             below = tx.get(Image, id=instance.image_id)
             volume = tx.get(Volume, instance_id=instance.id, root=True)
         assert below is not None, "an image stays as long as a server's disk is based on it"
@@ -115,7 +108,7 @@ class RootCopies:
 
     def _kept(self, volume: Volume) -> bool:
         """Whether that has been done already, and only not been written down before the cloud ended."""
-        if not self._disks.made(volume.id):
+        if not self.disks.made(volume.id):
             return False
         with self._disk(volume) as place:
             return not (place / "upper").exists()
@@ -123,10 +116,10 @@ class RootCopies:
     @contextmanager
     def _disk(self, volume: Volume) -> Iterator[Path]:
         """The place of a server's writes."""
-        here = volume.id in self._disks.mounted()
-        place = self._disks.mount(volume.id)
+        here = volume.id in self.disks.mounted()
+        place = self.disks.mount(volume.id)
         try:
             yield place
         finally:
             if not here:
-                self._disks.unmount(volume.id)
+                self.disks.unmount(volume.id)

@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -39,6 +39,7 @@ class Copies(Protocol):
     def remove_snapshot(self, snapshot_id: str) -> None: ...
 
 
+@dataclass(eq=False)
 class SnapshotLoop:
     """`lock_of(volume_id)` is the lock of a volume. `root_of(snapshot_id, instance, along)` copies an instance's disk,
     as it is when `along` is done, and answers where; what `along` answers is done as soon as a server that had to stand
@@ -48,29 +49,21 @@ class SnapshotLoop:
     Snapshots of one set are made together, of one moment, and are in the store together.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        disks: Copies,
-        lock_of: Callable[[str], threading.RLock],
-        pauses: ServerPauses,
-        root_of: Callable[[str, Instance, Along], Path],
-        tidy: Callable[[], None],
-        settled: Callable[[str], None],
-    ) -> None:
-        self._database = database
-        self._disks = disks
-        self._lock_of = lock_of
-        self._pauses = pauses
-        self._root_of = root_of
-        self._tidy = tidy
-        self._settled = settled
+    database: Database
+    disks: Copies
+    lock_of: Callable[[str], threading.RLock]
+    pauses: ServerPauses
+    root_of: Callable[[str, Instance, Along], Path]
+    tidy: Callable[[], None]
+    settled: Callable[[str], None]
+
+    def __post_init__(self) -> None:
         self._work = Work("snapshot", self._settle, workers=2)
         self._known: set[str] | None = None
 
     def step(self) -> None:
         """Starts work on each pending snapshot, and on files that are not needed any more."""
-        with self._database.read() as tx:
+        with self.database.read() as tx:
             pending = tx.find(Snapshot, state="pending")
             needed = snapshot_files(tx)
         for row in pending:
@@ -87,14 +80,14 @@ class SnapshotLoop:
 
     def last_looks(self, volume_id: str) -> None:
         """Make the snapshots that wait for this volume; it is about to be removed, or its server to go on."""
-        with self._database.read() as tx:
+        with self.database.read() as tx:
             pending = tx.find(Snapshot, volume_id=volume_id, state="pending")
         for row in pending:
             self._make(row.id, at_rest=True)
 
     def at_rest(self, instance_id: str) -> None:
         """A server has shut down: make the snapshots that wait for its volumes."""
-        with self._database.read() as tx:
+        with self.database.read() as tx:
             volumes = tx.find(Volume, instance_id=instance_id)
         for volume in volumes:
             self.last_looks(volume.id)
@@ -107,15 +100,15 @@ class SnapshotLoop:
 
     def clean_up(self) -> None:
         """Remove files that no row names. They are looked at first: a row is there before its file is."""
-        volumes, snapshots = self._disks.present()
-        with self._database.read() as tx:
+        volumes, snapshots = self.disks.present()
+        with self.database.read() as tx:
             volumes -= volume_files(tx)
             snapshots -= snapshot_files(tx)
         for volume_id in volumes:
-            self._remove(volume_id, self._disks.remove)
+            self._remove(volume_id, self.disks.remove)
         for snapshot_id in snapshots:
-            self._remove(snapshot_id, self._disks.remove_snapshot)
-        self._tidy()
+            self._remove(snapshot_id, self.disks.remove_snapshot)
+        self.tidy()
 
     def _remove(self, name: str, act: Callable[[str], None]) -> None:
         try:
@@ -125,12 +118,12 @@ class SnapshotLoop:
             log.error("%s could not be removed: %s", name, error)
 
     def _make(self, snapshot_id: str, *, at_rest: bool) -> None:
-        with self._database.read() as tx:
+        with self.database.read() as tx:
             volumes = {row.volume_id for row in _set_of(tx, snapshot_id)}
         with ExitStack() as locks:
             for volume_id in sorted(volumes):
-                locks.enter_context(self._lock_of(volume_id))
-            with self._database.read() as tx:
+                locks.enter_context(self.lock_of(volume_id))
+            with self.database.read() as tx:
                 rows = _set_of(tx, snapshot_id)
                 if not rows or (not at_rest and _waits_for_rest(tx, rows[0])):
                     return
@@ -142,7 +135,7 @@ class SnapshotLoop:
                 return
             self._save(self._take(rows, instance))
         for image_id in {row.image_id for row in rows if row.image_id}:
-            self._settled(image_id)
+            self.settled(image_id)
 
     def _take(self, rows: list[Snapshot], instance: Instance | None) -> dict[str, Path | Exception | None]:
         """The result of each: a root volume's directory, or the reason of a failure."""
@@ -162,7 +155,7 @@ class SnapshotLoop:
             thaw = {row.id: ExitStack() for row in files}
             for row in files:
                 if row.source_id is None:
-                    take(row, partial(_enter, thaw[row.id], self._disks.frozen(row.volume_id)))
+                    take(row, partial(_enter, thaw[row.id], self.disks.frozen(row.volume_id)))
 
             def copy() -> None:
                 with ExitStack() as all_of_them:
@@ -179,7 +172,7 @@ class SnapshotLoop:
             take(row, partial(self._copy_root, row, instance, freeze))
         if any(row.id not in results for row in files):
             # There is no root volume among them, or it could not be copied.
-            still = self._pauses.paused(instance.id) if instance is not None and files[1:] else nullcontext()
+            still = self.pauses.paused(instance.id) if instance is not None and files[1:] else nullcontext()
             with ExitStack() as then, still:
                 then.callback(freeze())
         return results
@@ -187,18 +180,18 @@ class SnapshotLoop:
     def _copy_file(self, row: Snapshot, frozen: ExitStack) -> None:
         with frozen:
             if row.source_id is not None:
-                self._disks.share(row.source_id, row.id)
+                self.disks.share(row.source_id, row.id)
             else:
-                self._disks.copy(row.volume_id, row.id)
+                self.disks.copy(row.volume_id, row.id)
 
     def _copy_root(self, row: Snapshot, instance: Instance | None, along: Along) -> Path:
         if instance is None:
             raise DiskError(f"{row.volume_id} ended before it was copied")
-        return self._root_of(row.id, instance, along)
+        return self.root_of(row.id, instance, along)
 
     def _save(self, results: dict[str, Path | Exception | None]) -> None:
         gone = False
-        with self._database.write() as tx:
+        with self.database.write() as tx:
             for snapshot_id, result in results.items():
                 row = tx.get(Snapshot, id=snapshot_id)
                 if row is None or row.state != "pending":

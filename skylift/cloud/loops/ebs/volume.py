@@ -53,34 +53,27 @@ class Mounts:
     unmount_from: Callable[[int, Path, bool], None]
 
 
+@dataclass(eq=False)
 class VolumeLoop:
     """`last_looks(volume_id)` makes the snapshots that wait for a volume before it goes.
 
     A volume is mounted on the host while a server that runs has it. Who touches its file or its mounts has its lock.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        disks: FileSystems,
-        machines: Machines,
-        mounts: Mounts,
-        pauses: ServerPauses,
-        locks: VolumeLocks,
-        last_looks: Callable[[str], None],
-    ) -> None:
-        self._database = database
-        self._disks = disks
-        self._machines = machines
-        self._mounts = mounts
-        self._pauses = pauses
-        self._locks = locks
-        self._last_looks = last_looks
+    database: Database
+    disks: FileSystems
+    machines: Machines
+    mounts: Mounts
+    pauses: ServerPauses
+    locks: VolumeLocks
+    last_looks: Callable[[str], None]
+
+    def __post_init__(self) -> None:
         self._work = Work("volume", self._settle, workers=4)
 
     def step(self) -> None:
         """Start work on every volume whose row asks for it."""
-        with self._database.read() as tx:
+        with self.database.read() as tx:
             rows = unsettled_volumes(tx)
         for row in rows:
             self._work.submit(row.id)
@@ -93,42 +86,42 @@ class VolumeLoop:
 
     def adopt(self) -> None:
         """At start: servers that run have their volumes, and nothing else is mounted."""
-        alive = self._machines.running()
-        with self._database.read() as tx:
+        alive = self.machines.running()
+        with self.database.read() as tx:
             used = tx.find(Volume, state="in-use")
             off = {instance.id for instance in tx.find(Instance, state="stopped")}
         held = [volume for volume in used if volume.instance_id in alive]
         # The root volume of a server that is about to start, or to end, is seen to with it.
         kept = {volume.id for volume in held} | {one.id for one in used if one.root and one.instance_id not in off}
-        for volume_id in self._disks.mounted() - kept:
+        for volume_id in self.disks.mounted() - kept:
             self._let_go(volume_id)
         for volume in held:
             assert volume.instance_id is not None
             if volume.attachment == "attached" and not volume.root:
                 try:
-                    with self._locks.of(volume.id):
+                    with self.locks.of(volume.id):
                         self._put_in(volume, alive[volume.instance_id])
                 except DiskError as error:
                     log.error("volume %s of %s: %s", volume.id, volume.instance_id, error)
 
     def before_boot(self, instance_id: str) -> None:
         """Mount the root volume of a server that is about to be created. Raises DiskError."""
-        with self._database.read() as tx:
+        with self.database.read() as tx:
             root = tx.get(Volume, instance_id=instance_id, root=True)
         if root is None:
             return
-        with self._locks.of(root.id):
-            if not self._disks.made(root.id):
-                self._disks.make(root.id, root.size_gib)
-            self._disks.mount(root.id)
+        with self.locks.of(root.id):
+            if not self.disks.made(root.id):
+                self.disks.make(root.id, root.size_gib)
+            self.disks.mount(root.id)
 
     def at_boot(self, instance_id: str, pid: int) -> None:
         """Give a server that is about to start its volumes; those that it was launched with are made now at the latest.
         Raises DiskError."""
-        with self._database.read() as tx:
+        with self.database.read() as tx:
             ids = [volume.id for volume in tx.find(Volume, instance_id=instance_id) if not volume.root]
         for volume_id in ids:
-            with self._locks.of(volume_id):
+            with self.locks.of(volume_id):
                 row = self._row(volume_id)
                 if row is not None and row.instance_id == instance_id and row.state == "creating":
                     row = self._make(row)
@@ -142,7 +135,7 @@ class VolumeLoop:
     def at_rest(self, instance_id: str, *, for_good: bool) -> None:
         """A server has ended: its volumes need not be mounted. Those that end with it are left to their removal, which
         need not wait until what was written is on the disk."""
-        with self._database.read() as tx:
+        with self.database.read() as tx:
             volumes = tx.find(Volume, instance_id=instance_id)
         for volume in volumes:
             if not (for_good and volume.delete_on_termination):
@@ -151,8 +144,8 @@ class VolumeLoop:
     def _settle(self, volume_id: str) -> None:
         row = self._row(volume_id)
         if row is not None and row.state == "deleting":
-            self._last_looks(volume_id)
-        with self._locks.of(volume_id):
+            self.last_looks(volume_id)
+        with self.locks.of(volume_id):
             row = self._row(volume_id)
             if row is not None and row.state == "creating":
                 row = self._make(row)
@@ -171,7 +164,7 @@ class VolumeLoop:
     def _make(self, row: Volume) -> Volume | None:
         try:
             if row.snapshot_id is None:
-                self._disks.make(row.id, row.size_gib)
+                self.disks.make(row.id, row.size_gib)
             else:
                 self._make_from(row, row.snapshot_id)
         except DiskError as error:
@@ -181,17 +174,17 @@ class VolumeLoop:
         return self._save(row.id, state="in-use" if row.instance_id else "available")
 
     def _make_from(self, row: Volume, snapshot_id: str) -> None:
-        with self._database.read() as tx:
+        with self.database.read() as tx:
             snapshot = tx.get(Snapshot, id=snapshot_id)
         if snapshot is not None and snapshot.of_root:
-            self._disks.make_of_tree(row.id, row.size_gib, Path(snapshot.root))
+            self.disks.make_of_tree(row.id, row.size_gib, Path(snapshot.root))
         else:
             # Its file is kept until then, also where the snapshot was deleted meanwhile.
-            self._disks.make_from(row.id, row.size_gib, snapshot_id)
+            self.disks.make_from(row.id, row.size_gib, snapshot_id)
 
     def _remove(self, row: Volume) -> None:
-        self._disks.remove(row.id)
-        with self._database.write() as tx:
+        self.disks.remove(row.id)
+        with self.database.write() as tx:
             tx.remove(row)
         log.info("volume %s: removed", row.id)
 
@@ -201,14 +194,14 @@ class VolumeLoop:
         if instance.state == "pending":
             # It is given its volumes as it boots.
             return
-        pid = self._machines.running().get(row.instance_id)
+        pid = self.machines.running().get(row.instance_id)
         try:
             if pid is not None:
                 self._put_in(row, pid)
-                if self._machines.running().get(row.instance_id) != pid:
-                    self._disks.unmount(row.id)
+                if self.machines.running().get(row.instance_id) != pid:
+                    self.disks.unmount(row.id)
         except ServerOff:
-            self._disks.unmount(row.id)
+            self.disks.unmount(row.id)
         except DiskError as error:
             log.error("volume %s of %s: %s", row.id, row.instance_id, error)
             self._free(row)
@@ -229,14 +222,14 @@ class VolumeLoop:
 
     def _put_in(self, row: Volume, pid: int) -> None:
         assert row.instance_id is not None and row.device is not None
-        place = self._disks.mount(row.id)
-        self._mounts.mount_into(pid, place, row.device, self._instance(row.instance_id).uid_base)
+        place = self.disks.mount(row.id)
+        self.mounts.mount_into(pid, place, row.device, self._instance(row.instance_id).uid_base)
 
     def _take_out(self, row: Volume, *, force: bool) -> None:
-        pid = self._machines.running().get(row.instance_id or "")
-        if pid is not None and row.id in self._disks.mounted():
-            self._mounts.unmount_from(pid, self._disks.mount(row.id), force)
-        self._disks.unmount(row.id)
+        pid = self.machines.running().get(row.instance_id or "")
+        if pid is not None and row.id in self.disks.mounted():
+            self.mounts.unmount_from(pid, self.disks.mount(row.id), force)
+        self.disks.unmount(row.id)
 
     def _modify(self, row: Volume, change: Modification) -> None:
         try:
@@ -247,7 +240,7 @@ class VolumeLoop:
             log.error("volume %s: %s", row.id, error)
             self._save(row.id, modification=replace(change, state="failed", message=str(error)))
             return
-        with self._database.write() as tx:
+        with self.database.write() as tx:
             current = tx.get(Volume, id=row.id)
             if current is not None:
                 changed = replace(
@@ -262,49 +255,49 @@ class VolumeLoop:
 
     def _grow(self, row: Volume, size_gib: int) -> bool:
         """While it is used, where the kernel lets us; else in a moment in which no program uses it."""
-        if row.root and not self._disks.made(row.id):
+        if row.root and not self.disks.made(row.id):
             # It is made with its new size.
             return True
-        if self._disks.grow(row.id, size_gib):
+        if self.disks.grow(row.id, size_gib):
             return True
-        pid = self._machines.running().get(row.instance_id or "")
+        pid = self.machines.running().get(row.instance_id or "")
         if pid is None or row.instance_id is None:
-            self._disks.unmount(row.id)
-            return self._disks.grow(row.id, size_gib)
+            self.disks.unmount(row.id)
+            return self.disks.grow(row.id, size_gib)
         if row.root:
             # A server cannot be without its root: it grows when it has been stopped.
             return False
-        with self._pauses.paused(row.instance_id):
+        with self.pauses.paused(row.instance_id):
             try:
                 self._take_out(row, force=False)
                 try:
-                    return self._disks.grow(row.id, size_gib)
+                    return self.disks.grow(row.id, size_gib)
                 finally:
                     self._put_in(row, pid)
             except DiskInUse:
                 return False
 
     def _let_go(self, volume_id: str) -> None:
-        with self._locks.of(volume_id):
+        with self.locks.of(volume_id):
             try:
-                self._disks.unmount(volume_id)
+                self.disks.unmount(volume_id)
             except DiskError as error:
                 # It stays mounted, at worst until the cloud goes down; no process writes to it.
                 log.error("volume %s: %s", volume_id, error)
 
     def _row(self, volume_id: str) -> Volume | None:
-        with self._database.read() as tx:
+        with self.database.read() as tx:
             return tx.get(Volume, id=volume_id)
 
     def _instance(self, instance_id: str) -> Instance:
-        with self._database.read() as tx:
+        with self.database.read() as tx:
             found = tx.get(Instance, id=instance_id)
         assert found is not None, "an instance is remembered longer than its volumes are attached"
         return found
 
     def _save(self, volume_id: str, **changes: object) -> Volume | None:
         """On top of whatever became of the row meanwhile."""
-        with self._database.write() as tx:
+        with self.database.write() as tx:
             current = tx.get(Volume, id=volume_id)
             if current is None:
                 return None
@@ -321,7 +314,7 @@ class VolumeLoop:
         return saved
 
     def _free(self, row: Volume) -> None:
-        with self._database.write() as tx:
+        with self.database.write() as tx:
             current = tx.get(Volume, id=row.id)
             if current is not None and current.instance_id == row.instance_id and current.state == "in-use":
                 tx.save(current.free())

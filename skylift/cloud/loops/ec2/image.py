@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -28,25 +28,22 @@ class RootDirectories(Protocol):
     def keep(self, needed: set[Path]) -> None: ...
 
 
+@dataclass(eq=False)
 class ImageLoop:
     """An image is there once all of its snapshots are. It shares the root directory of that of the root volume; where
     that is a file system, `file_of(snapshot_id)`, it gets a directory of its own.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        captures: RootDirectories,
-        file_of: Callable[[str], Path],
-    ) -> None:
-        self._database = database
-        self._captures = captures
-        self._file_of = file_of
+    database: Database
+    captures: RootDirectories
+    file_of: Callable[[str], Path]
+
+    def __post_init__(self) -> None:
         self._work = Work("image", self._see_to, workers=1)
 
     def step(self) -> None:
         """Looks at each pending image, and starts work on directories that are not needed any more."""
-        with self._database.read() as tx:
+        with self.database.read() as tx:
             pending = tx.find(Image, state="pending")
             unneeded = _unneeded(tx)
         for image in pending:
@@ -71,7 +68,7 @@ class ImageLoop:
             self._settle(image_id)
 
     def _settle(self, image_id: str) -> None:
-        with self._database.write() as tx:
+        with self.database.write() as tx:
             image = tx.get(Image, id=image_id)
             snapshots = tx.find(Snapshot, image_id=image_id)
             if image is None or image.state != "pending":
@@ -96,11 +93,11 @@ class ImageLoop:
         state: Literal["available", "failed"] = "available"
         root, reason = "", ""
         try:
-            root = str(self._captures.unpack(image.id, self._file_of(image.snapshot_id)))
+            root = str(self.captures.unpack(image.id, self.file_of(image.snapshot_id)))
         except ComputeError as error:
             log.error("image %s of %s: %s", image.id, image.snapshot_id, error)
             state, reason = "failed", f"{image.snapshot_id}: {error}"
-        with self._database.write() as tx:
+        with self.database.write() as tx:
             current = tx.get(Image, id=image.id)
             if current is not None and current.state == "pending":
                 tx.save(replace(current, state=state, root=root, state_reason=reason))
@@ -113,14 +110,14 @@ class ImageLoop:
 
     def clean_up(self) -> None:
         """Forget deregistered images that no server's disk lies over, and delete root directories without an image."""
-        with self._database.write() as tx:
+        with self.database.write() as tx:
             for image in _unneeded(tx):
                 tx.remove(image)
             all_of_them: list[Image | Snapshot] = [*tx.find(Image), *tx.find(Snapshot, of_root=True)]
         needed = {Path(one.root) for one in all_of_them if one.root}
         # One that is being made at this moment has no root yet in its row.
         making = {one.id for one in all_of_them if one.state == "pending"}
-        self._captures.keep(needed | {self._captures.root(name) for name in making})
+        self.captures.keep(needed | {self.captures.root(name) for name in making})
 
 
 def _unneeded(tx: Tx) -> list[Image]:

@@ -92,6 +92,7 @@ class ServerSpec:
     seed: tuple[SeedFile, ...]
 
 
+@dataclass(eq=False)
 class InstanceLoop:
     """`server_spec(tx, instance)` says how to build a server. `changed()` is called once the store says that a server
     runs or has ended: other loops wait for that.
@@ -99,26 +100,17 @@ class InstanceLoop:
     Every server is worked on by at most one thread at a time; different ones in parallel.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        machines: Machines,
-        network: ServerNetwork,
-        root_disks: RootDisks,
-        volumes: Volumes,
-        server_spec: Callable[[Tx, Instance], ServerSpec],
-        changed: Callable[[], None] = lambda: None,
-        workers: int = 8,
-    ) -> None:
-        self._database = database
-        self._machines = machines
-        self._network = network
-        self._root_disks = root_disks
-        self._server_spec = server_spec
-        self._volumes = volumes
-        self._changed = changed
-        self._workers = workers
-        self._work = Work("instance", self._settle, workers)
+    database: Database
+    machines: Machines
+    network: ServerNetwork
+    root_disks: RootDisks
+    volumes: Volumes
+    server_spec: Callable[[Tx, Instance], ServerSpec]
+    changed: Callable[[], None] = lambda: None
+    workers: int = 8
+
+    def __post_init__(self) -> None:
+        self._work = Work("instance", self._settle, self.workers)
         self._lock = threading.RLock()
         self._ended: dict[str, _End] = {}
         self._asked: dict[str, tuple[float, float]] = {}
@@ -135,42 +127,42 @@ class InstanceLoop:
         """
         self._adopting = True
         # The runtime is asked once: it looks at all of them each time.
-        statuses = self._machines.statuses()
-        with self._database.read() as tx:
+        statuses = self.machines.statuses()
+        with self.database.read() as tx:
             rows = {instance.id: instance for instance in tx.find(Instance)}
 
         def take_over(server_id: str) -> None:
             if not stopped():
                 self._take_over(server_id, rows.get(server_id), statuses.get(server_id))
 
-        with ThreadPoolExecutor(self._workers, thread_name_prefix="adoption") as pool:
-            for _ in pool.map(take_over, sorted(self._machines.known() | statuses.keys())):
+        with ThreadPoolExecutor(self.workers, thread_name_prefix="adoption") as pool:
+            for _ in pool.map(take_over, sorted(self.machines.known() | statuses.keys())):
                 pass
         if stopped():
             return
         alive = {server_id for server_id, status in statuses.items() if status != "created"}
         for row in rows.values():
             if row.state in ("running", "stopping", "shutting-down") and row.id not in alive:
-                self.ended(row.id, self._machines.exit_code(row.id))
+                self.ended(row.id, self.machines.exit_code(row.id))
         kept = {row.id for row in rows.values() if row.state != "terminated"}
-        for server_id in self._machines.with_disks() - kept:
+        for server_id in self.machines.with_disks() - kept:
             self._work.submit(server_id)
 
     def _take_over(self, server_id: str, row: Instance | None, status: Status | None) -> None:
         if row is None or row.state == "terminated":
-            self._try(server_id, self._machines.destroy)
+            self._try(server_id, self.machines.destroy)
         elif row.state == "pending" or status == "created":
             # It may have got anywhere between its mount and its start; building it again is quick. One that was made
             # and not started would not hear that it is to shut down.
-            self._try(server_id, self._machines.clear)
+            self._try(server_id, self.machines.clear)
         elif status is not None:
             self._adopt(server_id)
             if status == "paused":
-                self._try(server_id, self._machines.resume)
+                self._try(server_id, self.machines.resume)
 
     def _adopt(self, server_id: str) -> None:
         try:
-            self._machines.adopt(server_id)
+            self.machines.adopt(server_id)
         except (OSError, ComputeError) as error:
             log.error("instance %s: %s", server_id, error)
             # Its end would go unnoticed. It is tried again as for a server whose monitor has ended.
@@ -180,7 +172,7 @@ class InstanceLoop:
         """Start work on every server whose row asks for it, or whose end could not be written down yet."""
         with self._lock:
             self._adopting = False
-        with self._database.read() as tx:
+        with self.database.read() as tx:
             rows = [row for state in _UNSETTLED for row in tx.find(Instance, state=state)]
             rows += tx.find(Instance, rebooting=True)
             servers = [one.instance_id for one in unsettled(tx) if one.instance_id]
@@ -209,11 +201,11 @@ class InstanceLoop:
     def _settle(self, server_id: str) -> None:
         with self._lock:
             end = self._ended.get(server_id)
-        with self._database.read() as tx:
+        with self.database.read() as tx:
             row = tx.get(Instance, id=server_id)
         if row is None or row.state == "terminated":
             # A power cut can bring a disk back whose deletion had not reached the host's own.
-            self._machines.destroy(server_id)
+            self.machines.destroy(server_id)
             if end is not None:
                 self._forget_end(server_id, end)
             return
@@ -243,40 +235,40 @@ class InstanceLoop:
         """The word of an end may come late, after the server has been taken off the host, or even started again."""
         if row.state in ("pending", "stopped"):
             return False
-        if row.id in self._machines.running():
+        if row.id in self.machines.running():
             # Should it be that only its monitor has ended, then from here on the server itself is watched.
-            self._machines.adopt(row.id)
+            self.machines.adopt(row.id)
             return False
         return True
 
     def _reboot(self, row: Instance) -> None:
         """Off and on again. In between the server is not there, while its row goes on to say `running`, as on EC2."""
-        if row.id in self._machines.running():
+        if row.id in self.machines.running():
             self._ask_to_shut_down(row)
             return
         self._end_patience(row.id)
         self._detach(row)
-        self._machines.clear(row.id)
+        self.machines.clear(row.id)
         self._bring_up(row)
 
     def _bring_up(self, row: Instance) -> None:
-        self._root_disks.at_rest(row.id)
-        with self._database.read() as tx:
-            server_spec = self._server_spec(tx, row)
+        self.root_disks.at_rest(row.id)
+        with self.database.read() as tx:
+            server_spec = self.server_spec(tx, row)
             interfaces = [one for one in _of_server(tx, row.id) if one.attachment != "detaching"]
             subnets = {subnet.id: subnet for subnet in tx.find(Subnet)}
         laps = Laps()
         try:
-            self._volumes.before_boot(row.id)
-            pid = self._machines.create(server_spec.plan, server_spec.seed)
+            self.volumes.before_boot(row.id)
+            pid = self.machines.create(server_spec.plan, server_spec.seed)
             laps.end("create")
-            self._network.sync({one.vpc_id for one in interfaces})
+            self.network.sync({one.vpc_id for one in interfaces})
             laps.end("sync")
             for interface in interfaces:
-                self._network.attach(interface, subnets[interface.subnet_id], pid)
+                self.network.attach(interface, subnets[interface.subnet_id], pid)
             laps.end("attach")
-            self._volumes.at_boot(row.id, pid)
-            self._machines.start(row.id)
+            self.volumes.at_boot(row.id, pid)
+            self.machines.start(row.id)
             laps.end("start")
         except StoreError:
             self._undo_launch(row)
@@ -298,43 +290,43 @@ class InstanceLoop:
     def _undo_launch(self, row: Instance) -> None:
         """Removes a server that was not reported yet. Its row is unchanged, so that the next step makes it again."""
         self._detach(row)
-        self._machines.clear(row.id)
+        self.machines.clear(row.id)
 
     def _note_start(self, server_id: str, interfaces: Iterable[NetworkInterface]) -> None:
-        with self._database.write() as tx:
+        with self.database.write() as tx:
             current = tx.get(Instance, id=server_id)
             if current is not None and (current.state == "pending" or current.rebooting):
                 running = replace(current, state="running", rebooting=False, booted=True)
                 tx.save(replace(running, instance_check=None, system_check=None))
             for interface in interfaces:
                 settle(tx, interface)
-        self._changed()
+        self.changed()
 
     def _update_interfaces(self, row: Instance) -> None:
         """Give a server that runs the interfaces and addresses that it is to have, and take those that it is not."""
-        with self._database.read() as tx:
+        with self.database.read() as tx:
             interfaces = [one for one in _of_server(tx, row.id) if one.attachment != "attached"]
             subnets = {subnet.id: subnet for subnet in tx.find(Subnet)}
-        pid = self._machines.running().get(row.id) if interfaces else None
+        pid = self.machines.running().get(row.id) if interfaces else None
         if pid is None:
             # Nothing to do, or its end is about to be reported.
             return
-        self._network.sync(())
-        act = {"attaching": self._network.attach, "changing": self._network.configure_link}
+        self.network.sync(())
+        act = {"attaching": self.network.attach, "changing": self.network.configure_link}
         for interface in interfaces:
             try:
                 if interface.attachment == "detaching":
-                    self._network.detach(interface.id)
+                    self.network.detach(interface.id)
                 else:
                     act[interface.attachment](interface, subnets[interface.subnet_id], pid)
             except ComputeError as error:
                 # It stays as it is, and is tried again at the next commit.
                 log.error("instance %s: %s %s: %s", row.id, interface.attachment, interface.id, error)
                 continue
-            with self._database.write() as tx:
+            with self.database.write() as tx:
                 settle(tx, interface)
             log.info("instance %s: %s %s: done", row.id, interface.attachment, interface.id)
-        self._network.sync(())
+        self.network.sync(())
 
     def _take_down(self, row: Instance, code: int | None) -> Instance:
         """The server is no longer there. Decide what that means, and leave the row in the state that follows."""
@@ -347,12 +339,12 @@ class InstanceLoop:
         return self._finish(row, row.desired)
 
     def _shut_down(self, row: Instance) -> None:
-        if row.id not in self._machines.running():
+        if row.id not in self.machines.running():
             if not self._is_held_up(row):
                 self._finish(row, row.desired)
             return
         if row.forced:
-            self._try(row.id, self._machines.kill)
+            self._try(row.id, self.machines.kill)
             return
         self._ask_to_shut_down(row)
 
@@ -368,10 +360,10 @@ class InstanceLoop:
         if not asks:
             return
         if now < deadline:
-            self._try(row.id, self._machines.request_shutdown)
+            self._try(row.id, self.machines.request_shutdown)
         else:
             log.info("instance %s: did not shut down in %.0f s, killed", row.id, SHUTDOWN_GRACE)
-            self._try(row.id, self._machines.kill)
+            self._try(row.id, self.machines.kill)
 
     def _try(self, server_id: str, act: Callable[[str], None]) -> None:
         try:
@@ -384,18 +376,18 @@ class InstanceLoop:
         """Take the server off the host, then say so."""
         self._end_patience(row.id)
         self._detach(row)
-        last_words = self._machines.console(row.id)
-        self._machines.clear(row.id)
-        self._volumes.at_rest(row.id, for_good=target == "terminated")
+        last_words = self.machines.console(row.id)
+        self.machines.clear(row.id)
+        self.volumes.at_rest(row.id, for_good=target == "terminated")
         if target == "terminated":
-            self._root_disks.at_rest(row.id)
+            self.root_disks.at_rest(row.id)
             if row.booted:
                 try:
-                    self._root_disks.keep(row)
+                    self.root_disks.keep(row)
                 except ComputeError as error:
                     return self._hold_up(row, reason_code, reason, error)
-            self._machines.destroy(row.id)
-        with self._database.write() as tx:
+            self.machines.destroy(row.id)
+        with self.database.write() as tx:
             current = tx.get(Instance, id=row.id) or row
             if current.desired == "terminated" != target:
                 saved = current
@@ -409,10 +401,10 @@ class InstanceLoop:
         self._pauses.pop(row.id, None)
         log.info("instance %s: %s", row.id, saved.state)
         # Some of its volumes end with it.
-        self._volumes.step()
-        self._changed()
+        self.volumes.step()
+        self.changed()
         # This comes last: it can fail, and the others must learn of the end all the same.
-        self._network.sync(())
+        self.network.sync(())
         return saved
 
     def _hold_up(self, row: Instance, reason_code: str, reason: str, error: Exception) -> Instance:
@@ -422,7 +414,7 @@ class InstanceLoop:
         pause = min(2 * self._pauses[row.id][0], LONGEST_PAUSE) if row.id in self._pauses else FIRST_PAUSE
         self._pauses[row.id] = pause, time.monotonic() + pause
         self._work.later(row.id, pause)
-        with self._database.write() as tx:
+        with self.database.write() as tx:
             current = tx.get(Instance, id=row.id) or row
             saved = replace(
                 current,
@@ -435,7 +427,7 @@ class InstanceLoop:
             if saved != current:
                 tx.save(saved)
         if saved.state != row.state:
-            self._changed()
+            self.changed()
         return saved
 
     def _is_held_up(self, row: Instance) -> bool:
@@ -444,24 +436,24 @@ class InstanceLoop:
         left = until - time.monotonic()
         if left <= 0:
             return False
-        with self._database.read() as tx:
+        with self.database.read() as tx:
             kept = tx.get(Volume, instance_id=row.id, root=True, delete_on_termination=False)
         if kept is not None:
             self._work.later(row.id, left)
         return kept is not None
 
     def _detach(self, row: Instance) -> None:
-        with self._database.read() as tx:
+        with self.database.read() as tx:
             interfaces = tx.find(NetworkInterface, instance_id=row.id)
         for interface in interfaces:
-            self._network.detach(interface.id)
+            self.network.detach(interface.id)
 
     def _end_patience(self, server_id: str) -> None:
         self._work.not_later(server_id)
         self._asked.pop(server_id, None)
 
     def _write(self, server_id: str, *, rebooting: bool) -> Instance:
-        with self._database.write() as tx:
+        with self.database.write() as tx:
             current = tx.get(Instance, id=server_id)
             assert current is not None
             saved = replace(current, rebooting=rebooting)

@@ -93,15 +93,13 @@ def name_servers(vpc: Vpc, options: DhcpOptions) -> list[str]:
     return [own if one == AMAZON_DNS else one for one in options.configurations.get("domain-name-servers", ())]
 
 
+@dataclass(frozen=True)
 class LaunchSpecBuilder:
     """Makes an instance's `ServerSpec`. `type_of(name)` looks up its type, `zone_id_of(zone)` the id of its zone."""
 
-    def __init__(
-        self, settings: CloudSettings, type_of: Callable[[str], InstanceType], zone_id_of: Callable[[str], str]
-    ) -> None:
-        self._settings = settings
-        self._type_of = type_of
-        self._zone_id_of = zone_id_of
+    settings: CloudSettings
+    type_of: Callable[[str], InstanceType]
+    zone_id_of: Callable[[str], str]
 
     def server_spec(self, tx: Tx, instance: Instance) -> ServerSpec:
         image = tx.get(Image, id=instance.image_id)
@@ -110,21 +108,21 @@ class LaunchSpecBuilder:
         root = tx.get(Volume, instance_id=instance.id, root=True)
         assert image is not None and vpc is not None and primary is not None and root is not None
         options = tx.get(DhcpOptions, id=vpc.dhcp_options_id) or DhcpOptions("none")
-        kind = self._type_of(instance.type)
-        hostname = private_dns_name(primary.private_ip, self._settings.region)
+        kind = self.type_of(instance.type)
+        hostname = private_dns_name(primary.private_ip, self.settings.region)
         plan = ServerPlan(
             id=instance.id,
             image=Path(image.root),
-            disk=self._settings.disks / instance.id,
+            disk=self.settings.disks / instance.id,
             uid_base=instance.uid_base,
             hostname=hostname,
-            cpus=min(kind.vcpus, len(self._settings.host_cores)),
+            cpus=min(kind.vcpus, len(self.settings.host_cores)),
             cores=self._cores(kind.vcpus, instance.uid_base),
             memory=kind.memory_mib * MIB,
-            swap_accounting=self._settings.swap_accounting,
-            lxcfs=self._settings.lxcfs(),
-            tasks=self._settings.tasks,
-            volume=self._settings.volumes / root.id,
+            swap_accounting=self.settings.swap_accounting,
+            lxcfs=self.settings.lxcfs(),
+            tasks=self.settings.tasks,
+            volume=self.settings.volumes / root.id,
             firmware=firmware_words(instance.id, instance.type, kind.hypervisor or "nitro"),
         )
         seed = seed_files(
@@ -133,17 +131,17 @@ class LaunchSpecBuilder:
             private_ip=primary.private_ip,
             name_servers=name_servers(vpc, options),
             search=" ".join(options.configurations.get("domain-name", ())),
-            region=self._settings.region,
+            region=self.settings.region,
             public_key=instance.public_key,
             user_data=_user_data(instance) if instance.metadata.endpoint == "enabled" else None,
-            inheritance=self._settings.inheritance,
+            inheritance=self.settings.inheritance,
         )
         return ServerSpec(plan, seed)
 
     def _cores(self, vcpus: int, uid_base: int) -> tuple[int, ...]:
         """Those that a server of so many vCPUs is held to; neighbours by their uids take different ones."""
-        there = self._settings.host_cores
-        if not self._settings.cpusets or vcpus >= len(there):
+        there = self.settings.host_cores
+        if not self.settings.cpusets or vcpus >= len(there):
             return ()
         first = uid_base // UIDS * vcpus
         return tuple(sorted(there[(first + number) % len(there)] for number in range(vcpus)))
@@ -170,12 +168,12 @@ class LaunchSpecBuilder:
             reservation_id=instance.reservation_id,
             launch_index=instance.launch_index,
             launched=instance.launched,
-            account=self._settings.account,
-            region=self._settings.region,
+            account=self.settings.account,
+            region=self.settings.region,
             zone=instance.zone,
-            zone_id=self._zone_id_of(instance.zone),
+            zone_id=self.zone_id_of(instance.zone),
             architecture=image.architecture if image else "x86_64",
-            hostname=private_dns_name(interfaces[0].private_ip, self._settings.region),
+            hostname=private_dns_name(interfaces[0].private_ip, self.settings.region),
             interfaces=tuple(self._interface(tx, interface) for interface in interfaces),
             public_key=instance.public_key,
             key_name=instance.key_name,
@@ -193,7 +191,7 @@ class LaunchSpecBuilder:
             hop_limit=instance.metadata.hop_limit,
             session_keys=_session_keys(tx, instance_id),
             devices=_devices(tx, instance_id),
-            hypervisor=self._type_of(instance.type).hypervisor or "nitro",
+            hypervisor=self.type_of(instance.type).hypervisor or "nitro",
             scaling_target=_scaling_target(tx, instance_id),
             placement_group=instance.placement_group,
             partition=instance.partition,

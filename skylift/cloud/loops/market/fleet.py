@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -16,6 +17,7 @@ MARGIN = timedelta(milliseconds=50)
 """Timers go off this much late, so that their time has come."""
 
 
+@dataclass(eq=False)
 class FleetLoop:
     """Keeps each fleet at its size.
 
@@ -26,23 +28,18 @@ class FleetLoop:
     fleet.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        keep: Callable[[Tx, str], datetime | None],
-        mark: Callable[[Tx, Fleet], Any],
-        wake_in: Callable[[float], None],
-    ) -> None:
-        self._database = database
-        self._keep = keep
-        self._mark = mark
-        self._wake_in = wake_in
+    database: Database
+    keep: Callable[[Tx, str], datetime | None]
+    mark: Callable[[Tx, Fleet], Any]
+    wake_in: Callable[[float], None]
+
+    def __post_init__(self) -> None:
         self._seen: dict[str, tuple[Any, datetime | None]] = {}
 
     def step(self) -> None:
-        with self._database.read() as tx:
+        with self.database.read() as tx:
             now = tx.now
-            fleets = {fleet.id: self._mark(tx, fleet) for fleet in kept_fleets(tx)}
+            fleets = {fleet.id: self.mark(tx, fleet) for fleet in kept_fleets(tx)}
         for fleet_id, mark in fleets.items():
             before, due = self._seen.get(fleet_id, (None, None))
             if mark != before or (due is not None and due <= now):
@@ -54,10 +51,10 @@ class FleetLoop:
         """Until there is nothing more to do at this moment."""
         due: datetime | None
         while True:
-            with self._database.write() as tx:
-                due = self._keep(tx, fleet_id)
+            with self.database.write() as tx:
+                due = self.keep(tx, fleet_id)
                 fleet = tx.get(Fleet, id=fleet_id)
-                mark = self._mark(tx, fleet) if fleet is not None else None
+                mark = self.mark(tx, fleet) if fleet is not None else None
                 now = tx.now
             if due is None or now < due:
                 break
@@ -68,4 +65,4 @@ class FleetLoop:
         """Each time: an alarm is forgotten when an earlier one goes off."""
         when = min((due for _, due in self._seen.values() if due is not None), default=None)
         if when is not None:
-            self._wake_in((when - now + MARGIN).total_seconds())
+            self.wake_in((when - now + MARGIN).total_seconds())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Generic, Protocol, TypeVar
@@ -29,36 +30,34 @@ class SpotMarket(Protocol[S]):
     def next_moment(self, tx: Tx) -> datetime | None: ...
 
 
+@dataclass(frozen=True)
 class SpotLoop(Generic[S]):
     """Each step is a transaction of its own; planning writes nothing, so that a look costs no commit."""
 
-    def __init__(
-        self, database: Database, market: SpotMarket[S], wake: Callable[[], None], wake_in: Callable[[float], None]
-    ) -> None:
-        self._database = database
-        self._market = market
-        self._wake = wake
-        self._wake_in = wake_in
+    database: Database
+    market: SpotMarket[S]
+    wake: Callable[[], None]
+    wake_in: Callable[[float], None]
 
     def step(self) -> None:
-        with self._database.read() as tx:
+        with self.database.read() as tx:
             # As of one moment: one that came between the two would be in neither.
-            moment = self._market.next_moment(tx)
+            moment = self.market.next_moment(tx)
             if moment is not None:
-                self._wake_in((moment - tx.now + MARGIN).total_seconds())
-            steps = self._market.plan(tx)
+                self.wake_in((moment - tx.now + MARGIN).total_seconds())
+            steps = self.market.plan(tx)
         done = [guarded(f"spot: {step}", partial(self._carry_out, step)) for step in steps]
         if any(done):
             # One thing leads to another: a request whose instance has ended may be fulfilled anew.
-            self._wake()
+            self.wake()
 
     def _carry_out(self, step: S) -> bool:
         """True: there is something new after it."""
         log.info("spot: %s", step)
         try:
-            with self._database.write() as tx:
-                self._market.carry_out(tx, step)
+            with self.database.write() as tx:
+                self.market.carry_out(tx, step)
         except ServiceError as error:
-            with self._database.write() as tx:
-                self._market.put_off(tx, step, error)
+            with self.database.write() as tx:
+                self.market.put_off(tx, step, error)
         return True

@@ -70,15 +70,15 @@ class _Times:
     missed: str
 
 
+@dataclass(eq=False)
 class ScheduleLoop:
-    def __init__(
-        self, database: Database, next_time: NextTime, invoke: Invoke, note: Note, wake_in: Callable[[float], None]
-    ) -> None:
-        self._database = database
-        self._next_time = next_time
-        self._invoke = invoke
-        self._note = note
-        self._wake_in = wake_in
+    database: Database
+    next_time: NextTime
+    invoke: Invoke
+    note: Note
+    wake_in: Callable[[float], None]
+
+    def __post_init__(self) -> None:
         self._seen: datetime | None = None
 
     def step(self) -> None:
@@ -95,7 +95,7 @@ class ScheduleLoop:
 
     def _follow_clock(self) -> None:
         """After a start, and where the clock was set back: no schedule waits until it has caught up."""
-        with self._database.read() as tx:
+        with self.database.read() as tx:
             now, seen = tx.now, self._seen
             self._seen = now
             if seen is not None and now > seen - STEP:
@@ -103,7 +103,7 @@ class ScheduleLoop:
             found = [(each, self._by_clock(each, now)) for each in tx.find(Schedule) if each.due is not None]
         for before, after in found:
             if after != before:
-                with self._database.write() as tx:
+                with self.database.write() as tx:
                     if tx.get(Schedule, group=before.group, name=before.name) == before:
                         tx.save(after)
                 log.warning("schedule %s: the clock was set back: due at %s", before.name, after.due)
@@ -117,14 +117,14 @@ class ScheduleLoop:
 
     def _look(self) -> tuple[list[Schedule], list[Invocation]]:
         """The schedules that are due, the earliest first. The clock is set for the next one that is not due yet."""
-        with self._database.read() as tx:
+        with self.database.read() as tx:
             schedules = [(each.due, each) for each in tx.find(Schedule) if each.due is not None]
             invocations = tx.find(Invocation)
             later = [
                 due for due in (*(due for due, _ in schedules), *(each.due for each in invocations)) if due > tx.now
             ]
             if later:
-                self._wake_in((min(later) - tx.now + MARGIN).total_seconds())
+                self.wake_in((min(later) - tx.now + MARGIN).total_seconds())
             due = sorted((one for one in schedules if one[0] <= tx.now), key=lambda one: one[0])
             # One that was due in what is the future by now waits for nothing.
             ready = [each for each in invocations if each.due <= tx.now or each.scheduled > tx.now]
@@ -133,9 +133,9 @@ class ScheduleLoop:
 
     def _come_due(self, found: Schedule) -> None:
         """One invocation more, and the time after it. Nothing, where the schedule was changed meanwhile."""
-        with self._database.read() as tx:
+        with self.database.read() as tx:
             times = self._times(found, tx.now)
-        with self._database.write() as tx:
+        with self.database.write() as tx:
             schedule = tx.get(Schedule, group=found.group, name=found.name)
             if schedule != found:
                 return
@@ -169,12 +169,12 @@ class ScheduleLoop:
         return _Times(scheduled, following, missed)
 
     def _following(self, schedule: Schedule, after: datetime) -> datetime | None:
-        found = self._next_time(schedule.expression, schedule.zone, after, schedule.anchor)
+        found = self.next_time(schedule.expression, schedule.zone, after, schedule.anchor)
         return None if found is None or (schedule.end is not None and found > schedule.end) else found
 
     def _carry_out(self, invocation: Invocation) -> None:
         try:
-            with self._database.write() as tx:
+            with self.database.write() as tx:
                 schedule = tx.get(Schedule, group=invocation.group, name=invocation.name)
                 if schedule is None or tx.get(Invocation, id=invocation.id) != invocation:
                     return
@@ -183,19 +183,19 @@ class ScheduleLoop:
                     _count(tx, schedule, DROPPED)
                 else:
                     _count(tx, schedule, ATTEMPTS)
-                    done = self._invoke(tx, schedule, invocation)
+                    done = self.invoke(tx, schedule, invocation)
                     log.info("schedule %s: due at %s: %s", schedule.name, invocation.scheduled, done)
                 _finish(tx, schedule, invocation)
         except ServiceError as error:
             self._put_off(invocation, error)
 
     def _put_off(self, invocation: Invocation, error: ServiceError) -> None:
-        with self._database.write() as tx:
+        with self.database.write() as tx:
             schedule = tx.get(Schedule, group=invocation.group, name=invocation.name)
             if schedule is None:
                 return
             _count(tx, schedule, ATTEMPTS, ERRORS)
-            self._note(tx, schedule, invocation, error)
+            self.note(tx, schedule, invocation, error)
             wait = min(FIRST_RETRY * 2 ** min(invocation.attempt - 1, 16), LONGEST_RETRY)
             again = replace(invocation, attempt=invocation.attempt + 1, due=tx.now + wait)
             passing = error.code in PASSING

@@ -76,22 +76,17 @@ class Rules:
     allowance: Allowance
 
 
+@dataclass(eq=False)
 class CommandLoop:
     """`changed()` has the loops run again, `wake_in(seconds)` after a while."""
 
-    def __init__(
-        self,
-        database: Database,
-        scripts: Scripts,
-        rules: Rules,
-        changed: Callable[[], None],
-        wake_in: Callable[[float], None],
-    ) -> None:
-        self._database = database
-        self._scripts = scripts
-        self._rules = rules
-        self._changed = changed
-        self._wake_in = wake_in
+    database: Database
+    scripts: Scripts
+    rules: Rules
+    changed: Callable[[], None]
+    wake_in: Callable[[float], None]
+
+    def __post_init__(self) -> None:
         self._work = Work("command", self._carry_out, AT_ONCE)
         self._cancelling = Work("cancelled command", self._cancel, workers=2)
         self._lock = threading.Lock()
@@ -101,7 +96,7 @@ class CommandLoop:
         """How often in a row a server did not answer."""
 
     def step(self) -> None:
-        with self._database.read() as tx:
+        with self.database.read() as tx:
             waiting: dict[str, list[CommandInvocation]] = defaultdict(list)
             busy: Counter[str] = Counter()
             for each in unfinished(tx):
@@ -112,7 +107,7 @@ class CommandLoop:
 
     def close(self) -> None:
         """Waits for no script any more; scripts go on."""
-        self._scripts.close()
+        self.scripts.close()
         self._work.close()
         self._cancelling.close()
 
@@ -120,7 +115,7 @@ class CommandLoop:
         self._work.wait_until_idle()
 
     def _see_to(self, command_id: str, invocations: list[CommandInvocation], busy: Counter[str]) -> None:
-        with self._database.read() as tx:
+        with self.database.read() as tx:
             command = tx.get(Command, id=command_id)
             if command is None:
                 return
@@ -128,7 +123,7 @@ class CommandLoop:
             servers = {each.instance_id: tx.get(Instance, id=each.instance_id) for each in invocations}
             now = tx.now
         at_work = sum(each.status in ("InProgress", "Cancelling") for each in everybody)
-        room = self._rules.allowance(command.max_concurrency, len(everybody)) - at_work
+        room = self.rules.allowance(command.max_concurrency, len(everybody)) - at_work
         for each in invocations:
             server = servers[each.instance_id]
             if (end := self._given_up(command, everybody, each, server, now)) is not None:
@@ -142,7 +137,7 @@ class CommandLoop:
                 busy[each.instance_id] += 1
                 self._submit(each)
         if now < command.expires:
-            self._wake_in((command.expires - now + MARGIN).total_seconds())
+            self.wake_in((command.expires - now + MARGIN).total_seconds())
 
     def _given_up(
         self,
@@ -157,7 +152,7 @@ class CommandLoop:
             return "Failed", "Undeliverable"
         if each.status == "Pending":
             failed = [one for one in everybody if one.status == "Failed" or one.details == "ExecutionTimedOut"]
-            if len(failed) > self._rules.allowance(command.max_errors, len(list(everybody))):
+            if len(failed) > self.rules.allowance(command.max_errors, len(list(everybody))):
                 return "Cancelled", "Terminated"
         if now >= command.expires and (each.status == "Pending" or server.state != "running"):
             return "TimedOut", "DeliveryTimedOut"
@@ -165,7 +160,7 @@ class CommandLoop:
 
     def _begin(self, each: CommandInvocation) -> bool:
         """False where it was cancelled meanwhile."""
-        with self._database.write() as tx:
+        with self.database.write() as tx:
             current = _current(tx, each)
             if current is None or current.status != "Pending":
                 return False
@@ -185,23 +180,23 @@ class CommandLoop:
     def _carry_out(self, key: str) -> None:
         command_id, instance_id = key.split("/")
         try:
-            with self._database.read() as tx:
+            with self.database.read() as tx:
                 command = tx.get(Command, id=command_id)
                 each = tx.get(CommandInvocation, command_id=command_id, instance_id=instance_id)
             if command is None or each is None or each.status not in UNFINISHED:
                 return
             try:
-                end = self._scripts.run(instance_id, self._rules.script_of(command, instance_id))
+                end = self.scripts.run(instance_id, self.rules.script_of(command, instance_id))
             except Closing:
                 return
             except ServerOff:
                 # Its end is about to be noted, or its start: it is asked again then.
-                self._wake_in(AGAIN)
+                self.wake_in(AGAIN)
                 return
             except Unheard as error:
                 self._unheard[key] += 1
                 if self._unheard[key] < TRIES:
-                    self._wake_in(AGAIN)
+                    self.wake_in(AGAIN)
                     return
                 end = ScriptEnd("lost", -1, "", str(error))
             except ComputeError as error:
@@ -218,14 +213,14 @@ class CommandLoop:
     def _cancel(self, key: str) -> None:
         command_id, instance_id = key.split("/")
         try:
-            self._scripts.cancel(instance_id, command_id)
+            self.scripts.cancel(instance_id, command_id)
         except Closing:
             return
         except ComputeError as error:
             log.error("command %s: %s: not cancelled: %s", command_id, instance_id, error)
 
     def _end(self, each: CommandInvocation, status: Status, details: str, end: ScriptEnd | None = None) -> None:
-        with self._database.write() as tx:
+        with self.database.write() as tx:
             current = _current(tx, each)
             if current is None or current.status not in UNFINISHED:
                 return
@@ -235,7 +230,7 @@ class CommandLoop:
                 ended = replace(ended, code=end.code, stdout=stdout, stderr=stderr)
             tx.save(ended)
         log.info("command %s: %s: %s", each.command_id, each.instance_id, details)
-        self._changed()
+        self.changed()
 
 
 def shortened(text: str, most: int) -> str:

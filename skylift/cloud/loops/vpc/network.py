@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from skylift.cloud.compute.network.plan import Peer, VpcPlan
@@ -39,6 +39,7 @@ class Networks(Protocol):
     def heal(self) -> bool: ...
 
 
+@dataclass(eq=False)
 class NetworkLoop:
     """`on_vpcs(by id)` is called after every change with the current VPCs: their routers can be listened in. It answers
     the VPCs for which it failed, and why, as `networks.apply` does, which answers peering connections, too. The others
@@ -48,17 +49,12 @@ class NetworkLoop:
     released.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        networks: Networks,
-        on_vpcs: Callable[[dict[str, Vpc]], Mapping[str, Exception]],
-        wake_in: Callable[[float], None],
-    ) -> None:
-        self._database = database
-        self._networks = networks
-        self._on_vpcs = on_vpcs
-        self._wake_in = wake_in
+    database: Database
+    networks: Networks
+    on_vpcs: Callable[[dict[str, Vpc]], Mapping[str, Exception]]
+    wake_in: Callable[[float], None]
+
+    def __post_init__(self) -> None:
         self._lock = threading.Lock()
         self._applied: list[VpcPlan] | None = None
         """None if a part of it failed."""
@@ -73,7 +69,7 @@ class NetworkLoop:
     def look(self) -> None:
         """Apply all again where the kernel has lost a part of it. Raises what failed."""
         with self._lock:
-            if not self._networks.heal():
+            if not self.networks.heal():
                 return
             self._applied = None
         self.step()
@@ -81,7 +77,7 @@ class NetworkLoop:
     def amiss(self, vpc_id: str) -> str:
         """Why a VPC is not as the store says, or not connected any more; empty if it is."""
         failed = self._amiss.get(vpc_id)
-        return f"its network: {failed}" if failed else self._networks.lost
+        return f"its network: {failed}" if failed else self.networks.lost
 
     def sync(self, vpc_ids: Collection[str] = ()) -> None:
         """Apply what the store says now. Of what fails for single VPCs, only that of these is raised."""
@@ -94,22 +90,22 @@ class NetworkLoop:
         """Callers may come from any thread: the plans are read under the lock, so that an older state never overwrites
         a newer one."""
         with self._lock:
-            with self._database.read() as tx:
+            with self.database.read() as tx:
                 left = _soonest_release(tx)
             if left is not None and left <= 0:
-                with self._database.write() as tx:
+                with self.database.write() as tx:
                     _release_drained(tx)
             elif left is not None:
-                self._wake_in(left)
-            with self._database.read() as tx:
+                self.wake_in(left)
+            with self.database.read() as tx:
                 plans = vpc_plans(tx)
             behind: Mapping[str, Exception] = {}
             if plans != self._applied:
                 self._applied = None
-                behind = dict(self._networks.apply(plans))
-                self._amiss = behind = {**self._on_vpcs({plan.vpc.id: plan.vpc for plan in plans}), **behind}
+                behind = dict(self.networks.apply(plans))
+                self._amiss = behind = {**self.on_vpcs({plan.vpc.id: plan.vpc for plan in plans}), **behind}
                 if behind:
-                    self._wake_in(self._pause)
+                    self.wake_in(self._pause)
                     self._pause = min(2 * self._pause, LONGEST_PAUSE)
                 else:
                     self._applied, self._pause = plans, FIRST_PAUSE
@@ -123,12 +119,12 @@ class NetworkLoop:
         planned = [gateway for plan in plans for gateway in plan.nat_gateways]
         there = {gateway.id for gateway in planned}
         between = {peer.id for plan in plans for peer in plan.peers}
-        with self._database.read() as tx:
+        with self.database.read() as tx:
             gateways = tx.find(NatGateway, state="pending") or tx.find(NatGateway, state="deleting") or _unsettled(tx)
             peerings = tx.find(Peering, state="provisioning") or tx.find(Peering, state="deleting")
             if not (gateways or peerings):
                 return
-        with self._database.write() as tx:
+        with self.database.write() as tx:
             for gateway in _known(tx.find(NatGateway, state="pending"), behind):
                 if gateway.id in there:
                     tx.save(replace(_settled(gateway), state="available"))

@@ -71,7 +71,7 @@ def test_a_year_of_minutes_holds_nobody_up(scene: SchedulerScene, expression: st
         return next_time(*what)
 
     scene.create(expression)
-    scene.loop = ScheduleLoop(scene.database, counted, scene.loop._invoke, scene.loop._note, scene.wakes.append)
+    scene.loop = ScheduleLoop(scene.database, counted, scene.loop.invoke, scene.loop.note, scene.wakes.append)
     scene.pass_time(days=365)
     assert len(scene.instances) == 1
     assert asked <= 24 * 60 + 3
@@ -93,7 +93,7 @@ def test_it_is_once_also_where_the_cloud_dies_in_the_middle(scene: SchedulerScen
     class Killed(BaseException):
         pass
 
-    invoke = scene.loop._invoke
+    invoke = scene.loop.invoke
 
     def dies(tx: Tx, schedule: Schedule, invocation: Invocation) -> str:
         invoke(tx, schedule, invocation)
@@ -102,7 +102,7 @@ def test_it_is_once_also_where_the_cloud_dies_in_the_middle(scene: SchedulerScen
     scene.create("at(2026-11-25T12:30:00)")
     scene.cloud.clock.forward(minutes=30)
     with pytest.raises(Killed):
-        ScheduleLoop(scene.database, next_time, dies, scene.loop._note, scene.wakes.append).step()
+        ScheduleLoop(scene.database, next_time, dies, scene.loop.note, scene.wakes.append).step()
     assert scene.instances == []
     scene.loop.step()
     scene.loop.step()
@@ -187,8 +187,8 @@ class Full:
     def __init__(self, scene: SchedulerScene) -> None:
         self.attempts: list[int] = []
         self.full = True
-        self._invoke = scene.loop._invoke
-        self.loop = ScheduleLoop(scene.database, next_time, self, scene.loop._note, scene.wakes.append)
+        self._invoke = scene.loop.invoke
+        self.loop = ScheduleLoop(scene.database, next_time, self, scene.loop.note, scene.wakes.append)
 
     def __call__(self, tx: Tx, schedule: Schedule, invocation: Invocation) -> str:
         self.attempts.append(invocation.attempt)
