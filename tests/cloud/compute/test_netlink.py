@@ -5,7 +5,7 @@ import errno
 import pytest
 
 from skylift.cloud.compute.network import netlink, rtnetlink
-from skylift.cloud.compute.network.netlink import KernelRoute, MarkRule, SourceRule
+from skylift.cloud.compute.network.netlink import KernelRoute, TableRule
 
 # As pyroute2 0.9.7 has them, little-endian and without the header.
 BYTES = {
@@ -43,11 +43,11 @@ BYTES = {
         "020000000004000600000000080001000000000008000f00fe000000",
     ),
     "a rule of a mark": (
-        netlink.add_rule(MarkRule(77, 77)),
+        netlink.add_rule(TableRule(77, 77)),
         "02000000000000010000000008000a004d00000008000f004d00000008000600e8030000",
     ),
     "a rule of a source": (
-        netlink.add_source_rule(SourceRule("10.0.0.4", 101)),
+        netlink.add_rule(TableRule(101, source="10.0.0.4")),
         "020020000000000100000000080002000a00000408000f006500000008000600e8030000",
     ),
     "a neighbour": (

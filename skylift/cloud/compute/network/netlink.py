@@ -88,21 +88,16 @@ class KernelRoute:
 
 
 @dataclass(frozen=True)
-class MarkRule:
-    """Packets with this mark look into this table."""
+class TableRule:
+    """Packets with this mark, or of this source address, look into this table. A rule has one of the two."""
 
-    mark: int
     table: int
+    mark: int | None = None
+    source: str | None = None
     priority: int = 1000
 
-
-@dataclass(frozen=True)
-class SourceRule:
-    """Packets that carry this source address look into this table."""
-
-    source: str
-    table: int
-    priority: int = 1000
+    def __str__(self) -> str:
+        return f"rule from {self.source}" if self.mark is None else f"rule mark {self.mark:#x}"
 
 
 @dataclass(frozen=True)
@@ -184,9 +179,9 @@ def delete_route(route: KernelRoute) -> Request:
     return Request(f"delete route {route.target}", rt.RTM_DELROUTE, 0, _route(route), ignored)
 
 
-def add_rule(rule: MarkRule) -> Request:
-    label = f"add rule mark {rule.mark:#x}"
-    return Request(label, rt.RTM_NEWRULE, rt.NLM_F_CREATE | rt.NLM_F_EXCL, _mark_rule(rule), frozenset({errno.EEXIST}))
+def add_rule(rule: TableRule) -> Request:
+    flags = rt.NLM_F_CREATE | rt.NLM_F_EXCL
+    return Request(f"add {rule}", rt.RTM_NEWRULE, flags, _table_rule(rule), frozenset({errno.EEXIST}))
 
 
 def serve_marked(table: int, priority: int = 1001) -> list[Request]:
@@ -198,21 +193,8 @@ def serve_marked(table: int, priority: int = 1001) -> list[Request]:
     return [Request(f"add rule to look into table {table}", kind, flags, rule, there) for rule in rules]
 
 
-def delete_rule(rule: MarkRule) -> Request:
-    message = _mark_rule(rule)
-    return Request(f"delete rule mark {rule.mark:#x}", rt.RTM_DELRULE, 0, message, frozenset({errno.ENOENT}))
-
-
-def add_source_rule(rule: SourceRule) -> Request:
-    label = f"add rule from {rule.source}"
-    return Request(
-        label, rt.RTM_NEWRULE, rt.NLM_F_CREATE | rt.NLM_F_EXCL, _source_rule(rule), frozenset({errno.EEXIST})
-    )
-
-
-def delete_source_rule(rule: SourceRule) -> Request:
-    label = f"delete rule from {rule.source}"
-    return Request(label, rt.RTM_DELRULE, 0, _source_rule(rule), frozenset({errno.ENOENT}))
+def delete_rule(rule: TableRule) -> Request:
+    return Request(f"delete {rule}", rt.RTM_DELRULE, 0, _table_rule(rule), frozenset({errno.ENOENT}))
 
 
 def set_neighbour(index: int, address: str, mac: str) -> Request:
@@ -347,25 +329,16 @@ class Netlink:
                 )
         return found
 
-    def source_rules(self) -> list[SourceRule]:
-        """Our own rules, each for one source address."""
+    def rules(self) -> list[TableRule]:
+        """Our own rules, each for one mark or for one source address."""
         found = []
         for payload in self._dump(rt.RTM_GETRULE, _ALL_RULES):
             given, source_prefix = read_attributes(payload, rt.RULE.size), rt.RULE.unpack_from(payload)[2]
-            source = address_in(given, rt.FRA_SRC)
-            if source and source_prefix == 32:
+            source = address_in(given, rt.FRA_SRC) if source_prefix == 32 else None
+            mark = None if source else number_in(given, rt.FRA_FWMARK)
+            if mark or source:
                 table, priority = number_in(given, rt.FRA_TABLE) or 0, number_in(given, rt.FRA_PRIORITY) or 0
-                found.append(SourceRule(source, table, priority))
-        return found
-
-    def mark_rules(self) -> list[MarkRule]:
-        found = []
-        for payload in self._dump(rt.RTM_GETRULE, _ALL_RULES):
-            given = read_attributes(payload, rt.RULE.size)
-            mark = number_in(given, rt.FRA_FWMARK)
-            if mark:
-                table, priority = number_in(given, rt.FRA_TABLE) or 0, number_in(given, rt.FRA_PRIORITY) or 0
-                found.append(MarkRule(mark, table, priority))
+                found.append(TableRule(table, mark, source, priority))
         return found
 
     def _dump(self, kind: int, message: bytes) -> list[bytes]:
@@ -435,13 +408,14 @@ def _route(route: KernelRoute) -> bytes:
     )
 
 
-def _mark_rule(rule: MarkRule) -> bytes:
-    return _rule({rt.FRA_FWMARK: rule.mark, rt.FRA_TABLE: rule.table, rt.FRA_PRIORITY: rule.priority})
-
-
-def _source_rule(rule: SourceRule) -> bytes:
-    given = {rt.FRA_SRC: _ipv4(rule.source), rt.FRA_TABLE: rule.table, rt.FRA_PRIORITY: rule.priority}
-    return _rule(given, source_prefix=32)
+def _table_rule(rule: TableRule) -> bytes:
+    given: Given = {
+        rt.FRA_FWMARK: rule.mark,
+        rt.FRA_SRC: _ipv4(rule.source),
+        rt.FRA_TABLE: rule.table,
+        rt.FRA_PRIORITY: rule.priority,
+    }
+    return _rule(given, source_prefix=0 if rule.source is None else 32)
 
 
 def _rule(given: Given, source_prefix: int = 0, flags: int = 0) -> bytes:

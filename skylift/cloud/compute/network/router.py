@@ -24,8 +24,8 @@ from skylift.cloud.compute.network.netlink import (
     LOOPBACK_INDEX,
     MAIN,
     KernelRoute,
-    MarkRule,
     Request,
+    TableRule,
     add_address,
     add_rule,
     add_veth,
@@ -212,7 +212,7 @@ class Router:
         self.plan: VpcPlan | None = None
         self._ruleset: Ruleset | None = None
         self._routes: set[KernelRoute] | None = None
-        self._rules: set[MarkRule] | None = None
+        self._rules: set[TableRule] | None = None
         self._attached = {link.alias: link.name for link in namespace.netlink.links() if link.alias}
         self._belonged: dict[str, set[_Belonging]] = {}
         """The interfaces that each private address has belonged to since a plan was last applied completely."""
@@ -425,10 +425,10 @@ class Router:
                 wanted.add(KernelRoute(route.target, "unicast", links[route.through], route.via, route.table))
         marks = {subnet_mark(subnet) for subnet in plan.subnets}
         marks |= {GATEWAY_MARK} if gateway_table(plan) else set()
-        rules = {MarkRule(mark, mark) for mark in marks}
+        rules = {TableRule(mark, mark) for mark in marks}
         if self._routes is None or self._rules is None:
             self._routes = {route for route in netlink.routes() if route.table not in (MAIN, SERVERS)}
-            self._rules = set(netlink.mark_rules())
+            self._rules = {rule for rule in netlink.rules() if rule.mark}
         kept = {(route.table, route.target, route.metric) for route in wanted}
         gone = [route for route in self._routes - wanted if (route.table, route.target, route.metric) not in kept]
         netlink.do(

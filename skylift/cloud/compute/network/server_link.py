@@ -13,11 +13,11 @@ from skylift.cloud.compute.network.firewall import gateway
 from skylift.cloud.compute.network.namespace import Namespace
 from skylift.cloud.compute.network.netlink import (
     KernelRoute,
-    SourceRule,
+    TableRule,
     add_address,
-    add_source_rule,
+    add_rule,
     delete_address,
-    delete_source_rule,
+    delete_rule,
     link_up,
     narrow_loopback,
     set_neighbour,
@@ -65,10 +65,10 @@ def configure_server_link(server: Namespace, interface: NetworkInterface, subnet
         return
     # What comes in by a further interface must go out by it, or the router drops it as forged.
     table = FIRST_TABLE + interface.index
-    wanted = {SourceRule(address.private_ip, table) for address in interface.addresses}
-    there = {rule for rule in netlink.source_rules() if rule.table == table}
+    wanted = {TableRule(table, source=address.private_ip) for address in interface.addresses}
+    there = {rule for rule in netlink.rules() if rule.source and rule.table == table}
     netlink.do(
         set_route(KernelRoute("0.0.0.0/0", link=index, via=router, table=table)),
-        *map(delete_source_rule, there - wanted),
-        *map(add_source_rule, wanted - there),
+        *map(delete_rule, there - wanted),
+        *map(add_rule, wanted - there),
     )
