@@ -248,29 +248,30 @@ def _text(body: str) -> Answer:
 
 
 def _tree(facts: InstanceFacts, version: str, sign: SignDocument) -> dict[str, Any]:
-    tree: dict[str, Any] = {
+    return {
         "meta-data": _meta_data(facts, version),
         "dynamic": {
             "fws": {"instance-monitoring": "enabled" if facts.detailed_monitoring else "disabled"},
             "instance-identity": _identity(_identity_document(facts), sign),
         },
+        "user-data": facts.user_data,
     }
-    if facts.user_data is not None:
-        tree["user-data"] = facts.user_data
-    return tree
 
 
 def _meta_data(facts: InstanceFacts, version: str) -> dict[str, Any]:
+    """None is for what is not there for this instance."""
     first = facts.interfaces[0]
-    groups = "\n".join(first.groups.values())
-    tree: dict[str, Any] = {
+    active = {user: "".join(f"{key}\n" for key in keys) for user, keys in facts.session_keys.items()}
+    return {
         "ami-id": facts.image_id,
         "ami-launch-index": facts.launch_index,
         "ami-manifest-path": "(unknown)",
+        "autoscaling": {"target-lifecycle-state": facts.scaling_target} if facts.scaling_target else None,
         "block-device-mapping": _devices(facts),
         "events": _events(facts),
         "hibernation": {"configured": "false"},
         "hostname": facts.hostname,
+        "iam": None if facts.profile_arn is None else _iam(facts, version),
         "instance-action": "none",
         "instance-id": facts.instance_id,
         "instance-life-cycle": "spot" if facts.spot else "on-demand",
@@ -278,6 +279,7 @@ def _meta_data(facts: InstanceFacts, version: str) -> dict[str, Any]:
         "local-hostname": facts.hostname,
         "local-ipv4": first.private_ip,
         "mac": first.mac,
+        "managed-ssh-keys": {"active-keys": active} if active else None,
         "network": {"interfaces": {"macs": {each.mac: _interface(each, facts) for each in facts.interfaces}}},
         "placement": {
             "availability-zone": facts.zone,
@@ -290,25 +292,14 @@ def _meta_data(facts: InstanceFacts, version: str) -> dict[str, Any]:
         "profile": "default-hvm",
         "public-hostname": facts.public_hostname or None,
         "public-ipv4": first.public_ip,
+        "public-keys": None if facts.public_key is None else {"0": _Key(facts.key_name or "", facts.public_key)},
         "reservation-id": facts.reservation_id,
-        "security-groups": groups,
+        "security-groups": "\n".join(first.groups.values()),
         "services": {"domain": "amazonaws.com", "partition": "aws"},
+        "spot": None if facts.interruption is None else _spot(*facts.interruption),
         "system": facts.hypervisor,
+        "tags": None if facts.tags is None else {"instance": dict(facts.tags)},
     }
-    if facts.scaling_target:
-        tree["autoscaling"] = {"target-lifecycle-state": facts.scaling_target}
-    if facts.public_key is not None:
-        tree["public-keys"] = {"0": _Key(facts.key_name or "", facts.public_key)}
-    if facts.session_keys:
-        active = {user: "".join(f"{key}\n" for key in keys) for user, keys in facts.session_keys.items()}
-        tree["managed-ssh-keys"] = {"active-keys": active}
-    if facts.interruption is not None:
-        tree["spot"] = _spot(*facts.interruption)
-    if facts.profile_arn is not None:
-        tree["iam"] = _iam(facts, version)
-    if facts.tags is not None:
-        tree["tags"] = {"instance": dict(facts.tags)}
-    return tree
 
 
 def _events(facts: InstanceFacts) -> dict[str, Any]:
@@ -331,14 +322,18 @@ def _devices(facts: InstanceFacts) -> dict[str, Any]:
 
 
 def _interface(interface: InterfaceFacts, facts: InstanceFacts) -> dict[str, Any]:
-    described: dict[str, Any] = {
+    associations = {public: private for private, public in interface.addresses if public is not None}
+    return {
         "device-number": interface.index,
         "interface-id": interface.id,
+        "ipv4-associations": associations or None,
         "local-hostname": facts.hostname,
         "local-ipv4s": "\n".join(private for private, _ in interface.addresses),
         "mac": interface.mac,
         "network-card": "0",
         "owner-id": facts.account,
+        "public-hostname": (facts.public_hostname or None) if associations else None,
+        "public-ipv4s": "\n".join(associations) or None,
         "security-group-ids": "\n".join(interface.groups),
         "security-groups": "\n".join(interface.groups.values()),
         "subnet-id": interface.subnet_id,
@@ -347,13 +342,6 @@ def _interface(interface: InterfaceFacts, facts: InstanceFacts) -> dict[str, Any
         "vpc-ipv4-cidr-block": interface.vpc_cidr,
         "vpc-ipv4-cidr-blocks": "\n".join(interface.vpc_cidrs),
     }
-    associations = {public: private for private, public in interface.addresses if public is not None}
-    if associations:
-        described["public-ipv4s"] = "\n".join(associations)
-        described["ipv4-associations"] = associations
-        if facts.public_hostname:
-            described["public-hostname"] = facts.public_hostname
-    return described
 
 
 def _iam(facts: InstanceFacts, version: str) -> dict[str, Any]:
@@ -389,10 +377,7 @@ def _iam(facts: InstanceFacts, version: str) -> dict[str, Any]:
             indent=2,
         )
 
-    tree: dict[str, Any] = {"info": info}
-    if facts.role is not None:
-        tree["security-credentials"] = {facts.role: credentials}
-    return tree
+    return {"info": info, "security-credentials": None if facts.role is None else {facts.role: credentials}}
 
 
 def _identity(document: str, sign: SignDocument) -> dict[str, Any]:

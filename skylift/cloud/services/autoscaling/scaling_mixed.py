@@ -156,18 +156,15 @@ def _checked_override(
     template = named(tx, _by_id(own)) if own else spec
     _refuse_spot_template(tx, template)
     check_template(tx, caller, template, asked.get("InstanceType", ""), asked.get("ImageId", ""))
-    checked: MixedOverride = {}
-    if "InstanceType" in asked:
-        checked["InstanceType"] = asked["InstanceType"]
-    if "ImageId" in asked:
-        checked["ImageId"] = asked["ImageId"]
-    if own:
-        checked["LaunchTemplateSpecification"] = template
-    if "WeightedCapacity" in asked:
-        checked["WeightedCapacity"] = _weight(asked["WeightedCapacity"])
-        if "InstanceType" not in asked:
-            raise invalid("A WeightedCapacity goes with an InstanceType.")
-    return checked
+    weight = _weight(asked["WeightedCapacity"]) if "WeightedCapacity" in asked else None
+    if weight is not None and "InstanceType" not in asked:
+        raise invalid("A WeightedCapacity goes with an InstanceType.")
+    return {
+        **({"InstanceType": asked["InstanceType"]} if "InstanceType" in asked else {}),
+        **({"ImageId": asked["ImageId"]} if "ImageId" in asked else {}),
+        **({"LaunchTemplateSpecification": template} if own else {}),
+        **({"WeightedCapacity": weight} if weight is not None else {}),
+    }
 
 
 def _weight(text: str) -> str:

@@ -18,7 +18,6 @@ from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.scaling_group import COUNTED, ScalingGroup, ScalingMember, units
 from skylift.cloud.domain.scaling_policy import (
     ADJUSTMENTS,
-    CustomizedMetric,
     PolicyKind,
     ScalingPolicy,
     Step,
@@ -70,7 +69,8 @@ def put(tx: Tx, caller: Caller, params: autoscaling.PutScalingPolicyType) -> aut
         steps=tuple(_steps(params)),
         aggregation=params.get("MetricAggregationType", "Average") if kind == "StepScaling" else None,
         warmup=params.get("EstimatedInstanceWarmup"),
-        tracking=_tracking(params["TargetTrackingConfiguration"]) if kind == "TargetTrackingScaling" else {},
+        # The operation takes no members that the row has not.
+        tracking=cast(TargetTracking, params["TargetTrackingConfiguration"]) if kind == "TargetTrackingScaling" else {},
     )
     if before is None:
         tx.add(policy)
@@ -121,29 +121,6 @@ def _checked(params: autoscaling.PutScalingPolicyType) -> PolicyKind:
     if params.get("MetricAggregationType", "Average") not in AGGREGATIONS:
         raise invalid(f"MetricAggregationType must be one of {', '.join(AGGREGATIONS)}.")
     return kind
-
-
-def _tracking(asked: autoscaling.TargetTrackingConfiguration) -> TargetTracking:
-    tracking: TargetTracking = {"TargetValue": asked["TargetValue"]}
-    if "DisableScaleIn" in asked:
-        tracking["DisableScaleIn"] = asked["DisableScaleIn"]
-    if "PredefinedMetricSpecification" in asked:
-        tracking["PredefinedMetricSpecification"] = asked["PredefinedMetricSpecification"]
-    if "CustomizedMetricSpecification" in asked:
-        own = asked["CustomizedMetricSpecification"]
-        metric: CustomizedMetric = {
-            "MetricName": own["MetricName"],
-            "Namespace": own["Namespace"],
-            "Statistic": own["Statistic"],
-        }
-        if "Dimensions" in own:
-            metric["Dimensions"] = own["Dimensions"]
-        if "Unit" in own:
-            metric["Unit"] = own["Unit"]
-        if "Period" in own:
-            metric["Period"] = own["Period"]
-        tracking["CustomizedMetricSpecification"] = metric
-    return tracking
 
 
 def _steps(params: autoscaling.PutScalingPolicyType) -> list[Step]:
@@ -332,7 +309,7 @@ def _required(tx: Tx, params: autoscaling.DeletePolicyType | autoscaling.Execute
 
 
 def _view(tx: Tx, caller: Caller, policy: ScalingPolicy) -> autoscaling.ScalingPolicy:
-    shown: autoscaling.ScalingPolicy = {
+    return {
         "AutoScalingGroupName": policy.group,
         "PolicyName": policy.name,
         "PolicyARN": policy.arn,
@@ -340,23 +317,18 @@ def _view(tx: Tx, caller: Caller, policy: ScalingPolicy) -> autoscaling.ScalingP
         "Enabled": policy.enabled,
         "StepAdjustments": [_step_view(step) for step in policy.steps],
         "Alarms": _alarms(tx, caller, policy),
+        **({"AdjustmentType": policy.adjustment_type} if policy.adjustment_type is not None else {}),
+        **({"MinAdjustmentMagnitude": policy.min_magnitude} if policy.min_magnitude is not None else {}),
+        **({"ScalingAdjustment": policy.adjustment} if policy.adjustment is not None else {}),
+        **({"Cooldown": policy.cooldown} if policy.cooldown is not None else {}),
+        **({"MetricAggregationType": policy.aggregation} if policy.aggregation is not None else {}),
+        **({"EstimatedInstanceWarmup": policy.warmup} if policy.warmup is not None else {}),
+        **({"TargetTrackingConfiguration": _tracking_view(policy.tracking)} if policy.tracking else {}),
     }
-    if policy.adjustment_type is not None:
-        shown["AdjustmentType"] = policy.adjustment_type
-    if policy.min_magnitude is not None:
-        shown["MinAdjustmentMagnitude"] = policy.min_magnitude
-    if policy.adjustment is not None:
-        shown["ScalingAdjustment"] = policy.adjustment
-    if policy.cooldown is not None:
-        shown["Cooldown"] = policy.cooldown
-    if policy.aggregation is not None:
-        shown["MetricAggregationType"] = policy.aggregation
-    if policy.warmup is not None:
-        shown["EstimatedInstanceWarmup"] = policy.warmup
-    if policy.tracking:
-        tracking = {"DisableScaleIn": False, **policy.tracking}
-        shown["TargetTrackingConfiguration"] = cast("autoscaling.TargetTrackingConfiguration", tracking)
-    return shown
+
+
+def _tracking_view(tracking: TargetTracking) -> autoscaling.TargetTrackingConfiguration:
+    return cast("autoscaling.TargetTrackingConfiguration", {"DisableScaleIn": False, **tracking})
 
 
 def _step_view(step: Step) -> autoscaling.StepAdjustment:

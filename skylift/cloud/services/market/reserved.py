@@ -114,7 +114,7 @@ def describe_offerings(
     if kind is not None:
         instance_type(kind)
     zone = require_zone(caller.region, params.get("AvailabilityZone"), params.get("AvailabilityZoneId"))
-    found = list(_offerings(caller.region, kind))
+    found = list(_all(caller.region).values() if kind is None else _of_type(caller.region, kind))
     ids = params.get("ReservedInstancesOfferingIds")
     if ids:
         found = [_by_id(caller.region, one) for one in dict.fromkeys(ids)]
@@ -124,12 +124,8 @@ def describe_offerings(
         if zone in (None, one.zone) and _within(one.years * YEAR, params.get("MinDuration"), params.get("MaxDuration"))
     ]
     # A sale by somebody else, another class, tenancy or system: there is none of these.
-    if params.get("OfferingClass"):
-        items = [one for one in items if one["OfferingClass"] == params["OfferingClass"]]
-    if params.get("OfferingType"):
-        items = [one for one in items if one["OfferingType"] == params["OfferingType"]]
-    if params.get("InstanceTenancy"):
-        items = [one for one in items if one["InstanceTenancy"] == params["InstanceTenancy"]]
+    for member in ("OfferingClass", "OfferingType", "InstanceTenancy"):
+        items = [one for one in items if params.get(member) in (None, "", one.get(member))]
     if params.get("ProductDescription"):
         wanted = _product(params["ProductDescription"])
         items = [one for one in items if _product(one["ProductDescription"]) == wanted]
@@ -166,10 +162,8 @@ def describe(
 ) -> ec2.DescribeReservedInstancesResult:
     """All reserved instances, with those whose term has ended."""
     items = [_bought(tx, row) for row in PURCHASES.rows(tx, params)]
-    if params.get("OfferingClass"):
-        items = [one for one in items if one["OfferingClass"] == params["OfferingClass"]]
-    if params.get("OfferingType"):
-        items = [one for one in items if one["OfferingType"] == params["OfferingType"]]
+    for member in ("OfferingClass", "OfferingType"):
+        items = [one for one in items if params.get(member) in (None, "", one.get(member))]
     # The operation knows no pages.
     filters = params.get("Filters")
     return {"ReservedInstances": matching(items, filters, PURCHASES.filters, PURCHASES.tags)}
@@ -185,13 +179,6 @@ def check_purchase(_tx: Tx, caller: Caller, params: ec2.PurchaseReservedInstance
             "ec2:Tenancy": "default",
         }
     yield Check("ec2:PurchaseReservedInstancesOffering", arn(caller, "reserved-instances", "*"), context)
-
-
-def _offerings(region: str, kind: str | None) -> Iterator[Offering]:
-    if kind is None:
-        yield from _all(region).values()
-    else:
-        yield from _of_type(region, kind)
 
 
 @cache

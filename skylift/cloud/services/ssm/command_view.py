@@ -222,7 +222,7 @@ def _invocation(
 
 def _plugin(caller: Caller, command: Command, each: CommandInvocation) -> ssm.CommandPlugin:
     stdout_url, stderr_url = _urls(caller, command, each)
-    plugin: ssm.CommandPlugin = {
+    return {
         "Name": PLUGIN,
         "Status": "InProgress" if each.status == "Cancelling" else each.status,
         "StatusDetails": each.details,
@@ -233,12 +233,9 @@ def _plugin(caller: Caller, command: Command, each: CommandInvocation) -> ssm.Co
         "OutputS3Region": caller.region,
         "OutputS3BucketName": command.bucket,
         "OutputS3KeyPrefix": command.prefix,
+        **({"ResponseStartDateTime": each.begun} if each.begun else {}),
+        **({"ResponseFinishDateTime": each.ended} if each.begun and each.ended else {}),
     }
-    if each.begun:
-        plugin["ResponseStartDateTime"] = each.begun
-    if each.begun and each.ended:
-        plugin["ResponseFinishDateTime"] = each.ended
-    return plugin
 
 
 def together(stdout: str, stderr: str) -> str:

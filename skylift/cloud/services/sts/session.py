@@ -83,18 +83,15 @@ def assume_role(tx: Tx, caller: Caller, params: sts.AssumeRoleRequest) -> sts.As
         source_identity=source,
         mfa=mfa,
     )
-    answer: sts.AssumeRoleResponse = {
+    return {
         "Credentials": credentials(session),
         "AssumedRoleUser": {
             "AssumedRoleId": f"{role.id}:{name}",
             "Arn": assumed_arn(caller.account, role.name, name),
         },
+        **({"SourceIdentity": source} if source is not None else {}),
+        **({"PackedPolicySize": packed_size(params)} if policies or params.get("Tags") else {}),
     }
-    if source is not None:
-        answer["SourceIdentity"] = source
-    if policies or params.get("Tags"):
-        answer["PackedPolicySize"] = packed_size(params)
-    return answer
 
 
 def get_session_token(tx: Tx, caller: Caller, params: sts.GetSessionTokenRequest) -> sts.GetSessionTokenResponse:

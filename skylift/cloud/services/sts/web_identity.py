@@ -144,7 +144,7 @@ def assume(
         source_identity=source,
         federation={"aws:FederatedProvider": (provider,), **_claims(identity, IN_SESSION)},
     )
-    answer: sts.AssumeRoleWithWebIdentityResponse = {
+    return {
         "Credentials": credentials(session),
         "SubjectFromWebIdentityToken": identity.subject,
         "AssumedRoleUser": {
@@ -154,12 +154,9 @@ def assume(
         # The API reference says the issuer; AWS answers the provider's ARN.
         "Provider": provider,
         "Audience": identity.audience,
+        **({"SourceIdentity": source} if source is not None else {}),
+        **({"PackedPolicySize": packed_size(asked)} if policies or tags else {}),
     }
-    if source is not None:
-        answer["SourceIdentity"] = source
-    if policies or tags:
-        answer["PackedPolicySize"] = packed_size(asked)
-    return answer
 
 
 def _trusting_role(tx: Tx, caller: Caller, params: Params, identity: IdToken) -> Role:
@@ -174,11 +171,9 @@ def _trusting_role(tx: Tx, caller: Caller, params: Params, identity: IdToken) ->
         **_claims(identity, (*_asked_for(identity), "aud", "oaud", "sub")),
         "aws:FederatedProvider": provider,
         "sts:RoleSessionName": params["RoleSessionName"],
+        **({"sts:TransitiveTagKeys": identity.transitive} if identity.transitive else {}),
+        **({"sts:SourceIdentity": identity.source_identity} if identity.source_identity is not None else {}),
     }
-    if identity.transitive:
-        context["sts:TransitiveTagKeys"] = identity.transitive
-    if identity.source_identity is not None:
-        context["sts:SourceIdentity"] = identity.source_identity
     for action in (
         ACTION,
         *([SOURCE_ACTION] if identity.source_identity else []),
