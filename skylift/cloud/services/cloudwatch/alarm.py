@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, cast, get_args
 
@@ -93,9 +94,8 @@ def _asked_for(tx: Tx, caller: Caller, params: cloudwatch.PutMetricAlarmInput) -
         raise ServiceError("ValidationError", "The parameter Threshold must be a number.")
     missing = _missing(params.get("TreatMissingData"))
     metric = Metric(params["Namespace"], params["MetricName"], dimensions(params, ""))
-    for arns in _actions(params).values():
-        for arn in arns:
-            check_action(tx, caller, arn, metric)
+    for arn in _actions(params):
+        check_action(tx, caller, arn, metric)
     return Alarm(
         name=params["AlarmName"],
         namespace=metric.namespace,
@@ -197,16 +197,12 @@ def delete(tx: Tx, _caller: Caller, params: cloudwatch.DeleteAlarmsInput) -> Not
     return {}
 
 
-def enable_actions(tx: Tx, _caller: Caller, params: cloudwatch.EnableAlarmActionsInput) -> Nothing:
-    return _switch_actions(tx, params, on=True)
-
-
-def disable_actions(tx: Tx, _caller: Caller, params: cloudwatch.DisableAlarmActionsInput) -> Nothing:
-    return _switch_actions(tx, params, on=False)
-
-
-def _switch_actions(
-    tx: Tx, params: cloudwatch.DisableAlarmActionsInput | cloudwatch.EnableAlarmActionsInput, *, on: bool
+def switch_actions(
+    tx: Tx,
+    _caller: Caller,
+    params: cloudwatch.DisableAlarmActionsInput | cloudwatch.EnableAlarmActionsInput,
+    *,
+    on: bool,
 ) -> Nothing:
     for name in dict.fromkeys(params["AlarmNames"]):
         alarm = tx.get(Alarm, name=name)
@@ -302,7 +298,7 @@ def on_put(tx: Tx, caller: Caller, params: cloudwatch.PutMetricAlarmInput) -> It
     https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html ("Tags")
     """
     alarm, tags = arn_of(caller, params["AlarmName"]), request_tags(params)
-    actions = tuple(arn for arns in _actions(params).values() for arn in arns)
+    actions = _actions(params)
     yield Check("cloudwatch:PutMetricAlarm", alarm, {**tags, "cloudwatch:AlarmActions": actions} if actions else tags)
     if params.get("Tags") and tx.get(Alarm, name=params["AlarmName"]) is None:
         yield Check("cloudwatch:TagResource", alarm, tags)
@@ -310,13 +306,9 @@ def on_put(tx: Tx, caller: Caller, params: cloudwatch.PutMetricAlarmInput) -> It
         yield from needed_for(tx, caller, arn, params)
 
 
-def _actions(params: cloudwatch.PutMetricAlarmInput) -> dict[str, list[str]]:
-    """What an alarm does, by the members that say when."""
-    return {
-        "OKActions": params.get("OKActions", []),
-        "AlarmActions": params.get("AlarmActions", []),
-        "InsufficientDataActions": params.get("InsufficientDataActions", []),
-    }
+def _actions(params: Params) -> tuple[str, ...]:
+    """What an alarm does in any of its states."""
+    return tuple(arn for name in ACTIONS for arn in params.get(name, []))
 
 
 def on_alarm(action: str) -> Checks:
@@ -359,8 +351,8 @@ OPERATIONS = (
         on_alarm("SetAlarmState"),
     ),
     writes("DeleteAlarms", delete, "AlarmNames", on_alarm("DeleteAlarms")),
-    writes("EnableAlarmActions", enable_actions, "AlarmNames", on_alarm("EnableAlarmActions")),
-    writes("DisableAlarmActions", disable_actions, "AlarmNames", on_alarm("DisableAlarmActions")),
+    writes("EnableAlarmActions", partial(switch_actions, on=True), "AlarmNames", on_alarm("EnableAlarmActions")),
+    writes("DisableAlarmActions", partial(switch_actions, on=False), "AlarmNames", on_alarm("DisableAlarmActions")),
     reads("ListTagsForResource", list_tags, "ResourceARN", on_arn("ListTagsForResource")),
     writes("TagResource", tag, "ResourceARN Tags.Key Tags.Value", on_arn("TagResource")),
     writes("UntagResource", untag, "ResourceARN TagKeys", on_arn("UntagResource")),

@@ -16,9 +16,9 @@ from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.metric import STATISTICS, Filter, Metric, Point, Summary, Wanted
 from skylift.cloud.services.api.dimension import dimensions
-from skylift.cloud.services.api.operation import Check, Handler, Nothing, Params, unprepared
+from skylift.cloud.services.api.operation import Check, Handler, Nothing, Params, below, unprepared
 from skylift.cloud.services.api.page_token import after, leads_to
-from skylift.cloud.services.cloudwatch.operation import DIMENSIONS, below, reads, writes
+from skylift.cloud.services.cloudwatch.operation import DIMENSIONS, reads, writes
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.metric import LISTED, metrics, record, summaries
 

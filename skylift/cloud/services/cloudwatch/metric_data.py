@@ -13,9 +13,10 @@ from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.metric import Metric, Point, Wanted
 from skylift.cloud.services.api.dimension import dimensions
+from skylift.cloud.services.api.operation import below
 from skylift.cloud.services.api.page_token import after, leads_to
 from skylift.cloud.services.cloudwatch.metric import checked_period, moment, valid_statistic
-from skylift.cloud.services.cloudwatch.operation import DIMENSIONS, below, reads
+from skylift.cloud.services.cloudwatch.operation import DIMENSIONS, reads
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.metric import counted_summaries
 

@@ -8,8 +8,3 @@ DIMENSIONS = "Dimensions.Name Dimensions.Value"
 
 _ROWS = Rows("cloudwatch", "cloudwatch")
 reads, writes = _ROWS.reads, _ROWS.writes
-
-
-def below(name: str, members: str) -> str:
-    """`members` as members of `name`."""
-    return " ".join(f"{name}.{member}" for member in members.split())

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.schedule import Schedule, ScheduleGroup
-from skylift.cloud.services.api.iam_rules import request_tags
-from skylift.cloud.services.api.operation import Check, Checks, Nothing, Params
+from skylift.cloud.services.api.iam_rules import request_tags, tag_list
+from skylift.cloud.services.api.operation import Check, Checks, Nothing
 from skylift.cloud.services.scheduler.operation import (
     conflict,
     group_arn,
@@ -99,8 +99,7 @@ def delete(tx: Tx, _caller: Caller, params: scheduler.DeleteScheduleGroupInput) 
 def list_tags(
     tx: Tx, _caller: Caller, params: scheduler.ListTagsForResourceInput
 ) -> scheduler.ListTagsForResourceOutput:
-    tags = _tagged(tx, params["ResourceArn"]).tags
-    return {"Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}
+    return {"Tags": tag_list(_tagged(tx, params["ResourceArn"]).tags)}
 
 
 def tag(tx: Tx, _caller: Caller, params: scheduler.TagResourceInput) -> Nothing:
@@ -151,7 +150,7 @@ def check_create(tx: Tx, caller: Caller, params: scheduler.CreateScheduleGroupIn
 
 
 def _on_group(action: str) -> Checks:
-    return lambda _tx, caller, params: [Check(f"scheduler:{action}", group_arn(caller, params["Name"]))]
+    return lambda _tx, caller, params: [Check(f"scheduler:{action}", group_arn(caller, params.get("Name", "*")))]
 
 
 def _check_delete(tx: Tx, caller: Caller, params: scheduler.DeleteScheduleGroupInput) -> Iterator[Check]:
@@ -165,14 +164,10 @@ def _on_arn(action: str) -> Checks:
     return lambda _tx, _caller, params: [Check(f"scheduler:{action}", params["ResourceArn"], request_tags(params))]
 
 
-def _on_all(_tx: Tx, caller: Caller, _params: Params) -> Iterator[Check]:
-    yield Check("scheduler:ListScheduleGroups", group_arn(caller, "*"))
-
-
 OPERATIONS = (
     writes("CreateScheduleGroup", create, "Name ClientToken Tags.Key Tags.Value", check_create),
     reads("GetScheduleGroup", get, "Name", _on_group("GetScheduleGroup")),
-    reads("ListScheduleGroups", list_groups, "NamePrefix MaxResults NextToken", _on_all),
+    reads("ListScheduleGroups", list_groups, "NamePrefix MaxResults NextToken", _on_group("ListScheduleGroups")),
     writes("DeleteScheduleGroup", delete, "Name ClientToken", _check_delete),
     reads("ListTagsForResource", list_tags, "ResourceArn", _on_arn("ListTagsForResource")),
     writes("TagResource", tag, "ResourceArn Tags.Key Tags.Value", _on_arn("TagResource")),
