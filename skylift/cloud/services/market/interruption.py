@@ -79,9 +79,8 @@ def give_notice(
     return notice
 
 
-def action_of(tx: Tx, notice: SpotNotice) -> Behavior:
+def action_of(tx: Tx, instance: Instance | None) -> Behavior:
     """What its end will be. A request that was cancelled has no wish any more but the one that it was made with."""
-    instance = tx.get(Instance, id=notice.instance_id)
     request = tx.get(SpotRequest, id=instance.spot_request_id) if instance and instance.spot_request_id else None
     return request.behavior if request else "terminate"
 
@@ -90,7 +89,7 @@ def view(tx: Tx, notice: SpotNotice) -> skylift.Interruption:
     return {
         "InstanceId": notice.instance_id,
         **({"RebalanceTime": notice.rebalance} if notice.rebalance else {}),
-        **({"InstanceAction": action_of(tx, notice)} if notice.due else {}),
+        **({"InstanceAction": action_of(tx, tx.get(Instance, id=notice.instance_id))} if notice.due else {}),
         **({"NoticeTime": notice.noticed} if notice.due and notice.noticed else {}),
         **({"Time": notice.due} if notice.due else {}),
     }

@@ -31,7 +31,7 @@ from skylift.cloud.services.ec2.spot_status import (
     marked,
     refused,
 )
-from skylift.cloud.services.market.interruption import give_notice
+from skylift.cloud.services.market.interruption import action_of, give_notice
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.market import live_requests, on_spot
 
@@ -225,17 +225,12 @@ def _too_dear(tx: Tx, instance: Instance) -> bool:
 
 def _is_due(tx: Tx, notice: SpotNotice, instance: Instance) -> bool:
     """One that is to be stopped has to have started."""
-    states = ("running",) if _behavior(tx, instance) == "stop" else ("pending", "running")
+    states = ("running",) if action_of(tx, instance) == "stop" else ("pending", "running")
     return notice.due is not None and notice.due <= tx.now and instance.state in states
 
 
 def _ended(tx: Tx, instance: Instance) -> Instance:
     """Protection from the API is none from the market."""
-    if _behavior(tx, instance) == "stop":
+    if action_of(tx, instance) == "stop":
         return ended_by(tx, instance, "stopped", STOPPED)
     return ended_by(tx, instance, "terminated", TERMINATED)
-
-
-def _behavior(tx: Tx, instance: Instance) -> str:
-    request = tx.get(SpotRequest, id=instance.spot_request_id)
-    return request.behavior if request else "terminate"
