@@ -14,7 +14,7 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Literal
@@ -153,19 +153,13 @@ class Network:
         """
         with self._lock:
             router = self._known(interface.vpc_id)
-            server = Namespace.of_process(pid)
-            try:
+            with closing(Namespace.of_process(pid)) as server:
                 router.attach(interface, subnet, server)
-            finally:
-                server.close()
 
     def configure_link(self, interface: NetworkInterface, subnet: Subnet, pid: int) -> None:
         """Tell the server of process `pid`, which has the interface, what addresses there are at it now."""
-        server = Namespace.of_process(pid)
-        try:
+        with closing(Namespace.of_process(pid)) as server:
             configure_server_link(server, interface, subnet)
-        finally:
-            server.close()
 
     def attached(self, interface_id: str) -> bool:
         """Whether the interface is plugged into a server that still is."""
@@ -367,11 +361,8 @@ def sweep(home: Path, registry: LoopbackRanges | None = None) -> bool:
 
 def remove_everything(loopback: LoopbackRange) -> None:
     """Removes the network from the outside in: it cannot be reached before it ends."""
-    netlink = Netlink()
-    try:
+    with closing(Netlink()) as netlink:
         host.disconnect(loopback, netlink)
-    finally:
-        netlink.close()
     pasta.stop(loopback)
     for name in namespaces(loopback.prefix):
         remove_namespace(name)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 
@@ -309,8 +310,7 @@ class Router:
             forget(self.namespace, addresses)
         self._used |= addresses
         gateway = str(firewall.gateway(subnet))
-        watch = self.namespace.run(LinkWatch)
-        try:
+        with closing(self.namespace.run(LinkWatch)) as watch:
             netlink.do(
                 link_up(index, interface.id, arp=False),
                 add_address(index, gateway, 32),
@@ -318,8 +318,6 @@ class Router:
             )
             configure_server_link(server, interface, subnet, new=True)
             watch.until_running(index)
-        finally:
-            watch.close()
         if self.plan is not None and interface.id in routed_interfaces(self.plan):
             self._route(self.plan)
 
