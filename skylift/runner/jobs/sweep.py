@@ -343,17 +343,22 @@ class Sweep:
 
     def _unattached(self, servers: dict[str, Server]) -> Iterator[Leftover]:
         filters = [{"Name": "tag-key", "Values": [TAG_JOB]}, {"Name": "status", "Values": ["available"]}]
-        kinds: tuple[tuple[Kind, str, str], ...] = (
-            ("volume", "Volume", "Tags"),
-            ("network-interface", "NetworkInterface", "TagSet"),
+        kinds: tuple[tuple[Kind, str, str, str, str], ...] = (
+            ("volume", "Volume", "Tags", "describe_volumes", "delete_volume"),
+            (
+                "network-interface",
+                "NetworkInterface",
+                "TagSet",
+                "describe_network_interfaces",
+                "delete_network_interface",
+            ),
         )
-        for kind, noun, tags in kinds:
-            called = kind.replace("-", "_")
-            for each in self._api.pages("ec2", f"describe_{called}s", f"{noun}s", Filters=filters):
+        for kind, noun, tags, listing, deletion in kinds:
+            for each in self._api.pages("ec2", listing, f"{noun}s", Filters=filters):
                 job, found = job_of(each[tags]), str(each[f"{noun}Id"])
                 if job and job not in servers:
                     which: dict[str, Any] = {f"{noun}Id": found}
-                    remove = partial(end_unless_gone, self._api, r".*\.NotFound", "ec2", f"delete_{called}", **which)
+                    remove = partial(end_unless_gone, self._api, r".*\.NotFound", "ec2", deletion, **which)
                     price = self._price(each["Size"] * DISK) if kind == "volume" else None
                     yield Leftover(kind, found, job, "it is attached to nothing", price, remove=remove)
 

@@ -193,18 +193,18 @@ def _make(api: Api) -> Network:
 
 def _make_vpc(api: Api) -> str:
     look = partial(_find, api, "describe_vpcs", "Vpcs", "vpc")
-    return str(_make_one(api, "vpc", "Vpc", "vpc", look, CidrBlock=RANGE)["VpcId"])
+    return str(_make_one(api, "create_vpc", "delete_vpc", "Vpc", "vpc", look, CidrBlock=RANGE)["VpcId"])
 
 
 def _make_one(
-    api: Api, kind: str, answered: str, part: str, look: Callable[[], list[Any]], **params: Any
+    api: Api, creation: str, deletion: str, answered: str, part: str, look: Callable[[], list[Any]], **params: Any
 ) -> dict[str, Any]:
     """The one that `look` finds, or a new one. EC2 makes one each time that it is asked, also when it is asked again
     because its answer was lost: of several, one stays."""
     key = f"{answered}Id"
     if not (found := look()):
-        tags = _tags(kind.replace("_", "-"), part)
-        made = api.call("ec2", f"create_{kind}", TagSpecifications=tags, **params)[answered][key]
+        tags = _tags(creation.removeprefix("create_").replace("_", "-"), part)
+        made = api.call("ec2", creation, TagSpecifications=tags, **params)[answered][key]
 
         def with_it() -> list[Any]:
             listed = look()
@@ -215,7 +215,7 @@ def _make_one(
     for each in others:
         # One that a run was killed over has parts, and stays.
         with contextlib.suppress(NotPermitted):
-            end_unless_gone(api, r".*\.NotFound|DependencyViolation", "ec2", f"delete_{kind}", **{key: each[key]})
+            end_unless_gone(api, r".*\.NotFound|DependencyViolation", "ec2", deletion, **{key: each[key]})
     return dict(one)
 
 
@@ -224,7 +224,7 @@ def _make_gateway(api: Api, vpc: str) -> None:
         found = _find(api, "describe_internet_gateways", "InternetGateways", "gateway")
         return [each for each in found if all(at["VpcId"] == vpc for at in each["Attachments"])]
 
-    made = _make_one(api, "internet_gateway", "InternetGateway", "gateway", look)
+    made = _make_one(api, "create_internet_gateway", "delete_internet_gateway", "InternetGateway", "gateway", look)
     gateway = made["InternetGatewayId"]
     if not made["Attachments"]:
         where = {"InternetGatewayId": gateway, "VpcId": vpc}

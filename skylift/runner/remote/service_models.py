@@ -22,9 +22,9 @@ OPERATIONS = {
     "ec2": """
         AttachInternetGateway AuthorizeSecurityGroupIngress CreateFleet CreateImage CreateInternetGateway
         CreateLaunchTemplate CreateRoute CreateSecurityGroup CreateSubnet CreateTags CreateVpc CreateVpcEndpoint
-        DeleteFleets DeleteLaunchTemplate DeleteNetworkInterface DeleteSecurityGroup DeleteVolume
-        DeregisterImage DescribeAvailabilityZones DescribeFleetHistory DescribeFleets DescribeImages
-        DescribeInstanceTypes DescribeInstances DescribeInternetGateways DescribeKeyPairs
+        DeleteFleets DeleteInternetGateway DeleteLaunchTemplate DeleteNetworkInterface DeleteSecurityGroup
+        DeleteVolume DeleteVpc DeregisterImage DescribeAvailabilityZones DescribeFleetHistory DescribeFleets
+        DescribeImages DescribeInstanceTypes DescribeInstances DescribeInternetGateways DescribeKeyPairs
         DescribeLaunchTemplates DescribeNetworkInterfaces DescribeRouteTables DescribeSecurityGroups
         DescribeSpotPriceHistory DescribeSubnets DescribeVolumes DescribeVpcEndpoints DescribeVpcs
         GetConsoleOutput ImportKeyPair RevokeSecurityGroupIngress RunInstances TerminateInstances

@@ -24,7 +24,7 @@ from skylift.cloud.domain.bucket import LARGEST_IN_ROW
 from skylift.cloud.services.s3 import upload_completion
 from skylift.cloud.wire import exchange
 from skylift.cloud.wire.body import inflated
-from skylift.cloud.wire.endpoint import WORKERS
+from skylift.cloud.wire.endpoint import OF_SENDER
 
 PATIENCE = 60
 FORM = b"Action=GetCallerIdentity&Version=2011-06-15"
@@ -98,20 +98,20 @@ def code_of(error: pytest.ExceptionInfo[ClientError]) -> str:
     return str(error.value.response["Error"]["Code"])
 
 
-def test_they_are_answered_while_all_workers_are_busy(cloud: Cloud, hold: Hold) -> None:
+def test_they_are_answered_while_all_workers_of_their_sender_are_busy(cloud: Cloud, hold: Hold) -> None:
     put(cloud)
-    s3, sts = cloud.client(max_pool_connections=WORKERS + 1), cloud.client("sts")
-    with ThreadPoolExecutor(WORKERS) as pool:
+    s3, sts = cloud.client(max_pool_connections=OF_SENDER + 1), cloud.client("sts")
+    with ThreadPoolExecutor(OF_SENDER) as pool:
         try:
-            busy = [pool.submit(s3.list_buckets) for _ in range(WORKERS)]
-            assert all(hold.held.acquire(timeout=PATIENCE) for _ in range(WORKERS))
+            busy = [pool.submit(s3.list_buckets) for _ in range(OF_SENDER)]
+            assert all(hold.held.acquire(timeout=PATIENCE) for _ in range(OF_SENDER))
             assert sts.get_caller_identity()["Account"]
             assert s3.get_object(Bucket="bucket", Key="small")["Body"].read() == b"a few bytes"
             assert s3.head_object(Bucket="bucket", Key="small")["ContentLength"] == 11
             assert not any(one.done() for one in busy)
         finally:
             hold.release.set()
-        assert [one.result()["Buckets"][0]["Name"] for one in busy] == ["bucket"] * WORKERS
+        assert [one.result()["Buckets"][0]["Name"] for one in busy] == ["bucket"] * OF_SENDER
 
 
 def test_the_use_of_a_key_is_noted(cloud: Cloud) -> None:

@@ -59,8 +59,7 @@ def test_a_rollback_takes_the_row_away_and_gives_back_a_discarded_one(database: 
 def test_what_is_shared_does_not_depend_on_its_source(database: Database) -> None:
     with database.write() as tx:
         (kept,) = keep(tx, SMALL)
-        mixed = (Extent("file", 1, 3), Extent("", 8, 2, kept.row))
-        copy = share(tx, mixed)
+        copy = (*share(tx, (Extent("file", 1, 3),), None), *share(tx, (Extent("", 8, 2, kept.row),), None))
         assert [extent.row is None for extent in copy] == [True, False]
         discard(tx, (kept,))
         assert b"".join(read(tx, copy)) == b"bcd89"

@@ -161,7 +161,7 @@ def test_who_drops_a_body_does_not_remove_its_file(
 def test_a_shared_file_is_there_until_its_last_owner_goes(home: Path, database: Database) -> None:
     with database.write() as tx:
         stored = put(tx, home, "a", b"0123456789")
-        extents = share(tx, (Extent("file-a", 2, 3),))
+        extents = share(tx, (Extent("file-a", 2, 3),), None)
         copy = Object(bucket="b", key="copy", size=3, etag="", modified=NOW, extents=extents)
         tx.add(copy)
     assert len(files(home)) == 2

@@ -26,6 +26,6 @@ def test_no_server_says_it(state: State) -> None:
         parse_status("status.json", json.dumps({"state": state, "final": False}).encode())
 
 
-def test_ps_lists_every_state_but_that_of_a_run_that_was_left() -> None:
-    assert {*LISTED} == {*State} - {State.DETACHED}
+def test_ps_lists_every_state_but_those_of_a_run_that_was_left_or_never_began() -> None:
+    assert {*LISTED} == {*State} - {State.DETACHED, State.NOT_STARTED}
     assert len(LISTED) == len({*LISTED})
