@@ -213,7 +213,7 @@ def test_dasks_pages_are_at_a_port_of_this_machine(cloud: RealCloud, run: Any, t
     assert status == 200
     assert 'id="status-cluster-memory"' in page
     assert link in [f"http://127.0.0.1:{port}/status" for port in ports]
-    assert len(ports) == 2
+    assert len(set(ports)) == 2
     assert program.says() == []
     code, words = program.end()
     assert code == 0, words
