@@ -28,6 +28,8 @@ from slowest import Slowest
 
 from skylift import catalogue
 from skylift.cloud.state.home import Home
+from skylift.runner.remote import patience
+from skylift.runner.waiting import pause
 
 if TYPE_CHECKING:
     from browser import Tab
@@ -273,6 +275,12 @@ def packaged_figures() -> Iterator[None]:
     """A command that a test ran may have turned to a user's own figures: the next test has the package's again."""
     yield
     catalogue.use(None)
+
+
+@pytest.fixture
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls that AWS has not answered are repeated as often as ever, in a tenth of the time."""
+    monkeypatch.setattr(patience, "pause", lambda seconds: pause(seconds / 10))
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ from skylift.runner.errors import Unreachable
 from skylift.runner.job.settings import Credentials, OneImage, Secret, Settings
 
 
+@pytest.mark.usefixtures("short_pauses")
 @pytest.mark.parametrize(
     "ask",
     [

@@ -21,6 +21,8 @@ from skylift.runner.launch.server import live_servers
 from skylift.runner.plan.plan_job import Order, plan_job
 from skylift.runner.remote.api import Api
 
+pytestmark = pytest.mark.usefixtures("short_pauses")
+
 BUCKET = "skylift-123456789012-us-east-1"
 OURS = [{"Name": "tag-key", "Values": ["skylift:network"]}]
 

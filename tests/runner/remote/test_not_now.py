@@ -63,6 +63,7 @@ def outside(settings: Settings, weather: Weather) -> Settings:
         ("ssm", "describe_parameters", "DescribeParameters", {}, "ThrottlingException"),
     ],
 )
+@pytest.mark.usefixtures("short_pauses")
 def test_a_call_is_repeated_while_aws_is_busy(
     outside: Settings, weather: Weather, service: str, called: str, operation: str, params: dict[str, str], code: str
 ) -> None:
@@ -72,6 +73,7 @@ def test_a_call_is_repeated_while_aws_is_busy(
     assert {(each.service, each.operation) for each in weather.asked} == {(service, operation)}
 
 
+@pytest.mark.usefixtures("short_pauses")
 def test_answers_of_what_stands_before_aws(outside: Settings, weather: Weather) -> None:
     """A proxy's answer has no code, and no XML."""
     weather.add("DescribeVpcs", "", times=2, status=503, body=b"")
@@ -90,6 +92,7 @@ def test_other_refusals_are_told_at_once(outside: Settings, weather: Weather, co
     assert len(weather.asked) == 1
 
 
+@pytest.mark.usefixtures("short_pauses")
 def test_each_page_of_a_list_is_repeated_by_itself(outside: Settings, weather: Weather) -> None:
     api = Api(outside)
     ensure_bucket(api, BUCKET)
@@ -172,6 +175,7 @@ def test_it_is_given_up_at_last(outside: Settings, weather: Weather) -> None:
     assert "AWS has said so" in caught.value.message
 
 
+@pytest.mark.usefixtures("short_pauses")
 def test_a_lost_answer_is_asked_for_again(outside: Settings, weather: Weather) -> None:
     weather.add("DescribeVpcs", LOST, times=2)
     assert Api(outside).call("ec2", "describe_vpcs")["Vpcs"]
@@ -195,7 +199,8 @@ async def test_who_is_cancelled_waits_no_longer(outside: Settings, weather: Weat
             list(pool.map(lambda _: api.call("ec2", "describe_vpcs"), range(2)))
 
     asking = asyncio.ensure_future(in_thread(ask))
-    await asyncio.to_thread(until, lambda: weather.count("DescribeVpcs") > 6, "the waits to be long")
+    of_each = 2 if nested else 1
+    await asyncio.to_thread(until, lambda: weather.count("DescribeVpcs") > 3 * of_each, "the waits to be long")
     began = time.monotonic()
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -209,12 +214,13 @@ def test_who_leaves_a_pool_by_an_error_waits_no_longer(outside: Settings, weathe
     weather.add("DescribeVpcs", "RequestLimitExceeded", times=None)
     with pytest.raises(KeyboardInterrupt), Threads(2) as pool:
         pool.submit(api.call, "ec2", "describe_vpcs")
-        until(lambda: weather.count("DescribeVpcs") > 5, "the waits to be long")
+        until(lambda: weather.count("DescribeVpcs") > 3, "the waits to be long")
         began = time.monotonic()
         raise KeyboardInterrupt
     assert time.monotonic() - began < 0.5
 
 
+@pytest.mark.usefixtures("short_pauses")
 def test_a_run_goes_on_in_bad_weather(
     settings: Settings, outside: Settings, weather: Weather, api: Api, machine: Machine, tmp_path: Path, prepared: None
 ) -> None:
@@ -261,6 +267,7 @@ def test_ctrl_c_ends_the_wait_of_a_launch(
     assert api.pages("iam", "list_roles", "Roles", PathPrefix="/skylift/") == []
 
 
+@pytest.mark.usefixtures("short_pauses")
 def test_a_wait_of_a_python_program(
     settings: Settings,
     outside: Settings,
@@ -293,6 +300,7 @@ def test_a_wait_of_a_python_program(
     machine.wait()
 
 
+@pytest.mark.usefixtures("short_pauses")
 def test_a_large_upload_goes_on(outside: Settings, weather: Weather) -> None:
     api = Api(outside)
     ensure_bucket(api, BUCKET)
@@ -304,6 +312,7 @@ def test_a_large_upload_goes_on(outside: Settings, weather: Weather) -> None:
     assert api.get(BUCKET, "tools/x", len(body)) == body
 
 
+@pytest.mark.usefixtures("short_pauses")
 def test_a_fleet_is_not_deleted_because_of_a_throttled_look(
     outside: Settings, weather: Weather, api: Api, tmp_path: Path, prepared: None
 ) -> None:
@@ -331,6 +340,7 @@ def test_a_fleet_is_not_deleted_because_of_a_throttled_look(
     assert not any("No server is available" in each for each in seen.notes)
 
 
+@pytest.mark.usefixtures("short_pauses")
 def test_a_sweep_in_bad_weather(outside: Settings, weather: Weather, api: Api, prepared: None) -> None:
     role.create_role(api, "left-over", ACCOUNT)
     weather.add("ListRoles", "Throttling", times=5)
@@ -345,6 +355,7 @@ def test_a_sweep_in_bad_weather(outside: Settings, weather: Weather, api: Api, p
     assert api.pages("iam", "list_roles", "Roles", PathPrefix="/skylift/") == []
 
 
+@pytest.mark.usefixtures("short_pauses")
 def test_a_role_that_was_made_though_iam_said_otherwise_is_ours(outside: Settings, weather: Weather, api: Api) -> None:
     weather.add("CreateRole", "ServiceFailure", done=True)
     weather.add("CreateInstanceProfile", "ServiceFailure", done=True)
@@ -356,6 +367,7 @@ def test_a_role_that_was_made_though_iam_said_otherwise_is_ours(outside: Setting
     assert role.owner_of(api, "skylift-x") == "x"
 
 
+@pytest.mark.usefixtures("short_pauses")
 def test_an_error_that_comes_with_the_status_200_is_repeated(outside: Settings, weather: Weather) -> None:
     """S3 answers so when something has failed after it had begun to answer."""
     api = Api(outside)
