@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from skylift.cloud.compute.image import image as module
 from skylift.cloud.compute.image.apt_sources import build_options, debian_sources
 from skylift.cloud.compute.image.image import (
     BuildFailed,
+    BuiltImage,
     DiskFull,
     MirrorUnreachable,
     built_images,
@@ -39,8 +40,12 @@ def silent(fraction: float, text: str) -> None:
 
 @pytest.fixture
 def small(tmp_path: Path) -> Recipe:
-    """A recipe with all of the steps and few of the packages."""
-    folder = tmp_path / "recipe"
+    return small_recipe(tmp_path)
+
+
+def small_recipe(place: Path) -> Recipe:
+    """All of the steps and few of the packages."""
+    folder = place / "recipe"
     shutil.copytree(FOLDER, folder, ignore=shutil.ignore_patterns("__pycache__"))
     text = (folder / "recipe.toml").read_text()
     text = re.sub(r"packages = \[.*?\n\]", 'packages = ["passwd"]', text, flags=re.DOTALL)
@@ -85,29 +90,70 @@ def building(data: Data, recipe: Recipe) -> list[str]:
     return [sys.executable, "-c", code, str(data.path), str(recipe.folder)]
 
 
-@pytest.mark.real
-def test_it_is_built_once_for_all_users_of_a_machine(data: Data, small: Recipe) -> None:
-    """Who comes while it is built waits, says so, and has the same."""
-    theirs = Data(data.path.parents[1] / "1001" / "default")
-    how = {"stdout": subprocess.PIPE, "text": True, "cwd": REPOSITORY}
-    with subprocess.Popen(building(data, small), **how) as first:  # type: ignore[call-overload]
-        first.stdout.readline()
-        second = subprocess.run(building(theirs, small), **how, check=True)  # type: ignore[call-overload]
-        first.stdout.read()
-    assert first.returncode == 0
-    assert second.stdout == "waiting for another build to end\n"
-    image = default_image(data, small)
-    assert image is not None
-    assert image == default_image(theirs, small)
-    assert image.root.parent.parent == data.path.parents[1] / "images"
-    assert (image.root.parent.stat().st_mode & 0o777, image.root.parent.stat().st_uid) == (0o700, 0)
+@dataclass(frozen=True)
+class Story:
+    """A build that was killed, the build that came next, and a third that began during it: one whole build for all."""
+
+    data: Data
+    theirs: Data
+    """Of another user of this machine."""
+    recipe: Recipe
+    image: BuiltImage
+    umask: int
+    """After the build: before it, it was 077."""
+    second: subprocess.CompletedProcess[str]
+    commands: list[list[str]]
+    entries: str
+    """The machine's own package sources, without the password that the build was given."""
 
 
-@pytest.mark.real
-def test_a_build_that_was_killed_is_repeated_by_the_next_one(data: Data, small: Recipe, tmp_path: Path) -> None:
-    command, temporary = building(data, small), tmp_path / "temporary"
+SECRET = "s3cret-w0rd"
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+    place = tmp_path_factory.mktemp("story")
+    recipe = small_recipe(place)
+    data, theirs = Data(place / "data/1000/cloud"), Data(place / "data/1001/default")
+    kill_a_build(data, recipe, place / "temporary")
+    commands, others = list[list[str]](), list[subprocess.Popen[str]]()
+
+    def noted(root: Path, argv: list[str]) -> list[str]:
+        commands.append(argv)
+        return seen_from_inside(root, argv)
+
+    def begin_second(fraction: float, text: str) -> None:
+        """As soon as this one has the lock."""
+        if not text.startswith("waiting") and not others:
+            others.append(subprocess.Popen(building(theirs, recipe), stdout=subprocess.PIPE, text=True, cwd=REPOSITORY))
+
+    entries = debian_sources(recipe.release)
+    assert entries is not None
+    sources = re.sub("(https?://)", rf"\1me:{SECRET}@", entries)
+    option = f'Acquire::http::Proxy::nowhere.example.test "http://me:{SECRET}@proxy.example.test:3128";'
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "debian_sources", lambda _release: sources)
+        patch.setattr(module, "build_options", lambda: [*build_options(), option])
+        patch.setattr(module, "seen_from_inside", noted)
+        # A user with a umask like this one builds the image of all. It waits for the lock, which the killed build's
+        # processes hold until the last of them has gone.
+        before = os.umask(0o077)
+        try:
+            image = ensure_image(data, begin_second, recipe)
+        finally:
+            umask = os.umask(before)
+    (other,) = others
+    output, _ = other.communicate()
+    second = subprocess.CompletedProcess(other.args, other.returncode, output)
+    yield Story(data, theirs, recipe, image, umask, second, commands, entries)
+    shutil.rmtree(place)
+
+
+def kill_a_build(data: Data, recipe: Recipe, temporary: Path) -> None:
+    """In the middle: what it leaves is the next one's to remove."""
     temporary.mkdir()
     environment = {**os.environ, "TMPDIR": str(temporary)}
+    command = building(data, recipe)
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY, env=environment) as build:
         assert build.stdout is not None
         for line in build.stdout:
@@ -117,28 +163,50 @@ def test_a_build_that_was_killed_is_repeated_by_the_next_one(data: Data, small: 
         build.stdout.read()
     assert build.returncode == -signal.SIGKILL
     assert list(temporary.iterdir()) == []
-    assert [path.name for path in data.images.glob(".building-*")] == [f".building-{small.image_id}"]
-    assert default_image(data, small) is None
-    # A user with a umask like this one builds the image of all. It waits for the lock, which the killed build's
-    # processes hold until the last of them has gone.
-    before = os.umask(0o077)
-    try:
-        image = ensure_image(data, silent, small)
-        assert os.umask(0o077) == 0o077
-    finally:
-        os.umask(before)
+    assert [path.name for path in data.images.glob(".building-*")] == [f".building-{recipe.image_id}"]
+    assert default_image(data, recipe) is None
+
+
+@pytest.mark.real
+def test_it_is_built_once_for_all_users_of_a_machine(story: Story) -> None:
+    """Who comes while it is built waits, says so, and has the same."""
+    assert (story.second.returncode, story.second.stdout) == (0, "waiting for another build to end\n")
+    image = default_image(story.data, story.recipe)
+    assert image == story.image == default_image(story.theirs, story.recipe)
+    assert image.root.parent.parent == story.data.path.parents[1] / "images"
+    assert (image.root.parent.stat().st_mode & 0o777, image.root.parent.stat().st_uid) == (0o700, 0)
+
+
+@pytest.mark.real
+def test_a_build_that_was_killed_is_repeated_by_the_next_one(story: Story) -> None:
+    data, recipe, image = story.data, story.recipe, story.image
+    assert story.umask == 0o077
     modes = {".": 0o755, "etc": 0o755, "usr/lib/skylift": 0o755, "etc/passwd": 0o644}
-    modes |= {each.path.lstrip("/"): each.mode for each in small.files}
+    modes |= {each.path.lstrip("/"): each.mode for each in recipe.files}
     assert {place: (image.root / place).stat().st_mode & 0o777 for place in modes} == modes
     assert (data.images / f"{image.id}.json").stat().st_mode & 0o777 == 0o644
     assert not list(data.images.glob(".building-*"))
-    assert built_images(data) == [image] == [default_image(data, small)]
+    assert built_images(data) == [image] == [default_image(data, recipe)]
     assert str(data.images) not in Path("/proc/self/mountinfo").read_text()
     assert (image.root / "usr/local/bin/uv").stat().st_mode & 0o777 == 0o755
     assert not list(image.root.glob("etc/ssh/ssh_host_*"))
     began = (image.root / "etc/passwd").stat().st_mtime_ns
-    assert ensure_image(data, silent, small) == image
+    assert ensure_image(data, silent, recipe) == image
     assert (image.root / "etc/passwd").stat().st_mtime_ns == began
+
+
+@pytest.mark.real
+def test_no_password_is_in_an_image_its_log_or_an_argument(story: Story) -> None:
+    """Every user of the machine has the image. A mirror and a proxy of this one's take a password."""
+    image = story.image
+    assert [argv[0] for argv in story.commands] == ["mmdebstrap", "chroot"]
+    texts = [" ".join(argv) for argv in story.commands]
+    texts += [path.read_text() for path in image.root.glob("etc/apt/**/*") if path.is_file() and path.suffix != ".gpg"]
+    texts += [path.read_text() for path in [*image.root.parent.glob("*.*"), *story.data.images.glob("*.log")]]
+    assert not [text for text in texts if SECRET in text]
+    kept = (image.root / "etc/apt/sources.list.d/debian.sources").read_text()
+    assert kept == story.entries
+    assert "99mmdebstrap" not in {path.name for path in image.root.glob("etc/apt/apt.conf.d/*")}
 
 
 @pytest.fixture
@@ -176,35 +244,6 @@ def test_a_mirror_that_does_not_answer_is_named(data: Data, small: Recipe, monke
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     with pytest.raises(MirrorUnreachable, match="cannot be downloaded"):
         ensure_image(data, silent, small)
-
-
-@pytest.mark.real
-def test_no_password_is_in_an_image_its_log_or_an_argument(
-    data: Data, small: Recipe, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Every user of the machine has the image. A mirror and a proxy of this one's take a password."""
-    secret, commands = "s3cret-w0rd", list[list[str]]()
-
-    def noted(root: Path, argv: list[str]) -> list[str]:
-        commands.append(argv)
-        return seen_from_inside(root, argv)
-
-    entries = debian_sources(small.release)
-    assert entries is not None
-    sources = re.sub("(https?://)", rf"\1me:{secret}@", entries)
-    option = f'Acquire::http::Proxy::nowhere.example.test "http://me:{secret}@proxy.example.test:3128";'
-    monkeypatch.setattr(module, "debian_sources", lambda _release: sources)
-    monkeypatch.setattr(module, "build_options", lambda: [*build_options(), option])
-    monkeypatch.setattr(module, "seen_from_inside", noted)
-    image = ensure_image(data, silent, small)
-    assert [argv[0] for argv in commands] == ["mmdebstrap", "chroot"]
-    texts = [" ".join(argv) for argv in commands]
-    texts += [path.read_text() for path in image.root.glob("etc/apt/**/*") if path.is_file() and path.suffix != ".gpg"]
-    texts += [path.read_text() for path in [*image.root.parent.glob("*.*"), *data.images.glob("*.log")]]
-    assert not [text for text in texts if secret in text]
-    kept = (image.root / "etc/apt/sources.list.d/debian.sources").read_text()
-    assert kept == entries
-    assert "99mmdebstrap" not in {path.name for path in image.root.glob("etc/apt/apt.conf.d/*")}
 
 
 @pytest.mark.real
