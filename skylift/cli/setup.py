@@ -42,7 +42,7 @@ class Setup:
     def run(self) -> None:
         from skylift.cloud.compute.packages import missing_parts
         from skylift.place.privilege import is_root, run_as_root
-        from skylift.place.start import make_data, prepare_home
+        from skylift.place.start import make_data, prepare_home, tell_of_no_way_out
 
         prepare_home(self._home)
         missing = missing_parts()
@@ -51,6 +51,8 @@ class Setup:
         if self._complete(missing):
             if is_root() and not self._packages_only:
                 make_data(self._home)
+            if not self._packages_only:
+                tell_of_no_way_out(self._home)
             self._say_ready()
             return
         if not is_root():

@@ -32,7 +32,6 @@ from skylift.cloud.compute.disk.removal import NotRemoved, Removal
 from skylift.cloud.compute.image.image_from_disk import Captures
 from skylift.cloud.compute.leftover import await_leftovers
 from skylift.cloud.compute.network.error import NetworkError
-from skylift.cloud.compute.network.loopback_range import LoopbackRange
 from skylift.cloud.compute.network.metadata import MetadataService
 from skylift.cloud.compute.network.network import Network, loopback_ranges
 from skylift.cloud.compute.server.answering import why_silent
@@ -250,7 +249,7 @@ class Cloud:
                 if adopting.done():
                     await adopting
                     await asyncio.to_thread(parts.begin_at_once)
-            await asyncio.to_thread(self._announce, account, listener, network.loopback)
+            await asyncio.to_thread(self._announce, account, listener, network)
             self._laps.end("ready")
             log.info("started: %s", self._laps)
             gc.freeze()
@@ -398,7 +397,7 @@ class Cloud:
     def _ended(self, instance_id: str, code: int | None) -> None:
         self._instances.ended(instance_id, code)
 
-    def _announce(self, account: str, listener: socket.socket, loopback: LoopbackRange) -> None:
+    def _announce(self, account: str, listener: socket.socket, network: Network) -> None:
         # In this order: the directory is synced with the last.
         keep_last_seen(self._data)
         self._data.down_mark.unlink(missing_ok=True)
@@ -411,8 +410,9 @@ class Cloud:
                 account=account,
                 pid=os.getpid(),
                 version=__version__,
-                loopback=str(loopback.host_address),
+                loopback=str(network.loopback.host_address),
                 tls_url=tls_url,
+                no_way_out=network.pasta_problem or "",
             )
         )
 

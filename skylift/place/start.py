@@ -8,6 +8,7 @@ import select
 import shlex
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -61,7 +62,15 @@ def bring_up(
     _require_readable_state(home)
     require_image(home, showing)
     start_cloud(home, port, region, allow)
+    tell_of_no_way_out(home)
     remove_old_images(home)
+
+
+def tell_of_no_way_out(home: Home) -> None:
+    """Servers work without one, and a job that needs packages does not."""
+    endpoint = home.endpoint()
+    if endpoint and endpoint.no_way_out:
+        sys.stderr.write(f"Servers have no way to the internet: {endpoint.no_way_out}\n")
 
 
 def remove_old_images(home: Home) -> None:

@@ -21,7 +21,7 @@ from skylift.cloud.compute.image.image import default_image
 from skylift.cloud.compute.image.recipe import ArchitectureUnknown, read_recipe
 from skylift.cloud.compute.network.error import NotPermitted
 from skylift.cloud.compute.network.loopback_range import LoopbackRange
-from skylift.cloud.compute.network.network import loopback_ranges
+from skylift.cloud.compute.network.network import loopback_ranges, try_way_out
 from skylift.cloud.compute.packages import PARTS, Part
 from skylift.cloud.compute.server import cgroup
 from skylift.cloud.compute.server.lxcfs import FUSE, SHARED
@@ -35,6 +35,7 @@ _SUDOERS = {"admin", "sudo", "wheel"}
 """Members of these groups may use sudo on Debian, Ubuntu, Fedora and distributions that are made from them."""
 KERNEL = (5, 19)  # idmapped mounts under overlayfs
 LOCALHOST = "127.0.0.1"
+USER_NAMESPACES = Path("/proc/sys/user/max_user_namespaces")
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ def assess(home: Home, port: int | None = None) -> list[Capability]:
         _overlay(home),
         _firewall(home),
         _links(home),
+        _way_out(home),
         _cgroups(),
         _uids(),
         _sizes(),
@@ -134,17 +136,20 @@ def _root(home: Home) -> Capability:
 
 
 def _user_namespaces(home: Home) -> Capability:
-    limit = Path("/proc/sys/user/max_user_namespaces")
     name = "user namespaces"
-    if not limit.exists():
+    if not USER_NAMESPACES.exists():
         return Capability(name, False, "this kernel has none", "a kernel with CONFIG_USER_NS")
-    if int(limit.read_text()) == 0:
+    if _user_namespaces_off():
         return Capability(name, False, "switched off", "sysctl user.max_user_namespaces=15000")
     return _tried(name, home, probe.user_namespace, "work", "check the limits of the container or VM this runs in")
 
 
+def _user_namespaces_off() -> bool:
+    return USER_NAMESPACES.exists() and int(USER_NAMESPACES.read_text()) == 0
+
+
 def _overlay(home: Home) -> Capability:
-    place = _nearest(home.data.path)
+    name, place = "idmapped overlay", _nearest(home.data.path)
     kind = _file_system(place) if os.geteuid() == 0 else ""
     fix = "set SKYLIFT_DATA to a directory of root's on ext4, xfs or btrfs; it takes Linux 5.19, util-linux 2.39 too"
 
@@ -152,7 +157,7 @@ def _overlay(home: Home) -> Capability:
         problem = probe.overlay(place)
         return problem and f"{problem} (on {kind})"
 
-    return _tried("idmapped overlay", home, attempt, f"works on {kind} ({place})", fix)
+    return _tried(name, home, attempt, f"works on {kind} ({place})", fix)
 
 
 def _firewall(home: Home) -> Capability:
@@ -162,6 +167,16 @@ def _firewall(home: Home) -> Capability:
 
 def _links(home: Home) -> Capability:
     return _tried("network namespaces, veth", home, probe.links, "work", "modprobe veth")
+
+
+def _way_out(home: Home) -> Capability:
+    name, fix = "way to the internet", "servers work without it; jobs that need packages do not"
+    if os.geteuid() != 0 and _is_up(home):
+        with suppress(EndpointUnreadable):
+            endpoint = home.endpoint()
+            if endpoint and endpoint.no_way_out:
+                return Capability(name, False, endpoint.no_way_out, fix)
+    return _tried(name, home, try_way_out, "pasta starts", fix)
 
 
 def _cgroups() -> Capability:
@@ -404,6 +419,8 @@ def port_free(port: int) -> bool:
 
 def _tried(name: str, home: Home, attempt: Callable[[], str], works: str, fix: str) -> Capability:
     """`attempt` says what is wrong. Only root can make it."""
+    if _user_namespaces_off() and attempt not in (probe.firewall, probe.links):
+        return Capability(name, False, "not tried: it takes user namespaces", "switch user namespaces on first")
     if os.geteuid() == 0:
         problem = attempt()
         return Capability(name, not problem, problem or works, problem and fix)

@@ -54,6 +54,8 @@ class Endpoint:
     """First address of the cloud's public range: the host's own source address, as its servers see it."""
     tls_url: str = ""
     """The same endpoint over TLS, if there is a certificate for it."""
+    no_way_out: str = ""
+    """Why servers do not reach the internet, if pasta did not start."""
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,20 @@ def test_an_image_that_is_not_built_is_missing(home: Home) -> None:
     assert (image.ok, image.fix) == (False, "skylift setup")
 
 
+def test_without_user_namespaces_the_overlay_gets_no_advice_of_its_own(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its trial would fail whatever the file system is."""
+    limit = tmp_path / "max_user_namespaces"
+    limit.write_text("0\n")
+    monkeypatch.setattr(capability, "USER_NAMESPACES", limit)
+    listed = found(home)
+    assert listed["user namespaces"].fix == "sysctl user.max_user_namespaces=15000"
+    for name in ("idmapped overlay", "way to the internet"):
+        assert (listed[name].ok, listed[name].fix) == (False, "switch user namespaces on first")
+        assert listed[name].found == "not tried: it takes user namespaces"
+
+
 def test_images_of_servers_are_counted_with_what_is_only_theirs(home: Home) -> None:
     assert "images of servers" not in found(home)
     below, captures = home.data.path / "below", home.data.captures

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import socket
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -357,6 +358,24 @@ def sweep(home: Path, registry: LoopbackRanges | None = None) -> bool:
     remove_everything(loopback)
     registry.release(loopback)
     return True
+
+
+def try_way_out() -> str:
+    """Start pasta for a cloud that there is not, and remove it again. Answers what is wrong, if anything."""
+    ranges = loopback_ranges()
+    with tempfile.TemporaryDirectory(prefix="skylift-trial-") as home:
+        loopback = ranges.take(Path(home))
+        try:
+            name = uplink_name(loopback)
+            pasta.create_uplink_namespace(loopback, name)
+            with closing(Namespace.open(name)) as namespace:
+                pasta.start(loopback, namespace)
+        except NetworkError as error:
+            return str(error)
+        finally:
+            remove_everything(loopback)
+            ranges.release(loopback)
+    return ""
 
 
 def remove_everything(loopback: LoopbackRange) -> None:

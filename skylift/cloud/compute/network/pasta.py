@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import resource
 import select
 import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 from skylift.cloud.compute.network.error import NamespaceError, ProgramMissing, UplinkRefused
@@ -33,15 +35,26 @@ LINGER = 120
 NS_GET_USERNS = 0xB701
 
 # pasta opens /dev/net/tun after it has dropped its rights, and some hosts keep that device for root; and it closes what
-# descriptors it inherits. So it gets a mount namespace of its own, with a tun device for all in it and the user
-# namespace (descriptor $0) under a name.
-_PRIVATE_DEVICES = """
+# descriptors it inherits. So it gets a mount namespace of its own, with a tun device for all in it, and the two
+# namespaces (descriptors $0 and $1) under names. AppArmor's profiles let pasta read namespaces in few places. Those of
+# Debian 12 and 13 and of Ubuntu 24.04 have one in common: /run/user/UID/netns.
+_PLACE = "/run/user/0/netns"
+_PRIVATE_NAMES = f"""
+owner=$0 network=$1 && shift &&
 mount -t tmpfs -o mode=755 skylift /dev/net &&
 mknod -m 666 /dev/net/tun c 10 200 &&
-touch /dev/net/user &&
-mount --bind "/proc/self/fd/$0" /dev/net/user &&
+mkdir -p /run/user &&
+mount -t tmpfs -o mode=755 skylift /run/user &&
+mkdir -p {_PLACE} &&
+touch {_PLACE}/user {_PLACE}/net &&
+mount --bind "/proc/self/fd/$owner" {_PLACE}/user &&
+mount --bind "/proc/self/fd/$network" {_PLACE}/net &&
 exec "$@"
 """
+
+_LIFT = "apparmor_parser -R /etc/apparmor.d/usr.bin.pasta"
+_KERNEL_LOG = Path("/dev/kmsg")
+_DENIED = re.compile(r'apparmor="DENIED".* profile="(?:pasta|passt)[^"]*"(?: name="([^"]*)")?')
 
 
 def create_uplink_namespace(loopback: LoopbackRange, name: str) -> None:
@@ -75,17 +88,18 @@ def share_of_connections() -> int:
     return max(room // 4, 256)
 
 
-def pasta_command(loopback: LoopbackRange, namespace_path: str, owner: int, connections: int) -> list[str]:
-    """`owner` is a descriptor of the user namespace, inherited by the command. Each connection takes a descriptor."""
+def pasta_command(loopback: LoopbackRange, network: int, owner: int, connections: int) -> list[str]:
+    """`network` and `owner` are descriptors of the namespace and of its user namespace, inherited by the command. Each
+    connection takes a descriptor."""
     return [
         _program("prlimit", "util-linux"),
         f"--nofile={connections}:{connections}",
         *(_program("unshare", "util-linux"), "--mount"),
-        *("sh", "-c", _PRIVATE_DEVICES, str(owner)),
+        *("sh", "-c", _PRIVATE_NAMES, str(owner), str(network)),
         *_as_uid(loopback, "-all"),
         _program("pasta", "passt"),
-        *("--userns", "/dev/net/user", "--netns", namespace_path),
-        # The namespace's name may be removed before pasta is stopped; closing it ends pasta.
+        *("--userns", f"{_PLACE}/user", "--netns", f"{_PLACE}/net"),
+        # It would watch the name of its namespace, which is its own.
         "--no-netns-quit",
         *("--config-net", "--ipv4-only", "--ns-ifname", LINK),
         *("--address", ADDRESS, "--netmask", str(PREFIX), "--gateway", GATEWAY),
@@ -96,18 +110,18 @@ def pasta_command(loopback: LoopbackRange, namespace_path: str, owner: int, conn
     ]
 
 
-def start(loopback: LoopbackRange, uplink: Namespace, namespace_path: str) -> None:
+def start(loopback: LoopbackRange, uplink: Namespace) -> None:
     """Start pasta; it outlives this process. Returns when its link is configured. Raises UplinkRefused."""
     owner = fcntl.ioctl(uplink.descriptor, NS_GET_USERNS)
     try:
         done = subprocess.run(
-            pasta_command(loopback, namespace_path, owner, _descriptors()),
+            pasta_command(loopback, uplink.descriptor, owner, _descriptors()),
             # It reads what servers send: of the cloud's own variables, which have passwords, it gets none.
             env=own_environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            pass_fds=[owner],
+            pass_fds=[owner, uplink.descriptor],
             start_new_session=True,
             check=False,
         )
@@ -115,7 +129,34 @@ def start(loopback: LoopbackRange, uplink: Namespace, namespace_path: str) -> No
         os.close(owner)
     if done.returncode != 0:
         words = done.stdout.decode(errors="replace").strip()
-        raise UplinkRefused(f"pasta: {words}")
+        raise UplinkRefused(f"pasta: {words}{denial()}")
+
+
+def denial() -> str:
+    """A sentence where AppArmor has denied pasta something; empty where the kernel's log has nothing of it."""
+    found = [each for each in map(_DENIED.search, _kernel_log()) if each]
+    if not found:
+        return ""
+    what = f" {found[-1][1]}" if found[-1][1] else ""
+    return f". AppArmor's profile of pasta denies it{what}; lift it: sudo {_LIFT}"
+
+
+def _kernel_log() -> list[str]:
+    """The kernel's messages, oldest first; none where this process may not read them. A read is one message."""
+    try:
+        descriptor = os.open(_KERNEL_LOG, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return []
+    lines = []
+    try:
+        while True:
+            with suppress(BrokenPipeError):  # messages that were overwritten before they were read
+                lines.append(os.read(descriptor, 8192).decode(errors="replace"))
+    except OSError:
+        # At the end of what there is.
+        return lines
+    finally:
+        os.close(descriptor)
 
 
 def _descriptors() -> int:

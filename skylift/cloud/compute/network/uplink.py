@@ -17,7 +17,6 @@ from skylift.cloud.compute.network.loopback_range import LoopbackRange
 from skylift.cloud.compute.network.namespace import Namespace
 from skylift.cloud.compute.network.netlink import (
     LOOPBACK_INDEX,
-    NAMESPACES,
     KernelRoute,
     add_address,
     delete_route,
@@ -177,7 +176,7 @@ class Uplink:
         if pasta.running(self._loopback):
             return None
         try:
-            pasta.start(self._loopback, self.namespace, f"{NAMESPACES}/{self.namespace.name}")
+            pasta.start(self._loopback, self.namespace)
         except NetworkError as error:
             log.warning("servers cannot reach the internet: %s", error)
             return str(error)
