@@ -15,8 +15,10 @@ from skylift.cloud.compute import capability, probe
 from skylift.cloud.compute.capability import LOCALHOST, Capability, assess, port_free
 from skylift.cloud.compute.network.loopback_range import LoopbackRanges
 from skylift.cloud.compute.packages import PARTS, Part
+from skylift.cloud.state.data import Endpoint
 from skylift.cloud.state.home import Home
 from skylift.cloud.state.person import Person, person_of
+from skylift.place.start import tell_of_no_way_out
 
 
 def found(home: Home, port: int | None = None) -> dict[str, Capability]:
@@ -210,3 +212,26 @@ def test_what_a_cloud_that_is_up_has_is_known(home: Home, nobody: Person, monkey
     monkeypatch.setattr(Home, "running_pid", lambda self: os.getpid())
     monkeypatch.setattr(capability, "PARTS", ())
     assert None not in {each.ok for each in found(home).values()}
+
+
+def test_a_user_hears_from_the_cloud_that_servers_have_no_way_out(
+    home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """doctor takes no root for that, and whoever starts the cloud or repeats `setup` is told."""
+    # The directory of the cloud's data has the user's number in it.
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    said = "pasta: Couldn't open user namespace: Permission denied"
+    home.data.path.mkdir(parents=True)
+    home.data.write_endpoint(Endpoint("http://127.0.0.1:1", "us-east-1", "1", 1, "0", "127.64.0.1", no_way_out=said))
+    tell_of_no_way_out(home)
+    assert capsys.readouterr().err == f"Servers have no way to the internet: {said}\n"
+    monkeypatch.setattr(capability, "_is_up", lambda home: True)
+    way = capability._way_out(home)
+    assert (way.ok, way.found) == (False, said)
+
+
+def test_a_cloud_with_a_way_out_says_nothing_of_it(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    home.data.path.mkdir(parents=True)
+    home.data.write_endpoint(Endpoint("http://127.0.0.1:1", "us-east-1", "1", 1, "0", "127.64.0.1"))
+    tell_of_no_way_out(home)
+    assert capsys.readouterr().err == ""
