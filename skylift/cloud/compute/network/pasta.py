@@ -40,7 +40,7 @@ NS_GET_USERNS = 0xB701
 # Debian 12 and 13 and of Ubuntu 24.04 have one in common: /run/user/UID/netns.
 _PLACE = "/run/user/0/netns"
 _PRIVATE_NAMES = f"""
-owner=$0 network=$1 && shift &&
+owner=$0 network=$1 && shift && umask 022 &&
 mount -t tmpfs -o mode=755 skylift /dev/net &&
 mknod -m 666 /dev/net/tun c 10 200 &&
 mkdir -p /run/user &&

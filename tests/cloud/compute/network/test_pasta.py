@@ -74,8 +74,13 @@ def names(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.mark.real
-def test_the_way_out_is_tried_and_nothing_of_it_stays(names: list[str]) -> None:
-    assert try_way_out() == ""
+@pytest.mark.parametrize("mask", [0o022, 0o077])
+def test_the_way_out_is_tried_and_nothing_of_it_stays(mask: int, names: list[str]) -> None:
+    before = os.umask(mask)
+    try:
+        assert try_way_out() == ""
+    finally:
+        os.umask(before)
     assert len(names) == 1
     assert nothing_is_left(names)
 
