@@ -81,9 +81,7 @@ def test_a_failing_run_has_the_exit_code_of_its_program(guest: Guest) -> None:
 
 def test_a_job_with_a_package_runs(guest: Guest) -> None:
     """It is fetched by the server, through pasta."""
-    write(
-        guest, "packaged.py", '# /// script\n# dependencies = ["six"]\n# ///\nimport six\nprint("six", six.__version__)'
-    )
+    write(guest, "packaged.py", PACKAGED.strip())
     assert "\nsix 1." in guest.run("skylift run programs/packaged.py")
 
 

@@ -149,7 +149,7 @@ def _user_namespaces_off() -> bool:
 
 
 def _overlay(home: Home) -> Capability:
-    name, place = "idmapped overlay", _nearest(home.data.path)
+    place = _nearest(home.data.path)
     kind = _file_system(place) if os.geteuid() == 0 else ""
     fix = "set SKYLIFT_DATA to a directory of root's on ext4, xfs or btrfs; it takes Linux 5.19, util-linux 2.39 too"
 
@@ -157,7 +157,7 @@ def _overlay(home: Home) -> Capability:
         problem = probe.overlay(place)
         return problem and f"{problem} (on {kind})"
 
-    return _tried(name, home, attempt, f"works on {kind} ({place})", fix)
+    return _tried("idmapped overlay", home, attempt, f"works on {kind} ({place})", fix)
 
 
 def _firewall(home: Home) -> Capability:
