@@ -142,6 +142,11 @@ class Data:
         return self.path / "down"
 
     @property
+    def boot(self) -> Path:
+        """Has the id of the machine's boot in which the cloud was last up."""
+        return self.path / "boot"
+
+    @property
     def origin(self) -> Path:
         """Has the path of the state directory that this belongs to."""
         return self.path / "home"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -10,8 +11,12 @@ from typing import Protocol
 from skylift.cloud.domain.instance import Instance
 from skylift.cloud.loops.ec2.instance import as_ended
 from skylift.cloud.state.data import Data
+from skylift.cloud.state.durable import replace_file
 from skylift.cloud.store.database import Database, Tx
 from skylift.cloud.store.usage import end_at, open_instances
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+"""Another one after each boot of the machine."""
 
 
 class Ends(Protocol):
@@ -23,13 +28,28 @@ class Ends(Protocol):
     def ended_at(self, server_id: str) -> datetime | None: ...
 
 
-def note_ended_servers(database: Database, servers: Ends, data: Data) -> None:
+def machine_went_off(data: Data, boot_id: Path = BOOT_ID) -> bool:
+    """Whether the machine has booted since the last cloud here was up, and nobody took that cloud down before."""
+    return not data.down_mark.exists() and data.boot.exists() and data.boot.read_bytes() != boot_id.read_bytes()
+
+
+def keep_boot(data: Data, boot_id: Path = BOOT_ID) -> None:
+    replace_file(data.boot, boot_id.read_bytes(), 0o600)
+
+
+def note_ended_servers(database: Database, servers: Ends, data: Data, *, went_off: bool = False) -> None:
     """Runs before the first answer, so that no answer shows a server as running that ended meanwhile.
 
-    It is shown on its way to `stopped`: StartInstances on a running server does nothing, and the wish would be lost."""
+    It is shown on its way to `stopped`: StartInstances on a running server does nothing, and the wish would be lost.
+
+    Those that ran when the machine `went_off` start again, as after a reboot."""
     with database.write() as tx:
         for row in tx.find(Instance, state="running"):
-            ending = as_ended(row, servers.exit_code(row.id)) if servers.has_ended(row.id) else row
+            code = servers.exit_code(row.id)
+            if went_off and code is None and servers.has_ended(row.id):
+                tx.save(replace(row, rebooting=True))
+                continue
+            ending = as_ended(row, code) if servers.has_ended(row.id) else row
             if ending != row:
                 # First: with its state, the database itself ends what it costs, now.
                 _end(tx, row.id, servers, data)

@@ -17,8 +17,10 @@ from skylift.cloud.state.data import Data
 from skylift.cloud.store.database import Database
 from skylift.cloud.wiring.reconcile_on_start import (
     account_for_ended_servers,
+    keep_boot,
     keep_last_seen,
     last_seen,
+    machine_went_off,
     note_ended_servers,
 )
 
@@ -140,3 +142,25 @@ def test_an_end_that_somebody_saw_counts(database: Database, data: Data) -> None
 def test_without_a_sign_it_is_now_and_never_before_it_began(database: Database, data: Data) -> None:
     account_for_ended_servers(database, Servers(ended={"i-1": START - timedelta(hours=1)}), data)
     assert ended(database) == {"i-1": timedelta(0), "i-2": timedelta(days=3)}
+
+
+@pytest.mark.parametrize("code", [None, EXIT_POWEROFF])
+def test_a_server_under_which_the_machine_went_off_starts_again(tmp_path: Path, data: Data, code: int | None) -> None:
+    before, after = tmp_path / "before", tmp_path / "after"
+    before.write_text("1\n")
+    after.write_text("2\n")
+    keep_boot(data, before)
+    assert (machine_went_off(data, before), machine_went_off(data, after)) == (False, True)
+    database = Database(tmp_path / "other.db", clock=lambda: MONDAY)
+    with database.write() as tx:
+        tx.add(plain_instance(id="i-2", state="running", shutdown_behavior="terminate", booted=True))
+    servers = Servers()
+    servers.codes = {} if code is None else {"i-2": code}
+    note_ended_servers(database, servers, data, went_off=machine_went_off(data, after))
+    with database.read() as tx:
+        row = tx.get(Instance, id="i-2")
+    database.close()
+    assert row is not None
+    assert (row.state, row.rebooting) == (("running", True) if code is None else ("shutting-down", False))
+    data.down_mark.touch()
+    assert not machine_went_off(data, after)
