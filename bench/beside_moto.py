@@ -168,7 +168,6 @@ async def serve(directory: Path, keys: int) -> None:
         objects=objects,
         secret_for=dispatcher.secret_for,
         perform=dispatcher.perform,
-        at_once=dispatcher.at_once,
         cors=dispatcher.cors,
     )
     await endpoint.start()

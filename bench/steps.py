@@ -40,7 +40,7 @@ STEPS = (
     "+ the result, with the row again and the bytes",
     "+ its headers",
     "+ a line in the log",
-    "as ever: + what is brief, what was noted of the key",
+    "as ever: + what was noted of the key",
 )
 
 
@@ -88,7 +88,6 @@ class Endpoint:
             router=ServiceRouter(list(codecs_for("s3", ("localhost",)))),
             verifier=Verifier(REGION, dispatcher.secret_for),
             perform=dispatcher.perform,
-            at_once=dispatcher.at_once,
             spool=objects,
             objects=objects,
         )
@@ -133,7 +132,7 @@ class Endpoint:
         if step >= AUTHENTICATED:
             call = exchange._understood()
             operation = TABLE[call.service, call.operation]
-            with self._database.read(brief=True) as tx:
+            with self._database.read() as tx:
                 caller = self._dispatcher._authenticated(tx, call)
                 if step >= PERMITTED:
                     self._dispatcher._permit(tx, operation, caller, call)

@@ -291,7 +291,6 @@ class Cloud:
             objects=self._data.objects,
             secret_for=dispatcher.secret_for,
             perform=dispatcher.perform,
-            at_once=dispatcher.at_once,
             seen_as=partial(_seen_as, str(network.loopback.host_address)),
             cors=dispatcher.cors,
             settling=settling,

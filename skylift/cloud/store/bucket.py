@@ -34,8 +34,6 @@ NULL = "null"
 SEQUENCE_BYTES = 8
 GREATEST = (1 << 63) - 1
 LIGHT = 10 * 1024
-SHORT = 4096
-"""The most bytes of a row's extents and parts that are decoded in a moment: those of some thirty parts."""
 LENGTH = "octet_length" if sqlite3.sqlite_version_info >= (3, 43) else "length"
 """SQLite's newer function does not read the text."""
 
@@ -164,20 +162,6 @@ def weight(tx: Tx, bucket: str, key: str, version: str | None) -> int:
         *(bucket, key, *place),
     ).fetchone()
     return LIGHT + (found[0] if found else 0)
-
-
-def reads_quickly(tx: Tx, bucket: str, key: str, *, body: bool) -> bool:
-    """Whether the row of a key's latest version is short, or not there; with `body`, also whether its bytes are all in
-    rows. The row of an object of 10,000 parts takes a quarter of a second to decode."""
-    found = tx.execute(
-        f"SELECT CASE WHEN {LENGTH}(extents) <= ? AND {LENGTH}(parts) <= ? THEN extents END "  # noqa: S608 - ours
-        "FROM objects WHERE bucket = ? AND key = ? AND latest = 1",
-        *(SHORT, SHORT, bucket, key),
-    ).fetchone()
-    if found is None:
-        return True
-    extents: str | None = found[0]
-    return extents is not None and (not body or all(each.get("row") is not None for each in from_json(extents)))
 
 
 def completed(tx: Tx, bucket: str, key: str, upload_id: str) -> ObjectVersion | None:

@@ -19,9 +19,7 @@ import shutil
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,7 +28,6 @@ from skylift.cloud.domain.bucket import RunningChecksum, StartChecksum
 from skylift.cloud.domain.instance import Console
 from skylift.cloud.store.commit import CommitFailed, Commits
 from skylift.cloud.store.files import Files
-from skylift.cloud.store.kept import Kept
 from skylift.cloud.store.mapping import Table, mapped, to_column
 
 log = logging.getLogger(__name__)
@@ -104,7 +101,7 @@ class Tx:
 
     `files` are the bytes of larger S3 objects, next to the database and not part of the transaction: each operation on
     them says here how it ends. `console` reads a server's console as it is now, None without a server. `checksum`
-    begins one of S3's checksums over bytes that are to be read. A reader has what earlier ones have `kept`.
+    begins one of S3's checksums over bytes that are to be read.
     """
 
     def __init__(
@@ -114,22 +111,14 @@ class Tx:
         files: Files,
         console: ConsoleOf,
         checksum: StartChecksum,
-        kept: Kept[Any] | None = None,
     ) -> None:
         self._connection = connection
-        self._kept = kept
         self.now = now
         self.files = files
         self.console = console
         self.checksum = checksum
         self._after_rollback: list[Callable[[], None]] = []
         self._when_unseen: list[Callable[[], None]] = []
-
-    @property
-    def kept(self) -> Kept[Any]:
-        if self._kept is None:
-            raise LookupError("a transaction that writes sees what nobody may be told yet")
-        return self._kept
 
     def after_rollback(self, act: Callable[[], None]) -> None:
         """Do this when the transaction comes to nothing."""
@@ -215,22 +204,6 @@ class Tx:
             table.follow(self, noun, True)
 
 
-class RowsOnly(Tx):
-    """A reader's transaction for an answer that is kept, which must depend on rows alone: it has no clock, no consoles
-    and no files."""
-
-    def __init__(self, tx: Tx) -> None:
-        self._connection = tx._connection
-
-
-@dataclass(frozen=True, eq=False)
-class _Reader:
-    """An open connection that reads, and what was made of the state that it saw last."""
-
-    connection: sqlite3.Connection
-    kept: Kept[Any]
-
-
 class Database:
     """Opens the database, brings its schema up to date and hands out transactions to any thread."""
 
@@ -249,7 +222,7 @@ class Database:
         self._files = Files(path.parent)
         self._snapshots = _Snapshots()
         self._open: set[sqlite3.Connection] = set()
-        self._readers: list[_Reader] = []
+        self._readers: list[sqlite3.Connection] = []
         """The idle connections. The last one is taken first, because its cache is the most recent."""
         self._lock = threading.Lock()
         self._changed: list[Callable[[], None]] = []
@@ -259,19 +232,18 @@ class Database:
         self._commits = Commits(writer)
 
     @contextmanager
-    def read(self, *, brief: bool = False) -> Iterator[Tx]:
-        """A snapshot of the state; writing in it is an error. After a `brief` one, what waited for its end is done in a
-        thread of its own: its caller removes no file of gigabytes."""
+    def read(self) -> Iterator[Tx]:
+        """A snapshot of the state; writing in it is an error."""
         reader = self._reader()
         number = self._snapshots.open()
         try:
-            reader.connection.execute("BEGIN")
+            reader.execute("BEGIN")
             try:
-                yield Tx(reader.connection, self._clock(), self._files, self._console, self._checksum, reader.kept)
+                yield Tx(reader, self._clock(), self._files, self._console, self._checksum)
             finally:
-                reader.connection.execute("ROLLBACK")
+                reader.execute("ROLLBACK")
         finally:
-            self._snapshots.close(number, brief)
+            self._snapshots.close(number)
             self._give_back(reader)
 
     @contextmanager
@@ -302,7 +274,6 @@ class Database:
         self._changed.append(tell)
 
     def close(self) -> None:
-        self._snapshots.finish()
         self._files.finish()
         with self._lock:
             for connection in self._open:
@@ -310,7 +281,7 @@ class Database:
             self._open.clear()
             self._readers.clear()
 
-    def _reader(self) -> _Reader:
+    def _reader(self) -> sqlite3.Connection:
         """A connection for one transaction. One for each thread, of which there are dozens, would each come to hold two
         megabytes of the database and every statement that there is."""
         with self._lock:
@@ -319,18 +290,18 @@ class Database:
         connection = self._connect(*PRAGMAS)
         # Once and for all: a pragma that sets something has the connection compile every statement anew.
         connection.execute("PRAGMA query_only = 1")
-        return _Reader(connection, Kept(connection))
+        return connection
 
-    def _give_back(self, reader: _Reader) -> None:
+    def _give_back(self, reader: sqlite3.Connection) -> None:
         with self._lock:
-            if reader.connection not in self._open:
+            if reader not in self._open:
                 # The database was closed meanwhile.
                 return
-            if len(self._readers) < MOST_READERS and not reader.connection.in_transaction:
+            if len(self._readers) < MOST_READERS and not reader.in_transaction:
                 self._readers.append(reader)
                 return
-            self._open.remove(reader.connection)
-        reader.connection.close()
+            self._open.remove(reader)
+        reader.close()
 
     def _connect(self, *pragmas: str) -> sqlite3.Connection:
         try:
@@ -441,8 +412,6 @@ class _Snapshots:
         self._next = 0
         self._open: set[int] = set()
         self._waiting: list[tuple[int, Callable[[], None]]] = []
-        self._elsewhere = ThreadPoolExecutor(1, thread_name_prefix="store-unseen")
-        """For what a brief one leaves to do; its thread begins with the first of these."""
 
     def open(self) -> int:
         """The number of a new one."""
@@ -452,27 +421,18 @@ class _Snapshots:
             self._open.add(number)
         return number
 
-    def close(self, number: int, brief: bool) -> None:
+    def close(self, number: int) -> None:
         with self._lock:
             self._open.remove(number)
             if not self._waiting:
                 return
-        due = self._due()
-        if due and brief:
-            with suppress(RuntimeError):  # the database is closed; a start sweeps what is left over
-                self._elsewhere.submit(_run, due)
-        else:
-            _run(due)
+        _run(self._due())
 
     def when_closed(self, acts: list[Callable[[], None]]) -> None:
         """Run these once every snapshot that is open now has been closed."""
         with self._lock:
             self._waiting += [(self._next, act) for act in acts]
         _run(self._due())
-
-    def finish(self) -> None:
-        """Wait for what brief ones have left to do."""
-        self._elsewhere.shutdown()
 
     def _due(self) -> list[Callable[[], None]]:
         """What waits for no snapshot any more: it is the caller's to do."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl
@@ -108,23 +108,9 @@ class Response:
     body: Any = b""
     hops: int | None = None
 
-    def renamed(self, old: str, new: str) -> Response:
-        """The same answer for another request. Nothing in it but its request's id is that id, as nobody knew it before
-        the answer was made."""
-        headers = {name: new if value == old else value for name, value in self.headers.items()}
-        return replace(self, headers=headers, body=self.body.replace(old.encode(), new.encode()))
-
 
 Encode = Callable[[Mapping[str, object]], Response]
 """Makes bytes of the answer to a call."""
 
 Perform = Callable[[Call, Encode], Response]
 """Carries a call out and encodes its answer. It blocks: wire runs it in a worker thread. Raises ServiceError."""
-
-AtOnce = Callable[[Call, Encode], Response | None]
-"""The same for a call that takes a moment only, waits for nobody and needs no file: wire calls it in the event loop's
-thread. None for every other call, of which nothing has been done."""
-
-
-def nothing_at_once(call: Call, encode: Encode) -> None:
-    """Leave every call to a worker."""

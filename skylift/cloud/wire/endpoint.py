@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from skylift.cloud.wire.call import AtOnce, Perform, Request, Response, SecretFor, nothing_at_once
+from skylift.cloud.wire.call import Perform, Request, Response, SecretFor
 from skylift.cloud.wire.codecs import codecs_for
 from skylift.cloud.wire.cors import Allowed, nobody
 from skylift.cloud.wire.exchange import Parts
@@ -55,8 +55,7 @@ class AwsEndpoint:
     """Speaks AWS's protocols on the sockets it is given.
 
     `spool` and `objects` are existing directories, or one: bodies come in to the first, objects are read from the
-    second. `secret_for` and `perform` block and are called in worker threads, several at a time; `secret_for` and
-    `at_once`, which must not wait for anybody, in the event loop's thread as well. `hosts` are
+    second. `secret_for` and `perform` block and are called in worker threads, several at a time. `hosts` are
     names of the endpoint besides `localhost`, for addresses like `bucket.HOST`. `seen_as` turns the address a
     connection comes from into the one that its sender has in this cloud's networks. `cors` knows what buckets allow
     browsers. With `settling`, answers wait a moment for what is on its way.
@@ -70,7 +69,6 @@ class AwsEndpoint:
         objects: Path,
         secret_for: SecretFor,
         perform: Perform,
-        at_once: AtOnce = nothing_at_once,
         hosts: Iterable[str] = (),
         seen_as: Callable[[str], str] = str,
         cors: Allowed = nobody,
@@ -81,7 +79,6 @@ class AwsEndpoint:
         self._objects = objects
         self._secret_for = secret_for
         self._perform = perform
-        self._at_once = at_once
         self._seen_as = seen_as
         self._cors = cors
         self._settling = settling
@@ -138,7 +135,6 @@ class AwsEndpoint:
             router=ServiceRouter(codecs),
             verifier=Verifier(self._region, self._secret_for),
             perform=self._perform,
-            at_once=self._at_once,
             spool=self._spool,
             objects=self._objects,
             allowed=self._cors,

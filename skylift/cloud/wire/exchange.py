@@ -1,6 +1,4 @@
-"""One request from its headers to its answer: every step may block, and runs in a worker thread; those of a request
-that `may_be_brief` may run in the event loop's.
-"""
+"""One request from its headers to its answer: every step may block, and runs in a worker thread."""
 
 from __future__ import annotations
 
@@ -19,7 +17,7 @@ from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Signature
 from skylift.cloud.wire import cors
 from skylift.cloud.wire.body import Receiver, announced, inflated, sink_for
-from skylift.cloud.wire.call import AtOnce, Call, Credential, Perform, Request, Response, nothing_at_once
+from skylift.cloud.wire.call import Call, Credential, Perform, Request, Response
 from skylift.cloud.wire.chunked import ChunkSignatures
 from skylift.cloud.wire.codec import Codec, Payload
 from skylift.cloud.wire.files import opened
@@ -49,7 +47,6 @@ class Parts:
     perform: Perform
     spool: Path
     objects: Path
-    at_once: AtOnce = nothing_at_once
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     allowed: cors.Allowed = cors.nobody
     settling: Settling | None = None
@@ -114,14 +111,6 @@ class Exchange:
         self.understand()
         return self.carry_out()
 
-    @property
-    def may_be_brief(self) -> bool:
-        """Whether this may be of an operation that is answered at once; known before `admit`."""
-        # Decoded, a body may be a thousand times as long.
-        if self._request.header("content-encoding"):
-            return False
-        return self._request.method in ("GET", "HEAD") or is_form(self._request)
-
     def understand(self) -> None:
         """Finish the body, verify what could only be verified with it, and decode."""
         payload = self._payload()
@@ -148,11 +137,6 @@ class Exchange:
         if self._post is not None:
             response = self._post.answer(response)
         return self._logged(response)
-
-    def answer_briefly(self) -> Response | None:
-        """The same, where it takes a moment only and waits for nobody. Else None, and nothing has happened."""
-        response = self._parts.at_once(self._understood(), self._encode)
-        return None if response is None else self._logged(self._opened(response))
 
     def again(self) -> Response:
         """The answer as of now."""

@@ -19,8 +19,6 @@ from skylift.cloud.wire.settling import PATIENCE
 log = logging.getLogger("skylift.cloud.wire")
 
 SMALL = 64 * 1024
-BRIEF = 4 * 1024
-"""The most bytes of a body, which is not encoded, that are verified and decoded in the event loop's thread."""
 Result = TypeVar("Result")
 
 
@@ -68,7 +66,7 @@ class Pipeline:
             if body.length is not None and body.length <= SMALL:
                 # Also where the client waits for a go-ahead: nothing is saved by refusing so little before it is sent.
                 small = b"".join([piece async for piece in body.pieces()])
-                return await self._settled(exchange, await self._answer_small(exchange, small))
+                return await self._settled(exchange, await self._run(exchange, _whole, exchange, small))
             await self._run(exchange, exchange.admit)
             await self._receive(exchange, body)
             return await self._run(exchange, exchange.answer)
@@ -85,14 +83,6 @@ class Pipeline:
             return exchange.refuse(_fault(exchange.request_id))
         finally:
             exchange.discard()
-
-    async def _answer_small(self, exchange: Exchange, body: bytes) -> Response:
-        """The way to a worker and back takes longer than many a small question, which is answered right here."""
-        if len(body) > BRIEF or not exchange.may_be_brief:
-            return await self._run(exchange, _whole, exchange, body)
-        _understand(exchange, body)
-        response = exchange.answer_briefly()
-        return await self._run(exchange, exchange.carry_out) if response is None else response
 
     async def _settled(self, exchange: Exchange, response: Response) -> Response:
         """An answer that shows something on its way waits for it, for a moment; see settling.py."""
@@ -127,14 +117,9 @@ class Pipeline:
 
 def _whole(exchange: Exchange, body: bytes) -> Response:
     """All steps of a request whose body is small, in one visit to a worker."""
-    _understand(exchange, body)
-    return exchange.carry_out()
-
-
-def _understand(exchange: Exchange, body: bytes) -> None:
     exchange.admit()
     exchange.feed(body)
-    exchange.understand()
+    return exchange.answer()
 
 
 def _overload() -> ServiceError:

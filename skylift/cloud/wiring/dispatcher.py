@@ -15,7 +15,7 @@ from skylift.cloud.services.iam import identity
 from skylift.cloud.services.s3 import cors
 from skylift.cloud.services.s3.rules import OfBucket, bucket_of
 from skylift.cloud.services.table import TABLE
-from skylift.cloud.store.database import Database, DiskFull, RowsOnly, Tx
+from skylift.cloud.store.database import Database, DiskFull, Tx
 from skylift.cloud.wire.call import Call, Encode, Response
 
 LOOPED = ("autoscaling", "ec2", "scheduler", "skylift")
@@ -28,9 +28,6 @@ LOOPED_TOO = (
 )
 """The loops also carry out these operations of other services."""
 
-LONGEST_QUESTION = 4096
-"""The most characters of a request whose answer is kept."""
-MOST_RECENT = 64
 TRIES = 5
 """The most times that a request is prepared which others overtake."""
 
@@ -43,39 +40,15 @@ class Dispatcher:
         self._account = account
         self._region = region
         self._wake = wake
-        self._nobody = Caller(
-            "anonymous", account, region, arn="", user_id="", access_key_id="", source_ip="", request_id=""
-        )
-        """Whom kept answers are made for: they are the same for all who may have them."""
-        self._recent: set[str] = set()
-        """Questions that were answered since the last change: a guess at what is kept, which may be wrong."""
-        database.when_changed(self._recent.clear)
 
     def secret_for(self, access_key_id: str, session_token: str | None) -> str:
-        with self._database.read(brief=True) as tx:
+        with self._database.read() as tx:
             return identity.secret_for(tx, access_key_id, session_token)
 
     def cors(self, bucket: str, origin: str, method: str, headers: Sequence[str]) -> dict[str, str] | None:
         """The headers by which a bucket allows a browser's page, before the caller is authenticated."""
         with self._database.read() as tx:
             return cors.allowed(tx, bucket, origin, method, headers)
-
-    def at_once(self, call: Call, encode: Encode) -> Response | None:
-        """The answer where it is brief, or kept; None for any other request, and for one that has to be noted first."""
-        operation = TABLE.get((call.service, call.operation))
-        if operation is None or (operation.brief is None and _question(operation, call) not in self._recent):
-            return None
-        with self._database.read(brief=True) as tx:
-            caller = self._authenticated(tx, call)
-            if identity.use_is_news(tx, caller):
-                return None
-            if operation.keeps(call.params):
-                self._permit(tx, operation, caller, call)
-                return _kept(tx, operation, call)
-            if operation.brief is None or not operation.brief(tx, call.params):
-                return None
-            self._permit(tx, operation, caller, call)
-            return self._read(tx, operation, caller, call, encode)
 
     def perform(self, call: Call, encode: Encode) -> Response:
         try:
@@ -130,7 +103,7 @@ class Dispatcher:
         self._permit(tx, operation, caller, call)
         if operation.writes:
             return operation.prepared(tx, caller, call.params)
-        return self._read(tx, operation, caller, call, encode)
+        return encode(operation.handler(tx, caller, call.params))
 
     def _permit(self, tx: Tx, operation: Operation, caller: Caller, call: Call) -> None:
         """Raises what a request is refused with that asks for too much, or for what its caller may not do."""
@@ -139,29 +112,6 @@ class Dispatcher:
             names = ", ".join(unsupported)
             raise _not_here(call, f"{call.operation} in skylift's embedded EC2 does not support: {names}.")
         authorize(tx, caller, operation.checks(tx, caller, call.params), service=call.service)
-
-    def _read(self, tx: Tx, operation: Operation, caller: Caller, call: Call, encode: Encode) -> Response:
-        """The answer to a caller who may have it."""
-        if not operation.keeps(call.params):
-            return encode(operation.handler(tx, caller, call.params))
-        found = _kept(tx, operation, call)
-        if found is not None:
-            return found
-        answer = operation.handler(RowsOnly(tx), self._nobody, call.params)
-        response = encode(answer)
-        moves = operation.unsettled is not None and operation.unsettled(call.params, answer)
-        # One that may wait for something is asked for again anyhow.
-        if not moves:
-            self._keep(tx, operation, call, response)
-        return response
-
-    def _keep(self, tx: Tx, operation: Operation, call: Call, response: Response) -> None:
-        question = _question(operation, call)
-        if question is None or not tx.kept.keep(question, (call.request_id, response), len(response.body)):
-            return
-        if len(self._recent) >= MOST_RECENT:
-            self._recent.clear()
-        self._recent.add(question)
 
     def _authenticated(self, tx: Tx, call: Call) -> Caller:
         operation = TABLE.get((call.service, call.operation))
@@ -192,24 +142,6 @@ class Dispatcher:
         """
         with suppress(DiskFull), self._database.write() as tx:
             identity.note_use(tx, caller, service)
-
-
-def _question(operation: Operation, call: Call) -> str | None:
-    """All that the answer of a kept operation depends on but rows; None if no answer is kept."""
-    if not operation.keeps(call.params):
-        return None
-    question = f"{call.service} {call.operation} {call.params!r}"
-    return question if len(question) <= LONGEST_QUESTION else None
-
-
-def _kept(tx: Tx, operation: Operation, call: Call) -> Response | None:
-    """The answer to the same question, made of the same rows."""
-    question = _question(operation, call)
-    found: tuple[str, Response] | None = tx.kept.get(question) if question is not None else None
-    if found is None:
-        return None
-    request_id, response = found
-    return response.renamed(request_id, call.request_id)
 
 
 def _find_bucket(tx: Tx, caller: Caller, call: Call) -> None:

@@ -104,19 +104,12 @@ def serverless_cloud(tmp_path: Path, performs: Callable[[str], None] = lambda op
         performs(call.operation)
         return dispatcher.perform(call, encode)
 
-    def at_once(call: Call, encode: Encode) -> Response | None:
-        answer = dispatcher.at_once(call, encode)
-        if answer is not None:
-            performs(call.operation)
-        return answer
-
     endpoint = AwsEndpoint(
         region=REGION,
         spool=directory / "objects",
         objects=directory / "objects",
         secret_for=dispatcher.secret_for,
         perform=perform,
-        at_once=at_once,
         cors=dispatcher.cors,
     )
     loop = asyncio.new_event_loop()

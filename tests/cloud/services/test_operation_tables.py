@@ -25,9 +25,3 @@ def test_the_rows_of_a_file_are_in_the_table(path: Path) -> None:
 
 def test_every_operation_stands_once() -> None:
     assert len(OPERATIONS) == len(TABLE)
-
-
-def test_brief_operations_only_read() -> None:
-    brief = [row for row in OPERATIONS if row.brief]
-    assert brief
-    assert [row.name for row in brief if row.writes or row.prepare is not None or row.unsettled is not None] == []

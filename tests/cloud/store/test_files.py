@@ -233,26 +233,6 @@ def test_what_waits_for_snapshots_waits_for_all_of_them(database: Database) -> N
     assert done == ["unseen"]
 
 
-def test_what_waited_for_a_brief_snapshot_is_done_by_another_thread(home: Path, database: Database) -> None:
-    with database.write() as tx:
-        stored = put(tx, home, "a")
-    threads: list[int] = []
-
-    def write() -> None:
-        with database.write() as tx:
-            tx.when_unseen(lambda: threads.append(threading.get_ident()))
-        remove(database, stored)
-
-    with database.read(brief=True):
-        writer = threading.Thread(target=write)
-        writer.start()
-        writer.join()
-        assert files(home) == ["file-a"]
-    database.close()  # waits for it
-    assert threads != [threading.get_ident()]
-    assert (len(threads), files(home)) == (1, [])
-
-
 def test_what_an_attempt_would_have_discarded_stays_when_it_comes_to_nothing(home: Path, database: Database) -> None:
     with database.write() as tx:
         kept = keep(tx, spooled(home, "kept"))

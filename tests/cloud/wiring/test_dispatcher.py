@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -89,45 +88,6 @@ def test_rules_of_lifecycle_wake_the_loops(
         Call("s3", operation, {"Bucket": "bucket", **params}, credential, "127.0.0.1", "request"), encode
     )
     assert len(wakes) == woken
-
-
-class Meanwhile:
-    """A clock by which something happens, in a thread of its own, in the first snapshot after it was armed."""
-
-    def __init__(self) -> None:
-        self.happens: Callable[[], None] | None = None
-
-    def __call__(self) -> datetime:
-        happens, self.happens = self.happens, None
-        if happens is not None:
-            thread = threading.Thread(target=happens)
-            thread.start()
-            thread.join()
-        return NOW
-
-
-@pytest.mark.parametrize("by", ["secret_for", "at_once"])
-def test_files_are_not_removed_by_who_answers_in_the_event_loop(tmp_path: Path, by: str) -> None:
-    meanwhile = Meanwhile()
-    database = Database(fresh_state(tmp_path), clock=meanwhile)
-    with database.write() as tx:
-        root = make_root_key(tx)
-    dispatcher = Dispatcher(database, ACCOUNT, "us-east-1", lambda: None)
-    removers: list[threading.Thread] = []
-
-    def delete() -> None:
-        with database.write() as tx:
-            tx.when_unseen(lambda: removers.append(threading.current_thread()))
-
-    meanwhile.happens = delete
-    if by == "secret_for":
-        dispatcher.secret_for(root.access_key_id, None)
-    else:
-        identity = Call("sts", "GetCallerIdentity", {}, Credential(root.access_key_id), "127.0.0.1", "request")
-        assert dispatcher.at_once(identity, encode) is not None
-    database.close()
-    assert len(removers) == 1
-    assert removers[0] is not threading.current_thread()
 
 
 @pytest.mark.parametrize(

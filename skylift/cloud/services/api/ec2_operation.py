@@ -58,10 +58,9 @@ def _operation(
     *,
     writes: bool,
     unsettled: Unsettled | None = None,
-    kept: bool = False,
 ) -> Operation:
     accepted = frozenset(takes.split()) | (frozenset() if name in _NO_DRY_RUN else {"DryRun"})
-    return Operation("ec2", name, _dry_runnable(handler), accepted, checks, writes, unsettled=unsettled, kept=kept)
+    return Operation("ec2", name, _dry_runnable(handler), accepted, checks, writes, unsettled=unsettled)
 
 
 def reads(
@@ -70,11 +69,9 @@ def reads(
     takes: str,
     checks: Checks | None = None,
     unsettled: Unsettled | None = None,
-    *,
-    kept: bool = False,
 ) -> Operation:
     checks = checks or on_all(f"ec2:{name}")
-    return _operation(name, handler, takes, checks, writes=False, unsettled=unsettled, kept=kept)
+    return _operation(name, handler, takes, checks, writes=False, unsettled=unsettled)
 
 
 def writes(name: str, handler: Handler, takes: str, checks: Checks) -> Operation:

@@ -17,8 +17,6 @@ Handler = Callable[[Tx, Caller, Any], Answer]
 Unsettled = Callable[[Params, Answer], bool]
 Prepare = Callable[[Tx, Caller, Any], Handler | Iterable[Handler]]
 Item = TypeVar("Item")
-Brief = Callable[[Tx, Any], bool]
-"""Whether the answer to a request takes a moment only. To find out takes less, however much is stored."""
 
 
 class Outdated(Exception):
@@ -53,11 +51,7 @@ class Operation:
     the one writer is not held up by it. That handler raises Outdated if what it has is not true any more. Of several
     handlers each has a transaction of its own, and the last one answers.
     `unsettled` says that something in a Describe's answer moves to another state, where it was
-    asked for by its id: such an answer may wait a moment. A request that `brief` agrees to is
-    answered in the event loop's thread: the operation reads, and neither decodes a large row nor opens a file.
-    The answer of one that is `kept` is given again until something is written: its handler depends on rows, on account
-    and region and on the request's parameters, and on nothing else, as on the time, on a console or on who asks. Where
-    a parameter asks for what depends on the time, it is among those that are `timed`, and its answer is not kept.
+    asked for by its id: such an answer may wait a moment.
     An operation that is `unsigned` needs no credentials: it decides itself whom it answers.
     """
 
@@ -69,14 +63,7 @@ class Operation:
     writes: bool
     prepare: Prepare | None = None
     unsettled: Unsettled | None = None
-    brief: Brief | None = None
-    kept: bool = False
-    timed: frozenset[str] = frozenset()
     unsigned: bool = False
-
-    def keeps(self, params: Params) -> bool:
-        """Whether the answer to this request may be given again."""
-        return self.kept and self.timed.isdisjoint(params)
 
     def prepared(self, tx: Tx, caller: Caller, params: Params) -> Iterable[Handler]:
         """The handlers, with what `prepare` found for this request; in the transaction of `checks`."""
@@ -135,11 +122,9 @@ class Rows:
     service: str
     prefix: str
 
-    def reads(
-        self, name: str, handler: Handler, takes: str = "", checks: Checks | None = None, *, brief: Brief | None = None
-    ) -> Operation:
+    def reads(self, name: str, handler: Handler, takes: str = "", checks: Checks | None = None) -> Operation:
         checks = checks or on_all(f"{self.prefix}:{name}")
-        return Operation(self.service, name, handler, frozenset(takes.split()), checks, writes=False, brief=brief)
+        return Operation(self.service, name, handler, frozenset(takes.split()), checks, writes=False)
 
     def writes(
         self,

@@ -187,7 +187,6 @@ OPERATIONS = (
             ("Volumes.State", "creating", "deleting"),
             ("Volumes.Attachments.State", "attaching", "detaching"),
         ),
-        kept=True,
     ),
     reads("DescribeVolumeStatus", describe_status, f"VolumeIds IncludeManagedResources {PAGES}"),
     reads(

@@ -311,13 +311,11 @@ OPERATIONS = (
         unsettled=in_transition(
             "InstanceIds", ("Reservations.Instances.State.Name", "pending", "stopping", "shutting-down")
         ),
-        kept=True,
     ),
     reads(
         "DescribeInstanceStatus",
         describe_status,
         f"InstanceIds IncludeAllInstances IncludeManagedResources {PAGES}",
-        kept=True,
     ),
     acts("TerminateInstances", terminate, "InstanceIds Force SkipOsShutdown", "InstanceIds"),
     acts("StopInstances", stop, "InstanceIds Hibernate Force SkipOsShutdown", "InstanceIds"),

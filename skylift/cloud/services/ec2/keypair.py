@@ -150,6 +150,6 @@ OPERATIONS = (
         "KeyName PublicKeyMaterial TagSpecifications",
         makes_key("ImportKeyPair"),
     ),
-    reads("DescribeKeyPairs", describe, "Filters KeyNames KeyPairIds IncludePublicKey", kept=True),
+    reads("DescribeKeyPairs", describe, "Filters KeyNames KeyPairIds IncludePublicKey"),
     acts_on("DeleteKeyPair", delete, "KeyName KeyPairId", on_key),
 )

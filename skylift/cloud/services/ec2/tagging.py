@@ -147,5 +147,5 @@ def _without(tags: Tags, unwanted: list[ec2.Tag] | None) -> Tags:
 OPERATIONS = (
     prepares("CreateTags", prepare_create, "Resources Tags", tagging("ec2:CreateTags")),
     prepares("DeleteTags", prepare_delete, "Resources Tags", tagging("ec2:DeleteTags")),
-    reads("DescribeTags", describe, PAGES, kept=True),
+    reads("DescribeTags", describe, PAGES),
 )

@@ -43,7 +43,7 @@ from skylift.cloud.services.s3.rules import (
     storage_class_of,
     system_headers,
 )
-from skylift.cloud.store.bucket import NULL, current, reads_quickly, weight
+from skylift.cloud.store.bucket import NULL, current, weight
 from skylift.cloud.store.bucket import named as named_version
 from skylift.cloud.store.content import body as content
 from skylift.cloud.store.content import keep
@@ -344,15 +344,6 @@ def check_delete_many(_tx: Tx, _caller: Caller, _params: object) -> Iterable[Che
     return ()
 
 
-def brief_get(tx: Tx, params: s3.GetObjectRequest) -> bool:
-    """A version that is named is searched for among all of its key."""
-    return "VersionId" not in params and reads_quickly(tx, params["Bucket"], params["Key"], body=True)
-
-
-def brief_head(tx: Tx, params: s3.HeadObjectRequest) -> bool:
-    return "VersionId" not in params and reads_quickly(tx, params["Bucket"], params["Key"], body=False)
-
-
 def _reading(tx: Tx, bucket: str, key: str, named: str | None) -> Check:
     """Reading a version by its id takes a permission of its own."""
     arn, context = object_arn(bucket, key), existing_context(named_version(tx, bucket, key, named))
@@ -491,8 +482,8 @@ def _parts(found: Object, params: s3.GetObjectAttributesRequest) -> s3.GetObject
 
 OPERATIONS = (
     on_object("PutObject", put, check_put, f"IfMatch IfNoneMatch {BODY} {CREATED}", writes=True),
-    on_object("GetObject", get, check_get, READ, brief=brief_get),
-    on_object("HeadObject", head, check_get, READ, brief=brief_head),
+    on_object("GetObject", get, check_get, READ),
+    on_object("HeadObject", head, check_get, READ),
     on_object(
         "GetObjectAttributes",
         attributes,

@@ -181,7 +181,6 @@ OPERATIONS = (
         list_v2,
         check_list,
         f"{LISTED} ContinuationToken StartAfter FetchOwner",
-        kept=True,
     ),
-    on_bucket("ListObjects", list_v1, check_list, f"{LISTED} Marker", kept=True),
+    on_bucket("ListObjects", list_v1, check_list, f"{LISTED} Marker"),
 )

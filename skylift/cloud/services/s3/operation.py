@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from skylift.cloud.services.api.operation import Brief, Check, Checks, Handler, Operation, Prepare
+from skylift.cloud.services.api.operation import Check, Checks, Handler, Operation, Prepare
 from skylift.cloud.services.s3.condition import with_request_keys
 from skylift.cloud.services.s3.rules import CHECKSUM_MEMBERS, SYSTEM_HEADERS, bucket_arn
 
@@ -27,8 +27,6 @@ SOURCE = (
     f"{PAYER} CopySource CopySourceIfMatch CopySourceIfNoneMatch CopySourceIfModifiedSince CopySourceIfUnmodifiedSince "
     "ExpectedSourceBucketOwner"
 )
-TIMED = frozenset({"OptionalObjectAttributes"})
-"""Asks listings for restored copies, which come to an end."""
 LISTED = f"{PAYER} Prefix Delimiter MaxKeys EncodingType OptionalObjectAttributes"
 
 
@@ -40,11 +38,9 @@ def operation(
     *,
     writes: bool,
     prepare: Prepare | None = None,
-    brief: Brief | None = None,
-    kept: bool = False,
 ) -> Operation:
     checked, accepted = with_request_keys(checks), frozenset(takes.split())
-    return Operation("s3", name, handler, accepted, checked, writes, prepare, brief=brief, kept=kept, timed=TIMED)
+    return Operation("s3", name, handler, accepted, checked, writes, prepare)
 
 
 def on_bucket(
@@ -55,9 +51,8 @@ def on_bucket(
     *,
     writes: bool = False,
     prepare: Prepare | None = None,
-    kept: bool = False,
 ) -> Operation:
-    return operation(name, handler, checks, f"Bucket {OWNER} {takes}", writes=writes, prepare=prepare, kept=kept)
+    return operation(name, handler, checks, f"Bucket {OWNER} {takes}", writes=writes, prepare=prepare)
 
 
 def on_object(
@@ -68,9 +63,8 @@ def on_object(
     *,
     writes: bool = False,
     prepare: Prepare | None = None,
-    brief: Brief | None = None,
 ) -> Operation:
-    return operation(name, handler, checks, f"Bucket Key {OWNER} {takes}", writes=writes, prepare=prepare, brief=brief)
+    return operation(name, handler, checks, f"Bucket Key {OWNER} {takes}", writes=writes, prepare=prepare)
 
 
 def sets(name: str, handler: Handler, takes: str, action: str | None = None) -> Operation:

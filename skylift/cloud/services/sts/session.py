@@ -151,10 +151,6 @@ def get_access_key_info(tx: Tx, caller: Caller, params: sts.GetAccessKeyInfoRequ
     return {"Account": caller.account}
 
 
-def always_brief(_tx: Tx, _params: Params) -> bool:
-    return True
-
-
 def no_checks(_tx: Tx, _caller: Caller, _params: Params) -> Iterable[Check]:
     """GetCallerIdentity and GetSessionToken need no permission; AssumeRole weighs the caller's policies against the
     trust policy."""
@@ -335,7 +331,7 @@ def packed_size(params: Params) -> int:
 _ROWS = Rows("sts", "sts")
 
 OPERATIONS = (
-    _ROWS.reads("GetCallerIdentity", get_caller_identity, "", no_checks, brief=always_brief),
+    _ROWS.reads("GetCallerIdentity", get_caller_identity, "", no_checks),
     _ROWS.writes(
         "AssumeRole",
         assume_role,

@@ -324,6 +324,6 @@ OPERATIONS = (
     ),
     acts_on("DisassociateAddress", disassociate, "AssociationId PublicIp", on_address),
     acts_on("ReleaseAddress", release, "AllocationId PublicIp NetworkBorderGroup", on_address),
-    reads("DescribeAddresses", describe, "AllocationIds PublicIps Filters", kept=True),
+    reads("DescribeAddresses", describe, "AllocationIds PublicIps Filters"),
     reads("DescribeAddressesAttribute", describe_attribute, "AllocationIds Attribute MaxResults NextToken"),
 )

@@ -343,7 +343,7 @@ def own_rule(group: SecurityGroup, rule_id: str, *, egress: bool) -> Rule:
 
 OPERATIONS = (
     makes("CreateSecurityGroup", create, "Description GroupName VpcId TagSpecifications", "security-group", "VpcId"),
-    reads("DescribeSecurityGroups", describe, f"GroupIds GroupNames {PAGES}", kept=True),
+    reads("DescribeSecurityGroups", describe, f"GroupIds GroupNames {PAGES}"),
     reads("DescribeSecurityGroupRules", describe_rules, f"SecurityGroupRuleIds {PAGES}"),
     acts_on("DeleteSecurityGroup", delete, "GroupId GroupName", on_group),
     writes(

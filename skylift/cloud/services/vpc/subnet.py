@@ -224,7 +224,7 @@ OPERATIONS = (
         "subnet",
         "VpcId",
     ),
-    reads("DescribeSubnets", describe, f"SubnetIds {PAGES}", kept=True),
+    reads("DescribeSubnets", describe, f"SubnetIds {PAGES}"),
     acts("DeleteSubnet", delete, "SubnetId", "SubnetId"),
     makes("CreateDefaultSubnet", create_default, "AvailabilityZone AvailabilityZoneId " + " ".join(NEUTRAL), "subnet"),
     acts(

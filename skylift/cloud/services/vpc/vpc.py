@@ -239,7 +239,7 @@ def _make(
 OPERATIONS = (
     makes("CreateVpc", create, "CidrBlock InstanceTenancy TagSpecifications " + " ".join(NEUTRAL), "vpc"),
     makes("CreateDefaultVpc", create_default, "", "vpc"),
-    reads("DescribeVpcs", describe, f"VpcIds {PAGES}", kept=True),
+    reads("DescribeVpcs", describe, f"VpcIds {PAGES}"),
     acts("DeleteVpc", delete, "VpcId", "VpcId"),
     acts("ModifyVpcAttribute", modify_attribute, "VpcId EnableDnsHostnames EnableDnsSupport", "VpcId"),
     shows("DescribeVpcAttribute", describe_attribute, "VpcId Attribute", "VpcId"),
