@@ -39,8 +39,6 @@ WITHOUT_CHECKSUM = frozenset(("PutBucketAcl", "PutBucketPolicy", "PutBucketVersi
 """The model requires a checksum here and S3 itself does not: s3cmd sends none, and gets an answer."""
 DEFAULT_CHECKSUM = "CRC64NVME"
 """S3 computes this itself for an upload without a checksum."""
-ANY_ETAG = "skylift-etag"
-"""The header of a client that takes any ETag for its part; its value is `any`."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ class Announced:
     `length` counts the payload, without the aws-chunked coding around it. `md5` is as the header has it. `checksums`
     are base64 by algorithm, None for one that follows in a trailer. `coding` is the word in x-amz-content-sha256 that
     announces aws-chunked, or "" when the body is coded so without one. `repeats_hex` is whether a refusal repeats the
-    MD5 in hex. `etag_of` is the upload that this is a part of, if its client takes any ETag: then nobody needs the MD5.
+    MD5 in hex.
     """
 
     length: int | None = None
@@ -59,7 +57,6 @@ class Announced:
     checksums: Mapping[str, str | None] = field(default_factory=dict)
     coding: str | None = None
     repeats_hex: bool = False
-    etag_of: str = ""
 
 
 def announced(request: Request, declared: str | None, operation: OperationModel | None) -> Announced:
@@ -77,9 +74,6 @@ def announced(request: Request, declared: str | None, operation: OperationModel 
         _checksums(request) if operation is not None and operation.checksummed else {},
         coding,
         repeats_hex=operation is not None and operation.name == "PutObject",
-        etag_of=_upload(request)
-        if operation is not None and operation.name == "UploadPart" and request.header(ANY_ETAG) == "any"
-        else "",
     )
     required = operation is not None and operation.checksum_required and operation.name not in WITHOUT_CHECKSUM
     if required and not found.md5 and not found.checksums:
@@ -256,8 +250,7 @@ class Receiver:
         self._checksums = {name: shared.get(name) or checksum.start(name) for name in names}
         if announced.sha256 is not None or not sink.stored:
             names["SHA256"] = None
-        self._needs_md5 = announced.md5 is not None or (sink.stored and not (announced.etag_of and announced.checksums))
-        if self._needs_md5:
+        if announced.md5 is not None or sink.stored:
             names["MD5"] = None
         digests = {name: shared.get(name) or self._checksums[name] for name in names}
         # MD5 takes as long as all the others together.
@@ -299,8 +292,7 @@ class Receiver:
         computed = {name: checksum.encoded(running) for name, running in self._checksums.items()}
         self._compare(computed, trailers)
         kept = {name: computed[name] for name in self._algorithms()}
-        etag = self._md5 if self._needs_md5 else _summary(wanted.etag_of, self._size, computed)
-        return self._sink.keep(self._size, etag.hexdigest(), kept, computed.get(DEFAULT_CHECKSUM, ""))
+        return self._sink.keep(self._size, self._md5.hexdigest(), kept, computed.get(DEFAULT_CHECKSUM, ""))
 
     def discard(self) -> None:
         self._sink.discard()
@@ -350,13 +342,6 @@ class Receiver:
                 raise ServiceError("BadDigest", f"The {algorithm} you specified did not match the calculated checksum.")
 
 
-def _summary(upload: str, size: int, checksums: Mapping[str, str]) -> hashlib._Hash:
-    """Looks like an MD5 of the content, and is the same for the same content of one upload. Other bytes with the same
-    checksums are easily made: what keeps two objects' ETags apart is the upload, whose id S3 has made."""
-    told = " ".join([upload, str(size), *(checksums[name] for name in sorted(checksums))])
-    return hashlib.md5(told.encode(), usedforsecurity=False)
-
-
 def _hash(lane: Iterable[RunningChecksum], data: memoryview) -> None:
     for running in lane:
         running.update(data)
@@ -364,11 +349,6 @@ def _hash(lane: Iterable[RunningChecksum], data: memoryview) -> None:
 
 def _codings(request: Request) -> list[str]:
     return [word.strip() for word in request.header("content-encoding").lower().split(",")]
-
-
-def _upload(request: Request) -> str:
-    """Where it is said twice, the last is meant, here as where the request is decoded."""
-    return dict(request.query).get("uploadId", "")
 
 
 def _length(request: Request, coded: bool) -> int | None:

@@ -173,8 +173,6 @@ class Api:
                         service, self._settings.region, endpoint_url=self._endpoint, config=config
                     )
                     made.meta.events.register("needs-retry", self._repeats)
-                    if kind == _UNSIGNED:
-                        made.meta.events.register("before-call.s3.UploadPart", _take_any_etag)
                     if not self._clients and (found := self._session.get_credentials()) is not None:
                         # Now, not in the middle of a call: a profile may name files and programs that do not exist.
                         found.get_frozen_credentials()
@@ -512,11 +510,6 @@ class _KeptLoader(Loader):
         if name not in {"endpoints", "partitions"}:
             return whole()
         return self._kept.get(name, lambda: whole()[0]), str(Path(self.BUILTIN_DATA_PATH, name))
-
-
-def _take_any_etag(params: Any, **_: object) -> None:
-    """A part has a checksum that S3 compares. So the embedded S3 need not compute an MD5; AWS ignores the header."""
-    params["headers"]["skylift-etag"] = "any"
 
 
 def _is_concurrent(error: Refused) -> bool:

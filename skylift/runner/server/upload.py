@@ -5,8 +5,7 @@ a retry gets NoSuchUpload. Then this looks for the object, which has a random wo
 there, the file is sent again from its start.
 
 A part's signature covers a CRC32 of its bytes, which S3 compares, and not their SHA-256: the file's own SHA-256 is in
-the manifest, which is signed whole. So each byte goes through SHA-256 once, and not at all in S3. The request also
-says that any ETag will do: then the embedded S3 computes no MD5. AWS does not know that header.
+the manifest, which is signed whole. So each byte goes through SHA-256 once, and not at all in S3.
 """
 
 from __future__ import annotations
@@ -31,7 +30,6 @@ AT_A_TIME = 4
 IN_HAND = threading.BoundedSemaphore(AT_A_TIME)
 """Limits the parts of all files that are in memory: the program may need the memory."""
 _MARK = "x-amz-meta-skylift-upload"
-_ANY_ETAG = {"skylift-etag": "any"}
 
 
 class Place(Protocol):
@@ -145,7 +143,7 @@ class _Upload:
     def _send_part(self, number: int, body: bytes) -> Tuple[str, str]:
         query = "partNumber=%d&uploadId=%s" % (number, self._id)
         crc32 = base64.b64encode(zlib.crc32(body).to_bytes(4, "big")).decode()
-        covered = {"x-amz-checksum-crc32": crc32, "x-amz-content-sha256": "UNSIGNED-PAYLOAD", **_ANY_ETAG}
+        covered = {"x-amz-checksum-crc32": crc32, "x-amz-content-sha256": "UNSIGNED-PAYLOAD"}
         status, headers, answer = self._prefix.request("PUT", self._key, query, body, covered)
         if status == 404:
             raise _Gone("%s: %s" % (self._key, answer[:300].decode(errors="replace")))

@@ -245,34 +245,6 @@ def test_a_large_body_is_hashed_in_threads_and_written_out_meanwhile(tmp_path: P
     assert code_of(tmp_path, wanted, *pieces[:-1], pieces[-1][:-1] + b"x") == "XAmzContentSHA256Mismatch"
 
 
-def test_a_part_goes_through_md5_unless_its_sender_takes_any_etag(tmp_path: Path) -> None:
-    """Such a sender sends a checksum, which is compared as always. The ETag is the same for the same content of one
-    upload, and of no other one: bytes with these checksums are easily made."""
-    named = {"content-length": str(len(CONTENT)), "skylift-etag": "any"}
-    sent = {"x-amz-checksum-crc32": crc32(CONTENT)}
-    md5 = hashlib.md5(CONTENT)
-    any_etag = receive(tmp_path, part({**named, **sent}, "a.b"), CONTENT)
-    assert any_etag.md5 != md5.hexdigest()
-    assert len(bytes.fromhex(any_etag.md5)) == md5.digest_size
-    again = receive(tmp_path, part({**named, **sent}, "a.b"), *split(CONTENT, [7, 3000]))
-    assert again.md5 == any_etag.md5
-    assert receive(tmp_path, part({**named, **sent}, "a.c"), CONTENT).md5 != any_etag.md5
-    assert receive(tmp_path, part({**named, **sent}, "a.c&uploadId=a.b"), CONTENT).md5 == any_etag.md5
-    for length, content in ((len(CONTENT), CONTENT[:-1] + b"x"), (len(CONTENT) - 1, CONTENT[:-1])):
-        headers = {**named, "content-length": str(length), "x-amz-checksum-crc32": crc32(content)}
-        assert receive(tmp_path, part(headers, "a.b"), content).md5 != any_etag.md5
-    assert code_of(tmp_path, part({**named, **sent}, "a.b"), CONTENT[:-1] + b"x") == "BadDigest"
-
-    stated = {"content-md5": base64.b64encode(md5.digest()).decode()}
-    for wanted in (
-        put({**named, **sent}),
-        part(named, "a.b"),
-        part({**named, **sent, **stated}, "a.b"),
-        part({**named, **sent, "skylift-etag": "mine"}, "a.b"),
-    ):
-        assert receive(tmp_path, wanted, CONTENT).md5 == md5.hexdigest()
-
-
 def test_a_digest_is_the_signatures_and_a_checksum(tmp_path: Path) -> None:
     sha256 = hashlib.sha256(CONTENT)
     stated = base64.b64encode(sha256.digest()).decode()
