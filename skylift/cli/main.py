@@ -11,13 +11,11 @@ other    the program's own, from `skylift run`
 
 from __future__ import annotations
 
-import atexit
 import gc
 import importlib
 import io
 import os
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -95,32 +93,14 @@ def make_app(word: str = "") -> typer.Typer:
 
 def main() -> None:
     """The entry point."""
-    codes: list[int] = []
-    # Of others that are to run at Python's end, some would come after this, and never. CPython has the number.
-    if getattr(atexit, "_ncallbacks", lambda: 1)() == 0:
-        atexit.register(_leave_at_once, codes)
     # What is imported lives until the end: looking through it for what does not costs a twentieth of a short command.
     gc.set_threshold(200_000, 20, 20)
     _write_all_letters()
     code = _written_out(perform(sys.argv[1:]))
-    # Python looks through everything once more before it exits: a fifth of a short command.
-    gc.freeze()
     # Python remembers that Ctrl-C struck while text was run, which makes every dataclass, and `python -m` then ends by
     # the signal instead of with our exit code. The next text that is run makes it forget.
     exec("")  # noqa: S102 - nothing of anybody's
-    codes.append(code)
     sys.exit(code)
-
-
-def _leave_at_once(codes: list[int]) -> None:
-    """Registered first, it is called last: all threads have ended, and so has whatever waits for Python's end. What is
-    left is to take every module apart, which takes longer than to import some. `codes` is empty where no code is
-    known."""
-    if codes:
-        for each in (sys.stdout, sys.stderr):
-            with suppress(OSError, ValueError, AttributeError):
-                each.flush()
-        os._exit(codes[0])
 
 
 def _written_out(code: int) -> int:

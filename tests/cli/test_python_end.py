@@ -1,4 +1,4 @@
-"""The end of the command line's process: Python takes no module apart, and all that waits for its end has run."""
+"""The end of the command line's process: all that waits for it has run."""
 
 from __future__ import annotations
 
@@ -52,24 +52,6 @@ def test_what_was_registered_before_the_command_runs_too() -> None:
     """As a measurement of coverage does, for one."""
     program = f"{COMMAND}\natexit.register(print, 'registered before')\nmain.main()"
     assert run(program) == (7, [*SAID, "registered before"], "trouble at the end\n")
-
-
-NOISY = """
-import os
-from skylift import version
-
-class Noisy:
-    write = staticmethod(os.write)
-
-    def __del__(self):
-        self.write(1, b"taken apart\\n")
-
-version.noisy = Noisy()
-"""
-
-
-def test_no_module_is_taken_apart() -> None:
-    assert run(f"{NOISY}{COMMAND}\nmain.main()")[:2] == (7, SAID)
 
 
 def test_a_mistake_outside_of_a_command_is_shown() -> None:
