@@ -34,7 +34,7 @@ from skylift.runner.job.settings import Credentials, NewestImage, Secret, Settin
 from skylift.runner.launch.cap import GROUP as CAPS
 from skylift.runner.remote import patience
 from skylift.runner.remote.api import Api
-from skylift.runner.ship import bytecode
+from skylift.runner.ship import supervisor_bytecode
 from skylift.runner.ship import uv as runner_uv
 
 ACCOUNT = "123456789012"
@@ -47,7 +47,7 @@ quick_moto()
 def servers_python() -> Iterator[None]:
     """The servers of these tests have this process's Python."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bytecode, "SERVERS_PYTHON", sys.version_info[:2])
+        patch.setattr(supervisor_bytecode, "SERVERS_PYTHON", sys.version_info[:2])
         yield
 
 

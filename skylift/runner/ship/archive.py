@@ -14,7 +14,7 @@ from pathlib import Path
 from skylift.runner.job import commands
 from skylift.runner.job.cache import NOWHERE, Cache
 from skylift.runner.remote.account import Account
-from skylift.runner.ship import bytecode
+from skylift.runner.ship import supervisor_bytecode
 
 _RUNNER = Path(__file__).parents[1]
 _PLACE = "skylift/runner/"
@@ -65,7 +65,7 @@ def whole_archive(cache: Cache = NOWHERE) -> bytes:
     kept = cache.read(SUPERVISOR, digest)
     if kept is None:
         texts = _texts(sources)
-        made, is_final = bytecode.compiled(texts)
+        made, is_final = supervisor_bytecode.compiled(texts)
         kept = _pack(texts, made, zipfile.ZIP_DEFLATED)
         if is_final:
             cache.write(SUPERVISOR, digest, kept)
@@ -88,7 +88,7 @@ def _read(name: str) -> bytes:
 def _digest(sources: dict[str, bytes]) -> str:
     """A digest of everything that an archive is made from: the modules, these two files, and the interpreter. Another
     one that has compiled them is no part of it: the archive would change with each shell that has another PATH."""
-    ours = {each: Path(each).read_bytes() for each in (__file__, bytecode.__file__)}
+    ours = {each: Path(each).read_bytes() for each in (__file__, supervisor_bytecode.__file__)}
     whole = hashlib.sha256(sys.version.encode())
     for name, source in (sources | ours).items():
         whole.update(f"\0{name} {len(source)}\0".encode())

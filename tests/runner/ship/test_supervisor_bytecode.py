@@ -12,9 +12,9 @@ import pytest
 from runner_bench import until
 
 from skylift.runner.job.cache import Cache
-from skylift.runner.ship import bytecode
+from skylift.runner.ship import supervisor_bytecode
 from skylift.runner.ship.archive import whole_archive
-from skylift.runner.ship.bytecode import compile_all, compiled
+from skylift.runner.ship.supervisor_bytecode import compile_all, compiled
 
 SOURCES = {"a/one.py": "x = 1\n", "a/two.py": "def f():\n    return 2\n"}
 
@@ -26,9 +26,9 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     for each in found:
         each.mkdir()
     monkeypatch.setenv("PATH", os.pathsep.join(["", *map(str, found), "/usr/bin", "/bin"]))
-    monkeypatch.setattr(bytecode, "SERVERS_PYTHON", (9, 9))
+    monkeypatch.setattr(supervisor_bytecode, "SERVERS_PYTHON", (9, 9))
     # No Python of these tests is late on a busy machine.
-    monkeypatch.setattr(bytecode, "_PATIENCE", 300.0)
+    monkeypatch.setattr(supervisor_bytecode, "_PATIENCE", 300.0)
     return found
 
 
@@ -106,7 +106,7 @@ def test_a_program_of_the_project_is_never_taken_for_it(
 def test_all_that_hang_have_one_limit_and_leave_no_process(
     folders: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bytecode, "_PATIENCE", 1.0)
+    monkeypatch.setattr(supervisor_bytecode, "_PATIENCE", 1.0)
     for each in folders:
         other_python(each, f"sleep 1000 & echo $! > {each}/child; wait")
     made, is_final = compiled(SOURCES)
@@ -136,7 +136,7 @@ def test_what_was_made_after_a_timeout_is_made_anew_by_the_next_process(
     folders: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(bytecode, "_PATIENCE", 0.5)
+        patch.setattr(supervisor_bytecode, "_PATIENCE", 0.5)
         other_python(folders[0], "sleep 1000")
         cache = Cache(tmp_path / "cache")
         made = whole_archive(cache)
