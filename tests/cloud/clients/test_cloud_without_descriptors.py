@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import resource
 from collections.abc import Iterator
@@ -31,6 +32,8 @@ def cloud(tmp_path: Path) -> Iterator[Cloud]:
 @contextmanager
 def descriptors(left: int) -> Iterator[None]:
     """This process, in which the cloud is, may open just so many files more."""
+    # Connections that earlier tests left behind would be closed meanwhile, and leave room.
+    gc.collect()
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(before[0], 512), before[1]))
     taken: list[int] = []
