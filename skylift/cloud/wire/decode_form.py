@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.wire.scalar import READERS
 from skylift.cloud.wire.shape import ListShape, MapShape, Shape, Structure
-from skylift.cloud.wire.unreadable import Unreadable
+from skylift.cloud.wire.unreadable import Unreadable, read_inside
 
 Tree = dict[str, Any]
 """Branches are Trees, leaves are the text of the request."""
@@ -95,13 +95,15 @@ class FormDecoder:
     def _list(self, shape: ListShape) -> Read:
         item = self._reader(shape.member)
         if self._ec2:
-            return lambda node: [_at(number, item, value) for number, value in _few(_loosely_numbered(node))]
+            return lambda node: [read_inside(number, item, value) for number, value in _few(_loosely_numbered(node))]
         if shape.serialization.get("flattened"):
-            return lambda node: [_at(number, item, value) for number, value in _numbered(node)]
+            return lambda node: [read_inside(number, item, value) for number, value in _numbered(node)]
         wrapper = shape.member.serialization.get("name", "member")
 
         def read(node: Any) -> list[Any]:
-            return [_at(f"{wrapper}.{number}", item, value) for number, value in _numbered(_only(node, wrapper))]
+            return [
+                read_inside(f"{wrapper}.{number}", item, value) for number, value in _numbered(_only(node, wrapper))
+            ]
 
         return read
 
@@ -114,7 +116,7 @@ class FormDecoder:
         def read(node: Any) -> dict[str, Any]:
             found = {}
             for number, pair in _numbered(node if flattened else _only(node, "entry")):
-                entry = _at(number, lambda branch: _read_structure(members, branch), pair)
+                entry = read_inside(number, lambda branch: _read_structure(members, branch), pair)
                 if entry.keys() != {"key", "value"}:
                     raise Unreadable(f"must have {key_name} and {value_name}", number)
                 found[entry["key"]] = entry["value"]
@@ -133,15 +135,8 @@ def _read_structure(members: Mapping[str, tuple[str, Read]], node: Any) -> dict[
         member = members.get(wire_name)
         if member is None:
             raise Unreadable("is not recognized", wire_name, unknown=True)
-        params[member[0]] = _at(wire_name, member[1], value)
+        params[member[0]] = read_inside(wire_name, member[1], value)
     return params
-
-
-def _at(name: str, read: Read, node: Any) -> Any:
-    try:
-        return read(node)
-    except Unreadable as problem:
-        raise problem.inside(name) from None
 
 
 def _scalar(reader: Callable[[str], Any]) -> Read:

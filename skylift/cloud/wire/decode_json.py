@@ -12,7 +12,7 @@ from typing import Any, NoReturn, cast
 
 from skylift.cloud.wire import scalar
 from skylift.cloud.wire.shape import ListShape, MapShape, Shape, Structure
-from skylift.cloud.wire.unreadable import Unreadable
+from skylift.cloud.wire.unreadable import Unreadable, read_inside
 
 Read = Callable[[Any], Any]
 
@@ -84,26 +84,19 @@ def _structure(members: dict[str, tuple[str, Read]], value: Any) -> dict[str, An
         if name not in members:
             raise Unreadable("is not recognized", name, unknown=True)
         member, read = members[name]
-        found[member] = _inside(name, read, item)
+        found[member] = read_inside(name, read, item)
     return found
 
 
 def _list(read: Read) -> Read:
-    return lambda value: [_inside(str(number), read, item) for number, item in enumerate(_of(list, value))]
+    return lambda value: [read_inside(str(number), read, item) for number, item in enumerate(_of(list, value))]
 
 
 def _map(read: Read) -> Read:
     def entries(value: Any) -> dict[str, Any]:
-        return {key: _inside(key, read, item) for key, item in _of(dict, value).items() if item is not None}
+        return {key: read_inside(key, read, item) for key, item in _of(dict, value).items() if item is not None}
 
     return entries
-
-
-def _inside(name: str, read: Read, value: Any) -> Any:
-    try:
-        return read(value)
-    except Unreadable as problem:
-        raise problem.inside(name) from None
 
 
 def _of(kind: type[Any], value: Any) -> Any:

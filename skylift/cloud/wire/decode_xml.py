@@ -8,7 +8,7 @@ from xml.etree.ElementTree import Element, ParseError, TreeBuilder, XMLParser
 
 from skylift.cloud.wire.scalar import READERS
 from skylift.cloud.wire.shape import ListShape, MapShape, Shape, Structure
-from skylift.cloud.wire.unreadable import Unreadable
+from skylift.cloud.wire.unreadable import Unreadable, read_inside
 
 Read = Callable[[list[Element]], Any]
 """Reads a member from all elements of its name."""
@@ -114,10 +114,7 @@ def _read_members(members: dict[str, tuple[str, Read]], node: Element) -> dict[s
         member = members.get(element)
         if member is None:
             raise Unreadable("is not an element that belongs here", element, unknown=True)
-        try:
-            params[member[0]] = member[1](nodes)
-        except Unreadable as problem:
-            raise problem.inside(element) from None
+        params[member[0]] = read_inside(element, member[1], nodes)
     return params
 
 

@@ -18,7 +18,7 @@ from skylift.cloud.wire.models import OperationModel, ServiceModel
 from skylift.cloud.wire.path_route import PathRouter
 from skylift.cloud.wire.scalar import READERS
 from skylift.cloud.wire.shape import ListShape, Shape
-from skylift.cloud.wire.unreadable import Unreadable
+from skylift.cloud.wire.unreadable import Unreadable, read_inside
 
 
 class RestJsonCodec(JsonCodec):
@@ -76,11 +76,11 @@ class RestJsonCodec(JsonCodec):
             name, shape = known[wire_name]
             if shape.type_name == "list":
                 item = READERS[cast(ListShape, shape).member.type_name]
-                found.setdefault(name, []).append(_argument(wire_name, item, text))
+                found.setdefault(name, []).append(read_inside(wire_name, item, text))
             elif name in found:
                 raise Unreadable("occurs more than once", wire_name)
             else:
-                found[name] = _argument(wire_name, READERS[shape.type_name], text)
+                found[name] = read_inside(wire_name, READERS[shape.type_name], text)
         return found
 
 
@@ -93,10 +93,3 @@ def _pairs(request: Request) -> tuple[tuple[str, str], ...]:
         return request.query
     except ValueError:
         raise Unreadable("is not UTF-8", "query") from None
-
-
-def _argument(name: str, read: Any, text: str) -> Any:
-    try:
-        return read(text)
-    except Unreadable as problem:
-        raise problem.inside(name) from None
