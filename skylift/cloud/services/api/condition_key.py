@@ -136,24 +136,8 @@ def _snapshot(_tx: Tx, caller: Caller, row: Snapshot) -> Context:
     }
 
 
-def _key_pair(_tx: Tx, _caller: Caller, row: KeyPair) -> Context:
-    return {"ec2:KeyPairName": row.name, "ec2:KeyPairType": row.kind}
-
-
-def _vpc(_tx: Tx, _caller: Caller, row: Vpc) -> Context:
-    return {"ec2:VpcID": row.id, "ec2:Tenancy": row.tenancy}
-
-
-def _subnet(_tx: Tx, caller: Caller, row: Subnet) -> Context:
-    return {"ec2:SubnetID": row.id, **of_zone(row.zone), "ec2:Vpc": arn(caller, "vpc", row.vpc_id)}
-
-
 def _in_vpc(key: str) -> Callable[[Tx, Caller, Any], Context]:
     return lambda _tx, caller, row: {key: row.id, "ec2:Vpc": arn(caller, "vpc", row.vpc_id)}
-
-
-def _address(_tx: Tx, _caller: Caller, row: Address) -> Context:
-    return {"ec2:AllocationId": row.id, "ec2:Domain": "vpc", "ec2:PublicIpAddress": row.public_ip}
 
 
 def _interface(tx: Tx, caller: Caller, row: NetworkInterface) -> Context:
@@ -174,36 +158,38 @@ def _peering(_tx: Tx, caller: Caller, row: Peering) -> Context:
     }
 
 
-def _endpoint(_tx: Tx, _caller: Caller, row: VpcEndpoint) -> Context:
-    return {"ec2:VpceServiceName": row.service, "ec2:VpceServiceOwner": "amazon"}
-
-
-def _placement_group(_tx: Tx, _caller: Caller, row: PlacementGroup) -> Context:
-    return {"ec2:PlacementGroupName": row.name, "ec2:PlacementGroupStrategy": row.strategy}
-
-
-def _host(_tx: Tx, _caller: Caller, row: DedicatedHost) -> Context:
-    return {"ec2:AutoPlacement": row.auto_placement, "ec2:AvailabilityZone": row.zone}
-
-
 _BY_NOUN: dict[type[Any], Callable[[Tx, Caller, Any], Context]] = {
     Instance: _instance,
-    DedicatedHost: _host,
+    DedicatedHost: lambda _tx, _caller, row: {
+        "ec2:AutoPlacement": row.auto_placement,
+        "ec2:AvailabilityZone": row.zone,
+    },
     Image: _image,
     Volume: _volume,
     Snapshot: _snapshot,
-    KeyPair: _key_pair,
-    Vpc: _vpc,
-    Subnet: _subnet,
+    KeyPair: lambda _tx, _caller, row: {"ec2:KeyPairName": row.name, "ec2:KeyPairType": row.kind},
+    Vpc: lambda _tx, _caller, row: {"ec2:VpcID": row.id, "ec2:Tenancy": row.tenancy},
+    Subnet: lambda _tx, caller, row: {
+        "ec2:SubnetID": row.id,
+        **of_zone(row.zone),
+        "ec2:Vpc": arn(caller, "vpc", row.vpc_id),
+    },
     InternetGateway: lambda _tx, _caller, row: {"ec2:InternetGatewayID": row.id},
     RouteTable: _in_vpc("ec2:RouteTableID"),
     SecurityGroup: _in_vpc("ec2:SecurityGroupID"),
     NetworkAcl: _in_vpc("ec2:NetworkAclID"),
     DhcpOptions: lambda _tx, _caller, row: {"ec2:DhcpOptionsID": row.id},
-    Address: _address,
+    Address: lambda _tx, _caller, row: {
+        "ec2:AllocationId": row.id,
+        "ec2:Domain": "vpc",
+        "ec2:PublicIpAddress": row.public_ip,
+    },
     NetworkInterface: _interface,
     Peering: _peering,
-    PlacementGroup: _placement_group,
-    VpcEndpoint: _endpoint,
+    PlacementGroup: lambda _tx, _caller, row: {
+        "ec2:PlacementGroupName": row.name,
+        "ec2:PlacementGroupStrategy": row.strategy,
+    },
+    VpcEndpoint: lambda _tx, _caller, row: {"ec2:VpceServiceName": row.service, "ec2:VpceServiceOwner": "amazon"},
 }
 """Nouns that are missing here have only their tags as keys: launch templates, NAT gateways."""
