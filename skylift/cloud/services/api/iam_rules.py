@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NotRequired, TypedDict, TypeVar
 from urllib.parse import quote
 
 from skylift.cloud.domain.error import ServiceError
-from skylift.cloud.domain.identity import Role, User
+from skylift.cloud.domain.identity import Group, Role, User
 from skylift.cloud.services.api.operation import Params
 from skylift.cloud.services.api.page_token import read_token, write_token
 
@@ -199,6 +199,14 @@ def entity_context(params: Params, entity: object) -> dict[str, str | tuple[str,
     if "PolicyArn" in params:
         context["iam:PolicyARN"] = params["PolicyArn"]
     return context
+
+
+def require_no_policies(entity: Group | Role | User) -> None:
+    """Raises DeleteConflict for one that has policies."""
+    if entity.attached:
+        raise conflict("detach all policies")
+    if entity.inline:
+        raise conflict("delete policies")
 
 
 def tags_and_boundary(entity: User | Role) -> Extras:

@@ -9,10 +9,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from typing import Any, NoReturn
+from typing import Any
 
-from skylift.cloud.domain.error import ServiceError
-from skylift.cloud.services.api.policy_document import VERSIONS, PolicyDocument, parse_policy
+from skylift.cloud.services.api.policy_document import VERSIONS, PolicyDocument, malformed, parse_policy
 
 PARTITIONS = re.compile(r"aws(-[a-z]+)*")
 IAM_TYPES = (
@@ -44,7 +43,7 @@ def checked_managed_policy(text: str) -> PolicyDocument:
     """The same for a managed policy, which has to name its version."""
     document = checked_identity_policy(text)
     if document.version != VERSIONS[-1]:
-        _malformed(f"Policy document must be version {VERSIONS[-1]} or greater.")
+        malformed(f"Policy document must be version {VERSIONS[-1]} or greater.")
     return document
 
 
@@ -66,27 +65,23 @@ def _check_resource(resource: str) -> None:
     _, partition, *rest = resource.split(":", 5)
     if partition != "*" and not PARTITIONS.fullmatch(partition):
         shown = ":".join(part or "*" for part in (*rest, *[""] * (4 - len(rest))))
-        _malformed(f'Partition "{partition}" is not valid for resource "arn:{partition}:{shown}".')
+        malformed(f'Partition "{partition}" is not valid for resource "arn:{partition}:{shown}".')
     if not rest:
-        _malformed("Resource vendor must be fully qualified and cannot contain regexes.")
+        malformed("Resource vendor must be fully qualified and cannot contain regexes.")
     if not rest[0] or ("::" in resource and len(rest) < 4):
-        _malformed(f"The policy failed legacy parsing: {resource} lacks parts of an ARN.")
+        malformed(f"The policy failed legacy parsing: {resource} lacks parts of an ARN.")
     if len(rest) < 4:
         return
     vendor, region, account, path = rest
     if vendor == "iam":
         _check_iam(resource, region, path)
     if vendor == "s3" and region and not account:
-        _malformed(f"Resource {resource} can not contain region information.")
+        malformed(f"Resource {resource} can not contain region information.")
 
 
 def _check_iam(resource: str, region: str, path: str) -> None:
     if region:
-        _malformed(f"IAM resource {resource} cannot contain region information.")
+        malformed(f"IAM resource {resource} cannot contain region information.")
     kind = path.partition("/")[0]
     if not any(mark in kind for mark in "*?$") and not path.startswith(IAM_TYPES):
-        _malformed(f'IAM resource path must either be "*" or start with {", ".join(IAM_TYPES)}.')
-
-
-def _malformed(message: str) -> NoReturn:
-    raise ServiceError("MalformedPolicyDocument", message, status=400)
+        malformed(f'IAM resource path must either be "*" or start with {", ".join(IAM_TYPES)}.')

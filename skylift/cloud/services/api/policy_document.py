@@ -125,20 +125,9 @@ def parse_policy(text: str, kind: Kind = "identity") -> PolicyDocument:
     return _parsed_long(text, kind) if len(text) <= LONGEST_KEPT else _parse(text, kind)
 
 
-@lru_cache(maxsize=MOST_SHORT)
-def _parsed_short(text: str, kind: Kind) -> PolicyDocument:
-    """Parsed once for all requests that it decides about."""
-    return _parse(text, kind)
-
-
-@lru_cache(maxsize=MOST_LONG)
-def _parsed_long(text: str, kind: Kind) -> PolicyDocument:
-    return _parse(text, kind)
-
-
 def _parse(text: str, kind: Kind) -> PolicyDocument:
     if not _ALLOWED_TEXT.fullmatch(text):
-        _malformed("The document must contain only printable characters of Latin-1, and at least one.")
+        malformed("The document must contain only printable characters of Latin-1, and at least one.")
     content = _load(text)
     unknown = set(content) - {"Version", "Id", "Statement"}
     if unknown:
@@ -149,7 +138,7 @@ def _parse(text: str, kind: Kind) -> PolicyDocument:
     if not isinstance(content.get("Id", ""), str):
         _syntax("Id must be a string.")
     if kind == "resource" and "Statement" not in content:
-        _malformed("Missing required field Statement")
+        malformed("Missing required field Statement")
     listed = content.get("Statement")
     listed = [listed] if isinstance(listed, dict) else listed
     if not isinstance(listed, list) or not listed:
@@ -158,8 +147,13 @@ def _parse(text: str, kind: Kind) -> PolicyDocument:
     sids = [statement.sid for statement in statements if statement.sid]
     if len(sids) != len(set(sids)):
         repeated = next(sid for sid in sids if sids.count(sid) > 1)
-        _malformed(f"Statement IDs (SID) in a single policy must be unique; {repeated!r} is not.")
+        malformed(f"Statement IDs (SID) in a single policy must be unique; {repeated!r} is not.")
     return PolicyDocument(version, statements)
+
+
+_parsed_short = lru_cache(maxsize=MOST_SHORT)(_parse)
+"""Parsed once for all requests that it decides about."""
+_parsed_long = lru_cache(maxsize=MOST_LONG)(_parse)
 
 
 def _nothing(_: str) -> None:
@@ -183,9 +177,9 @@ def _load(text: str) -> dict[str, Any]:
             parse_constant=lambda name: _syntax(f"{name} is not JSON."),
         )
     except json.JSONDecodeError as error:
-        _malformed(f"This policy contains invalid Json: {error.msg} at line {error.lineno}, column {error.colno}.")
+        malformed(f"This policy contains invalid Json: {error.msg} at line {error.lineno}, column {error.colno}.")
     except RecursionError:
-        _malformed("This policy contains invalid Json: it is nested too deeply.")
+        malformed("This policy contains invalid Json: it is nested too deeply.")
     if not isinstance(content, dict):
         _syntax("A policy must be a JSON object.")
     return content
@@ -200,12 +194,12 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return content
 
 
-def _malformed(message: str) -> NoReturn:
+def malformed(message: str) -> NoReturn:
     raise ServiceError("MalformedPolicyDocument", message, status=400)
 
 
 def _syntax(message: str) -> NoReturn:
-    _malformed(f"Syntax errors in policy. {message}")
+    malformed(f"Syntax errors in policy. {message}")
 
 
 class _Reader:
@@ -249,27 +243,27 @@ class _Reader:
 
     def _require_identity(self, item: dict[str, Any]) -> None:
         if "Principal" in item or "NotPrincipal" in item:
-            _malformed(f"Policy document should not specify a principal. {self._place} does.")
+            malformed(f"Policy document should not specify a principal. {self._place} does.")
         if not (item.get("Action") or item.get("NotAction")):
-            _malformed(f"Policy statement must contain actions. {self._place} has none.")
+            malformed(f"Policy statement must contain actions. {self._place} has none.")
         if not (item.get("Resource") or item.get("NotResource")):
-            _malformed(f"Policy statement must contain resources. {self._place} has none.")
+            malformed(f"Policy statement must contain resources. {self._place} has none.")
 
     def _require_trust(self, item: dict[str, Any]) -> None:
         if "Resource" in item or "NotResource" in item:
-            _malformed(f"Has prohibited field Resource. {self._place} of a trust policy must not name resources.")
+            malformed(f"Has prohibited field Resource. {self._place} of a trust policy must not name resources.")
         if not (item.get("Principal") or item.get("NotPrincipal")):
-            _malformed(f"Missing required field Principal. {self._place} has none.")
+            malformed(f"Missing required field Principal. {self._place} has none.")
         if not (item.get("Action") or item.get("NotAction")):
-            _malformed(f"Policy statement must contain actions. {self._place} has none.")
+            malformed(f"Policy statement must contain actions. {self._place} has none.")
         for action in self._strings(item, "Action") + self._strings(item, "NotAction"):
             if not _STS_ACTION.fullmatch(action):
-                _malformed(f"AssumeRole policy may only specify STS AssumeRole actions. {self._place}: {action!r}.")
+                malformed(f"AssumeRole policy may only specify STS AssumeRole actions. {self._place}: {action!r}.")
 
     def _require_resource(self, item: dict[str, Any]) -> None:
         for one, other in (("Principal", "NotPrincipal"), ("Action", "NotAction"), ("Resource", "NotResource")):
             if not (item.get(one) or item.get(other)):
-                _malformed(f"Missing required field {one}. {self._place} has none.")
+                malformed(f"Missing required field {one}. {self._place} has none.")
 
     def _sid(self, item: dict[str, Any]) -> str:
         """A resource's own policy may have spaces and marks in it; those of S3's examples do."""
@@ -277,7 +271,7 @@ class _Reader:
         if not isinstance(sid, str):
             self._syntax("has a Sid that is not a string.")
         if self._kind != "resource" and not re.fullmatch(r"[0-9A-Za-z]*", sid):
-            _malformed(
+            malformed(
                 "Statement IDs (SID) must be alpha-numeric. Check that your input satisfies the regular expression "
                 f"[0-9A-Za-z]*. {self._place} has {sid!r}."
             )
@@ -289,7 +283,7 @@ class _Reader:
         actions = self._strings(item, element)
         for action in actions:
             if not _ACTION.fullmatch(action):
-                _malformed(
+                malformed(
                     "Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc. "
                     f"{self._place} has the {element} {action!r}."
                 )
@@ -301,7 +295,7 @@ class _Reader:
         resources = self._strings(item, element)
         for resource in resources:
             if resource != "*" and not resource.startswith("arn:"):
-                _malformed(f'Resource {resource} must be in ARN format or "*". ({self._place})')
+                malformed(f'Resource {resource} must be in ARN format or "*". ({self._place})')
         return tuple(pattern(resource, variables=self._variables) for resource in resources)
 
     def _principals(self, item: dict[str, Any], element: str) -> Principals | None:
@@ -318,10 +312,10 @@ class _Reader:
         for kind, shape in (("AWS", _AWS_PRINCIPAL), ("Service", _SERVICE_PRINCIPAL)):
             for name in self._strings(given, kind):
                 if not shape.fullmatch(name):
-                    _malformed(f'Invalid principal in policy: "{kind.upper()}":"{name}" ({self._place})')
+                    malformed(f'Invalid principal in policy: "{kind.upper()}":"{name}" ({self._place})')
         federated = self._strings(given, "Federated")
         if self._kind == "trust" and not all(map(_FEDERATED_PRINCIPAL.fullmatch, federated)):
-            _malformed(f"Federated principals must be valid domain names or SAML metadata ARNs ({self._place})")
+            malformed(f"Federated principals must be valid domain names or SAML metadata ARNs ({self._place})")
         canonical = self._strings(given, "CanonicalUser")
         return Principals(self._strings(given, "AWS"), self._strings(given, "Service"), federated, canonical)
 
@@ -337,7 +331,7 @@ class _Reader:
                 self._syntax(f"has a {written} that is not an object of keys.")
             for key in keys:
                 if not _CONDITION_KEY.fullmatch(key):
-                    _malformed(
+                    malformed(
                         "Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc. "
                         f"{self._place} has the condition key {key!r}."
                     )

@@ -12,6 +12,7 @@ from skylift.cloud.services.api.iam_rules import (
     no_such,
     over_quota,
     page_of,
+    require_no_policies,
 )
 from skylift.cloud.services.api.operation import Nothing
 from skylift.cloud.services.iam import user as users
@@ -73,10 +74,7 @@ def delete(tx: Tx, _caller: Caller, params: iam.DeleteGroupRequest) -> Nothing:
     group = existing(tx, params["GroupName"])
     if members(tx, group.name):
         raise conflict("remove users from group")
-    if group.attached:
-        raise conflict("detach all policies")
-    if group.inline:
-        raise conflict("delete policies")
+    require_no_policies(group)
     tx.remove(group)
     return {}
 

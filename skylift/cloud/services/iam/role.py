@@ -15,6 +15,7 @@ from skylift.cloud.services.api.iam_rules import (
     encoded,
     invalid_input,
     new_id,
+    require_no_policies,
     tags_and_boundary,
 )
 from skylift.cloud.services.api.named_principal import principal_created, principal_deleted
@@ -75,10 +76,7 @@ def delete(tx: Tx, _caller: Caller, params: iam.DeleteRoleRequest) -> Nothing:
     role = changeable(tx, params["RoleName"])
     if tx.find(InstanceProfile, role=role.name):
         raise conflict("remove roles from instance profile")
-    if role.attached:
-        raise conflict("detach all policies")
-    if role.inline:
-        raise conflict("delete policies")
+    require_no_policies(role)
     principal_deleted(tx, role)
     tx.remove(role)
     return {}

@@ -15,9 +15,8 @@ from skylift.cloud.domain.identity import Caller, Group, Role, User
 from skylift.cloud.services.api.authorize import Policies, decide, managed_document
 from skylift.cloud.services.api.condition import normalised
 from skylift.cloud.services.api.iam_rules import invalid_input, no_such, page_of
-from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.policy_document import PolicyDocument, Statement, parse_policy
-from skylift.cloud.services.iam.operation import PAGES, reads
+from skylift.cloud.services.iam.operation import PAGES, on_arn, reads
 from skylift.cloud.services.iam.policy import existing
 from skylift.cloud.services.iam.statement_position import Span, statement_spans
 from skylift.cloud.store.database import Tx
@@ -85,16 +84,6 @@ def keys_of_documents(
     _tx: Tx, _caller: Caller, params: iam.GetContextKeysForCustomPolicyRequest
 ) -> iam.GetContextKeysForPolicyResponse:
     return _keys(_given(params))
-
-
-def check_keys_of_principal(
-    _tx: Tx, _caller: Caller, params: iam.GetContextKeysForPrincipalPolicyRequest
-) -> Iterable[Check]:
-    return [Check("iam:GetContextKeysForPrincipalPolicy", params["PolicySourceArn"])]
-
-
-def check_principal(_tx: Tx, _caller: Caller, params: iam.SimulatePrincipalPolicyRequest) -> Iterable[Check]:
-    return [Check("iam:SimulatePrincipalPolicy", params["PolicySourceArn"])]
 
 
 def _keys(sources: list[Source]) -> iam.GetContextKeysForPolicyResponse:
@@ -247,19 +236,11 @@ def _given(params: Asked) -> list[Source]:
     ]
 
 
+ON_SOURCE = on_arn("PolicySourceArn")
+
 OPERATIONS = (
-    reads(
-        "SimulatePrincipalPolicy",
-        of_principal,
-        f"PolicySourceArn {TAKES} {PAGES}",
-        check_principal,
-    ),
+    ON_SOURCE.reads("SimulatePrincipalPolicy", of_principal, f"{TAKES} {PAGES}"),
     reads("SimulateCustomPolicy", of_documents, f"{TAKES} {PAGES}"),
-    reads(
-        "GetContextKeysForPrincipalPolicy",
-        keys_of_principal,
-        "PolicySourceArn PolicyInputList",
-        check_keys_of_principal,
-    ),
+    ON_SOURCE.reads("GetContextKeysForPrincipalPolicy", keys_of_principal, "PolicyInputList"),
     reads("GetContextKeysForCustomPolicy", keys_of_documents, "PolicyInputList"),
 )

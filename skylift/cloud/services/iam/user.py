@@ -13,6 +13,7 @@ from skylift.cloud.services.api.iam_rules import (
     conflict,
     new_id,
     request_tags,
+    require_no_policies,
     tags_and_boundary,
 )
 from skylift.cloud.services.api.named_principal import principal_created, principal_deleted, principal_renamed
@@ -95,10 +96,7 @@ def delete(tx: Tx, _caller: Caller, params: iam.DeleteUserRequest) -> Nothing:
         raise conflict("remove referenced objects")
     if user.groups:
         raise conflict("remove users from group")
-    if user.attached:
-        raise conflict("detach all policies")
-    if user.inline:
-        raise conflict("delete policies")
+    require_no_policies(user)
     principal_deleted(tx, user)
     tx.remove(user)
     return {}

@@ -61,12 +61,6 @@ _BY_CODE = {each.code: each for each in CODES}
 def get(
     tx: Tx, caller: Caller, params: service_quotas.GetServiceQuotaRequest
 ) -> service_quotas.GetServiceQuotaResponse:
-    return {"Quota": _view(caller, *_find(tx, params["ServiceCode"], params["QuotaCode"]))}
-
-
-def get_default(
-    tx: Tx, caller: Caller, params: service_quotas.GetAWSDefaultServiceQuotaRequest
-) -> service_quotas.GetAWSDefaultServiceQuotaResponse:
     """Nobody grants an increase here: what is set is the default, too."""
     return {"Quota": _view(caller, *_find(tx, params["ServiceCode"], params["QuotaCode"]))}
 
@@ -149,6 +143,6 @@ _ROWS = Rows("service-quotas", "servicequotas")
 
 OPERATIONS = (
     _ROWS.reads("GetServiceQuota", get, "ServiceCode QuotaCode", _check),
-    _ROWS.reads("GetAWSDefaultServiceQuota", get_default, "ServiceCode QuotaCode"),
+    _ROWS.reads("GetAWSDefaultServiceQuota", get, "ServiceCode QuotaCode"),
     _ROWS.reads("ListServiceQuotas", list_quotas, "ServiceCode QuotaCode MaxResults NextToken"),
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from skylift.cloud.services.api.operation import Check, Checks, Handler, Operation, Prepare
 from skylift.cloud.services.s3.condition import with_request_keys
 from skylift.cloud.services.s3.rules import CHECKSUM_MEMBERS, SYSTEM_HEADERS, bucket_arn
@@ -34,37 +36,19 @@ def operation(
     name: str,
     handler: Handler,
     checks: Checks,
-    takes: str,
+    takes: str = "",
     *,
-    writes: bool,
+    on: str = "",
+    writes: bool = False,
     prepare: Prepare | None = None,
 ) -> Operation:
-    checked, accepted = with_request_keys(checks), frozenset(takes.split())
+    """`on` has the parameters that name what it is about."""
+    checked, accepted = with_request_keys(checks), frozenset(f"{on} {takes}".split())
     return Operation("s3", name, handler, accepted, checked, writes, prepare)
 
 
-def on_bucket(
-    name: str,
-    handler: Handler,
-    checks: Checks,
-    takes: str = "",
-    *,
-    writes: bool = False,
-    prepare: Prepare | None = None,
-) -> Operation:
-    return operation(name, handler, checks, f"Bucket {OWNER} {takes}", writes=writes, prepare=prepare)
-
-
-def on_object(
-    name: str,
-    handler: Handler,
-    checks: Checks,
-    takes: str = "",
-    *,
-    writes: bool = False,
-    prepare: Prepare | None = None,
-) -> Operation:
-    return operation(name, handler, checks, f"Bucket Key {OWNER} {takes}", writes=writes, prepare=prepare)
+on_bucket = partial(operation, on=f"Bucket {OWNER}")
+on_object = partial(operation, on=f"Bucket Key {OWNER}")
 
 
 def sets(name: str, handler: Handler, takes: str, action: str | None = None) -> Operation:

@@ -55,7 +55,7 @@ def assume_role(tx: Tx, caller: Caller, params: sts.AssumeRoleRequest) -> sts.As
         raise ServiceError(
             "AccessDenied", "Cannot call AssumeRole with the credentials of a federated user", status=403
         )
-    name = checked_session_name(params["RoleSessionName"])
+    name = checked_name(params["RoleSessionName"], "roleSessionName")
     _check_external_id(params)
     tags, transitive = _session_tags(caller, params)
     source = _source_identity(caller, params)
@@ -250,7 +250,7 @@ def _source_identity(caller: Caller, params: sts.AssumeRoleRequest) -> str | Non
     asked: str | None = params.get("SourceIdentity")
     if asked is None:
         return caller.source_identity
-    checked_source_identity(asked)
+    checked_name(asked, "sourceIdentity")
     if caller.source_identity not in (None, asked):
         raise ServiceError(
             "AccessDenied", "The source identity of a session cannot be changed by assuming another role.", status=403
@@ -258,12 +258,13 @@ def _source_identity(caller: Caller, params: sts.AssumeRoleRequest) -> str | Non
     return asked
 
 
-def checked_source_identity(asked: str) -> str:
-    if not 2 <= len(asked) <= 64:
-        raise invalid_value(asked, "sourceIdentity", "have length between 2 and 64")
-    if not re.fullmatch(r"[\w+=,.@-]*", asked, re.ASCII):
-        raise invalid_value(asked, "sourceIdentity", r"satisfy regular expression pattern: [\w+=,.@-]*")
-    return asked
+def checked_name(name: str, parameter: str) -> str:
+    """A session's name, or its source identity."""
+    if not 2 <= len(name) <= 64:
+        raise invalid_value(name, parameter, "have length between 2 and 64")
+    if not re.fullmatch(r"[\w+=,.@-]*", name, re.ASCII):
+        raise invalid_value(name, parameter, r"satisfy regular expression pattern: [\w+=,.@-]*")
+    return name
 
 
 def credentials(session: Session) -> sts.Credentials:
@@ -273,14 +274,6 @@ def credentials(session: Session) -> sts.Credentials:
         "SessionToken": session.token,
         "Expiration": session.expires,
     }
-
-
-def checked_session_name(name: str) -> str:
-    if not 2 <= len(name) <= 64:
-        raise invalid_value(name, "roleSessionName", "have length between 2 and 64")
-    if not re.fullmatch(r"[\w+=,.@-]*", name, re.ASCII):
-        raise invalid_value(name, "roleSessionName", r"satisfy regular expression pattern: [\w+=,.@-]*")
-    return name
 
 
 def _check_external_id(params: sts.AssumeRoleRequest) -> None:

@@ -31,8 +31,7 @@ from skylift.cloud.services.sts.session import (
     SOURCE_ACTION,
     TAG_ACTION,
     check_role_length,
-    checked_session_name,
-    checked_source_identity,
+    checked_name,
     checked_transitive,
     credentials,
     no_checks,
@@ -120,7 +119,7 @@ def assume(
     if keys != verified_by:
         # Others were given since the token was verified.
         identity.check_signature(parse_key_set(keys.document))
-    name = checked_session_name(params["RoleSessionName"])
+    name = checked_name(params["RoleSessionName"], "roleSessionName")
     seconds = checked_number(params, "DurationSeconds", 900, 43200, 3600)
     # Tags come in the token, and count as if they stood in the request.
     asked = {**params, "Tags": [{"Key": key, "Value": value} for key, value in identity.tags.items()]}
@@ -128,7 +127,7 @@ def assume(
     transitive = checked_transitive(identity.transitive, tags)
     source = identity.source_identity
     if source is not None:
-        checked_source_identity(source)
+        checked_name(source, "sourceIdentity")
     role = _trusting_role(tx, caller, asked, identity)
     check_role_length(role, seconds)
     policies = session_policies(tx, asked)

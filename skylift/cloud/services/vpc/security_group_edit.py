@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from skylift.cloud.domain.error import ServiceError
@@ -47,20 +48,6 @@ def modify_rules(
     return {"Return": True}
 
 
-def describe_ingress_anew(
-    tx: Tx, caller: Caller, params: ec2.UpdateSecurityGroupRuleDescriptionsIngressRequest
-) -> ec2.UpdateSecurityGroupRuleDescriptionsIngressResult:
-    _describe_anew(tx, caller, params, egress=False)
-    return {"Return": True}
-
-
-def describe_egress_anew(
-    tx: Tx, caller: Caller, params: ec2.UpdateSecurityGroupRuleDescriptionsEgressRequest
-) -> ec2.UpdateSecurityGroupRuleDescriptionsEgressResult:
-    _describe_anew(tx, caller, params, egress=True)
-    return {"Return": True}
-
-
 def check_modify(tx: Tx, caller: Caller, params: ec2.ModifySecurityGroupRulesRequest) -> Iterator[Check]:
     """The group, and every rule that is named."""
     action = "ec2:ModifySecurityGroupRules"
@@ -74,11 +61,10 @@ def check_modify(tx: Tx, caller: Caller, params: ec2.ModifySecurityGroupRulesReq
 def _describe_anew(
     tx: Tx,
     caller: Caller,
-    params: ec2.UpdateSecurityGroupRuleDescriptionsEgressRequest
-    | ec2.UpdateSecurityGroupRuleDescriptionsIngressRequest,
+    params: ec2.UpdateSecurityGroupRuleDescriptionsEgressRequest,
     *,
     egress: bool,
-) -> None:
+) -> ec2.UpdateSecurityGroupRuleDescriptionsEgressResult:
     """Without a description a rule has none afterwards."""
     group = named_group(tx, params.get("GroupId"), params.get("GroupName"))
     texts = params.get("SecurityGroupRuleDescriptions") or []
@@ -95,6 +81,7 @@ def _describe_anew(
     for text in asked.values():
         security_rule.refuse_description(text)
     tx.save(replace(group, rules=tuple(_described(rule, asked) for rule in group.rules)))
+    return {"Return": True}
 
 
 def _by_key(group: SecurityGroup, rules: list[Rule]) -> dict[str, str]:
@@ -168,16 +155,13 @@ OPERATIONS = (
         + below("SecurityGroupRules.SecurityGroupRule", _RULE_REQUEST),
         check_modify,
     ),
-    acts_on(
-        "UpdateSecurityGroupRuleDescriptionsIngress",
-        describe_ingress_anew,
-        f"GroupId GroupName SecurityGroupRuleDescriptions {PERMISSIONS}",
-        on_group,
-    ),
-    acts_on(
-        "UpdateSecurityGroupRuleDescriptionsEgress",
-        describe_egress_anew,
-        f"GroupId GroupName SecurityGroupRuleDescriptions {PERMISSIONS}",
-        on_group,
+    *(
+        acts_on(
+            f"UpdateSecurityGroupRuleDescriptions{direction}",
+            partial(_describe_anew, egress=direction == "Egress"),
+            f"GroupId GroupName SecurityGroupRuleDescriptions {PERMISSIONS}",
+            on_group,
+        )
+        for direction in ("Ingress", "Egress")
     ),
 )
