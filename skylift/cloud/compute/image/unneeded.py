@@ -38,7 +38,7 @@ def remove_unneeded(data: Data) -> list[str]:
         clouds = [data.path, *data.images.parent.glob("*/*/")]
         needed = set().union(*map(_needed, clouds))
         # It is not known what clouds of an earlier version need.
-        known = all((each / "images.json").exists() for each in data.path.parent.glob("*/") if _is_cloud(each))
+        known = all((each.parent / "images.json").exists() for each in data.path.parent.glob("*/state.db"))
         gone = [each for each in _images(data.images) if each.name not in needed]
         gone += [
             each
@@ -52,10 +52,6 @@ def remove_unneeded(data: Data) -> list[str]:
 def _images(place: Path) -> list[Path]:
     """All images, with the remains of one whose removal was interrupted."""
     return sorted({each.with_suffix("") for each in place.glob("ami-*")})
-
-
-def _is_cloud(place: Path) -> bool:
-    return (place / "state.db").exists()
 
 
 def _needed(cloud: Path) -> set[str]:

@@ -132,7 +132,7 @@ def _first_time(params: PutAction, start: datetime | None, now: datetime) -> dat
             raise invalid("Either StartTime or Recurrence has to be given.")
         return start
     try:
-        return next_time(recurrence, zone, _just_before(start) if start else now)
+        return next_time(recurrence, zone, start - timedelta(microseconds=1) if start else now)
     except RecurrenceError as error:
         raise invalid(f"Given recurrence string: {recurrence} is invalid: {error}") from error
 
@@ -146,10 +146,6 @@ def _refuse_sizes(least: int | None, most: int | None, desired: int | None) -> N
         raise invalid(f"Max bound, {most}, must be greater than or equal to min bound, {least}")
     if desired is not None and not (least or 0) <= desired <= (desired if most is None else most):
         raise invalid(f"Desired capacity:{desired} must be between the specified min size and max size")
-
-
-def _just_before(moment: datetime) -> datetime:
-    return moment - timedelta(microseconds=1)
 
 
 def _between(due: datetime | None, since: datetime | None, until: datetime | None) -> bool:
