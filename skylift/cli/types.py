@@ -83,11 +83,7 @@ def types(
     refreshed = _refresh(region) if refresh else None
     where, note = stand_in(refreshed) if refreshed and region is None else priced_region(region)
     lookup = catalogue.spot if spot else catalogue.on_demand
-
-    def price(name: str) -> float | None:
-        return lookup(name, where)
-
-    found = select(catalogue.types().values(), wanted, price, sort, everything=everything)
+    found = select(catalogue.types().values(), wanted, lambda name: lookup(name, where), sort, everything=everything)
     if as_json:
         say_json([as_object(each.kind, where) for each in found])
         return

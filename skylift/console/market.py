@@ -130,11 +130,7 @@ class Market:
         """The cheapest first. Raises UsageError where nothing fits."""
         region, note = stand_in(self._port.settings.region)
         lookup = catalogue.spot if spot else catalogue.on_demand
-
-        def price(name: str) -> float | None:
-            return lookup(name, region)
-
-        found = select(catalogue.types().values(), needs, price, order)
+        found = select(catalogue.types().values(), needs, lambda name: lookup(name, region), order)
         command = " ".join(filter(None, ["skylift types", needs.spell(), "--spot" if spot else ""]))
         command += f" --sort {order}" if order != "price" else ""
         rows = tuple(_offered(each.kind, region) for each in found[:_SHOWN])
