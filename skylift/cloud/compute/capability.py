@@ -161,7 +161,7 @@ def _overlay(home: Home) -> Capability:
 
 
 def _firewall(home: Home) -> Capability:
-    fix = "modprobe nf_tables nf_conntrack nft_ct nft_nat nft_masq"
+    fix = "modprobe nf_tables nf_conntrack nft_ct nft_connlimit nft_hash nft_nat nft_masq"
     return _tried("nftables with conntrack", home, probe.firewall, "works", fix)
 
 

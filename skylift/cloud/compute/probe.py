@@ -42,10 +42,16 @@ table inet trial {
         flags dynamic,timeout
         timeout 1s
     }
+    set begun {
+        type ifname . mark
+        size 8
+        flags dynamic
+    }
     chain forward {
         type filter hook forward priority filter
         policy drop
         ct state established,related accept
+        ct state new add @begun { iifname . symhash mod 2 ct count over 8 } drop
         ip saddr @group tcp dport 22 accept
         ip daddr . meta l4proto . th dport @ports accept
         meta l4proto tcp add @recent { ip saddr . th sport } accept

@@ -8,8 +8,8 @@ What a packet meets in a VPC's router, in this order:
     inbound     from outside, a public address becomes the private address it belongs to
     local       to the router itself: DNS, metadata, the AWS endpoint and ping, nothing else
     border      network ACLs, where it leaves or enters a subnet (see network_acl.py)
-    forward     known connections pass; else the groups of the source's interface must let it out, and then,
-                independently, the groups of the target's interface must let it in
+    forward     known connections pass; else the source's interface may have begun so many, as on AWS, its groups must
+                let it out, and then, independently, the groups of the target's interface must let it in
     outbound    to outside, the private source becomes one of the NAT gateway's public addresses, or its own; a server
                 with neither does not get out. To a peered VPC it becomes a private NAT gateway's, if one is on the way
 
@@ -45,6 +45,8 @@ UPLINK = "up"
 METADATA = "169.254.169.254"
 DNS = "169.254.169.253"
 ENDPOINT = SERVICES
+PART = 128
+"""For each new connection the kernel goes through all that it counts together: so an interface's are so many parts."""
 _ID = re.compile(r"[a-z]+-[0-9a-z]{1,32}")
 
 
@@ -58,13 +60,15 @@ def dns_address(vpc: Vpc) -> IPv4Address:
     return IPv4Network(vpc.cidr)[2]
 
 
-def vpc_ruleset(plan: VpcPlan) -> Ruleset:
-    """The table of the VPC's router."""
-    return _VpcRuleset(plan).whole()
+def vpc_ruleset(plan: VpcPlan, connections: int) -> Ruleset:
+    """The table of the VPC's router. `connections` are the most that one interface may have begun."""
+    return _VpcRuleset(plan, connections).whole()
 
 
 class _VpcRuleset:
-    def __init__(self, plan: VpcPlan) -> None:
+    def __init__(self, plan: VpcPlan, connections: int) -> None:
+        self._parts = max(connections // PART, 1)
+        self._bounded = f"ct state new add @begun {{ iifname . symhash mod {self._parts} ct count over {PART} }} drop"
         self._vpc = plan.vpc
         self._subnets = {subnet.id: subnet for subnet in plan.subnets}
         self._groups = {group.id: group for group in plan.groups}
@@ -113,6 +117,7 @@ class _VpcRuleset:
         private = {public: private for private, public in self._public}
         public = dict(self._public)
         return {
+            "begun": Collection.set(f"ifname . mark; flags dynamic; size {256 * self._parts}", ()),
             "bound": Collection.set("ifname . ipv4_addr", bound),
             "unchecked": Collection.set("ifname", unchecked),
             "peers": Collection.set("ifname", [f'"{peer_link(peer)}"' for peer in self._peers]),
@@ -214,6 +219,7 @@ class _VpcRuleset:
             'iifname "lo" accept',
             "iifname . ip saddr != @bound drop",
             "ct state established,related accept",
+            self._bounded,
             f"ip daddr {{ {dns_address(self._vpc)}, {DNS} }} meta l4proto {{ tcp, udp }} th dport 53 accept",
             f"ip daddr {{ {METADATA}, {ENDPOINT} }} tcp dport 80 accept",
             "ip daddr @gateways icmp type echo-request accept",
@@ -236,6 +242,7 @@ class _VpcRuleset:
             "ct state vmap { invalid : drop, established : accept, related : accept }",
             f'iifname "{UPLINK}" goto let_in',
             *self._if_peered("iifname @peers goto let_in"),
+            self._bounded,
             "iifname vmap @out_groups",
         )
 

@@ -80,12 +80,16 @@ def create_uplink_namespace(loopback: LoopbackRange, name: str) -> None:
 def share_of_connections() -> int:
     """The most connections that pasta may have at once, and the most new ones in LINGER seconds: a quarter each of the
     room in the host's table. If the table is full, the host itself gets no new connection."""
+    return max(room_for_connections() // 4, 256)
+
+
+def room_for_connections() -> int:
+    """In the host's table of connections, and in that of each network namespace."""
     try:
-        room = int(HOST_TABLE.read_text())
+        return int(HOST_TABLE.read_text())
     except FileNotFoundError:
         # Nothing has needed the table yet. This is what the kernel gives to a machine of 1 GiB.
-        room = 65536
-    return max(room // 4, 256)
+        return 65536
 
 
 def pasta_command(loopback: LoopbackRange, network: int, owner: int, connections: int) -> list[str]:

@@ -15,7 +15,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 
-from skylift.cloud.compute.network import firewall, uplink
+from skylift.cloud.compute.network import firewall, pasta, uplink
 from skylift.cloud.compute.network.conntrack import forget
 from skylift.cloud.compute.network.error import NetworkError
 from skylift.cloud.compute.network.link_watch import LinkWatch
@@ -380,7 +380,7 @@ class Router:
 
     def _load(self, plan: VpcPlan) -> None:
         """The first time whole, whatever is there; then only what changes."""
-        wanted = firewall.vpc_ruleset(plan)
+        wanted = firewall.vpc_ruleset(plan, pasta.room_for_connections() // 8)
         script = wanted.change_from(self._ruleset) if self._ruleset else wanted.script()
         # After a refusal the state is unknown: the next plan is applied as the first one.
         self._ruleset = None

@@ -13,7 +13,8 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Collection:
-    """A set (every element's value is empty) or a map. `kind` is nft's type: `ipv4_addr`, `ifname : verdict`."""
+    """A set (every element's value is empty) or a map. `kind` is nft's type, and what else nft has to know of
+    it: `ipv4_addr`, `ifname : verdict`, `ifname; flags dynamic`."""
 
     word: Literal["set", "map"]
     kind: str

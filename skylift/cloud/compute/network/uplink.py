@@ -75,7 +75,8 @@ def ruleset(loopback: LoopbackRange, connections: int) -> str:
 
     Every packet that leaves passes `outward`, also one of a known connection: an address that is closed is closed at
     once. `EgressPolicy.fill` fills its sets. `counted` lets out so many new connections in pasta.LINGER seconds. It
-    drops the others, so that their senders try again, later each time.
+    drops the others, so that their senders try again, later each time. What servers send each other is not tracked:
+    they could fill the table, and with it the way of all VPCs.
     """
     outward = "\n    ".join(egress_policy.rules(REFUSE))
     return f"""\
@@ -94,6 +95,10 @@ table inet {TABLE} {{
   chain counted {{
     meta l4proto {{ tcp, udp }} add @recent {{ ip saddr . meta l4proto . th sport . ip daddr . th dport }} accept
     meta l4proto icmp accept
+  }}
+  chain between_servers {{
+    type filter hook prerouting priority raw; policy accept;
+    iifname "v*" ip daddr {loopback.addresses} ip daddr != {loopback.host_address} notrack
   }}
   chain from_carrier {{
     type nat hook prerouting priority dstnat; policy accept;

@@ -10,6 +10,7 @@ import pytest
 from skylift.cloud.compute.network.firewall import vpc_ruleset
 from skylift.cloud.compute.network.plan import Peer, VpcPlan
 from skylift.cloud.compute.network.router import FALLBACK, PlannedRoute, planned_routes
+from skylift.cloud.compute.network.ruleset import Ruleset
 from skylift.cloud.compute.network.traffic import protocol_match
 from skylift.cloud.domain.network import (
     NatAddress,
@@ -62,8 +63,12 @@ def plan(*rules: Rule, interfaces: tuple[NetworkInterface, ...] = (), gateway: s
     )
 
 
+def whole(given: VpcPlan) -> Ruleset:
+    return vpc_ruleset(given, connections=1 << 15)
+
+
 def ruleset(given: VpcPlan) -> str:
-    return vpc_ruleset(given).script()
+    return whole(given).script()
 
 
 def block(text: str, head: str) -> list[str]:
@@ -162,6 +167,7 @@ def test_what_reaches_the_router_itself() -> None:
         'iifname "lo" accept',
         "iifname . ip saddr != @bound drop",
         "ct state established,related accept",
+        "ct state new add @begun { iifname . symhash mod 256 ct count over 128 } drop",
         "ip daddr { 10.0.0.2, 169.254.169.253 } meta l4proto { tcp, udp } th dport 53 accept",
         "ip daddr { 169.254.169.254, 169.254.169.252 } tcp dport 80 accept",
         "ip daddr @gateways icmp type echo-request accept",
@@ -173,8 +179,8 @@ def test_the_same_plan_is_the_same_text_in_any_order() -> None:
         rule(cidr="0.0.0.0/0"), interfaces=(interface("1", "10.0.1.5", "sg-1"), interface("2", "10.0.1.6", "sg-2"))
     )
     other = replace(one, groups=one.groups[::-1], interfaces=one.interfaces[::-1])
-    assert vpc_ruleset(one) == vpc_ruleset(other)
-    assert vpc_ruleset(one).change_from(vpc_ruleset(other)) == ""
+    assert whole(one) == whole(other)
+    assert whole(one).change_from(whole(other)) == ""
 
 
 @pytest.mark.parametrize(
@@ -314,7 +320,7 @@ def test_a_private_nat_gateway_leads_to_peers_alone() -> None:
         PlannedRoute(TABLE, "10.7.0.0/16", "blackhole", metric=FALLBACK),
         PlannedRoute(TABLE, "0.0.0.0/0", "blackhole", metric=FALLBACK),
     }
-    rules = vpc_ruleset(peered)
+    rules = whole(peered)
     assert rules.collections["nat_of"].elements == {"10.0.9.5": "10.0.9.5"}
     assert "oifname @peers snat ip to rt ip nexthop map @nat_of" in rules.chains["outbound"]
 
@@ -322,7 +328,7 @@ def test_a_private_nat_gateway_leads_to_peers_alone() -> None:
 def test_the_addresses_of_a_nat_gateway_take_turns_but_for_those_that_are_to_go() -> None:
     spare = (NatAddress("10.0.9.6", "127.7.1.6"), NatAddress("10.0.9.7", "127.7.1.7", released=NOW))
     public = replace(PRIVATE, public_ip="127.7.1.5", connectivity="public", secondary=spare)
-    rules = vpc_ruleset(replace(plan(), nat_gateways=(public,)))
+    rules = whole(replace(plan(), nat_gateways=(public,)))
     assert rules.collections["nat_of"].elements == {}
     turns = "snat ip to numgen inc mod 2 map { 0 : 127.7.1.5, 1 : 127.7.1.6 }"
     assert f'oifname "up" rt ip nexthop 10.0.9.5 {turns}' in rules.chains["outbound"]

@@ -86,7 +86,7 @@ def test_the_kernel_is_told(cloud: Cloud, site: Site) -> None:
         with cloud.database.read() as tx:
             (plan,) = vpc_plans(tx)
         routes = {(one.target, one.kind, one.through) for one in planned_routes(plan) if one.table == GATEWAY_MARK}
-        return routes, [rule for rule in vpc_ruleset(plan).chains["guard"] if "0x00000001" in rule]
+        return routes, [rule for rule in vpc_ruleset(plan, connections=1 << 15).chains["guard"] if "0x00000001" in rule]
 
     assert told() == (set(), [])
     site.associate()
