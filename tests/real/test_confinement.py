@@ -196,6 +196,23 @@ def test_parts_of_the_kernel_that_no_server_needs_are_closed(server: Server, cal
     assert server.python(f"{PROLOGUE}print({call})", root=root) in REFUSED
 
 
+@EITHER
+def test_nobody_goes_before_the_hosts_programs(server: Server, root: bool) -> None:
+    code = """
+for asked in (
+    lambda: os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1)),
+    lambda: os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1)),
+    lambda: os.setpriority(os.PRIO_PROCESS, 0, -1),
+):
+    try:
+        asked()
+        print("allowed")
+    except PermissionError:
+        print("refused")
+"""
+    assert server.python(PROLOGUE + code, root=root).split() == ["refused"] * 3
+
+
 def test_a_32_bit_program_finds_no_way_around(server: Server) -> None:
     """On x86 its calls have other numbers, and one of them takes what it is to do from memory."""
     code = """

@@ -111,6 +111,22 @@ def test_what_unix_sockets_buffer_is_the_servers_memory(server: Server) -> None:
         assert memory(server) - before > 290 << 20
 
 
+def test_what_system_v_queues_hold_is_the_servers_memory(server: Server) -> None:
+    """They outlive the program that has made them."""
+    code = """
+import ctypes
+libc = ctypes.CDLL(None)
+message = ctypes.create_string_buffer(b"\\1", 8008)
+for _ in range(4000):
+    queue = libc.msgget(0, 0o600)
+    assert queue >= 0
+    assert libc.msgsnd(queue, message, 8000, 0) == libc.msgsnd(queue, message, 8000, 0) == 0
+"""
+    before = memory(server)
+    server.python(code, root=True)
+    assert memory(server) - before > 60 << 20
+
+
 def buffered(protocol: str) -> int:
     """Bytes that all sockets of the machine have, of all namespaces."""
     for line in Path("/proc/net/sockstat").read_text().splitlines():
