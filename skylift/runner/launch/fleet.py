@@ -32,12 +32,9 @@ _CAPACITY_PATIENCE = 60.0
 """Seconds in which a fleet must find room for its server. AWS's fleets try every few seconds."""
 _TROUBLE_PATIENCE = 10.0
 """The same, once the fleet has reported that no capacity pool will do."""
-_OF_ALL_POOLS = {
-    "allLaunchSpecsTemporarilyBlacklisted",
-    "spotFleetRequestConfigurationInvalid",
-    "spotInstanceCountLimitExceeded",
-}
-"""Other errors may be of one pool: a zone that does not offer a type, for example. The fleet goes on with the rest."""
+_OF_ALL_POOLS = {"allLaunchSpecsTemporarilyBlacklisted", "spotInstanceCountLimitExceeded"}
+"""Other errors may be of one pool: a zone that does not offer a type, for example. The fleet goes on with the rest. So
+is spotFleetRequestConfigurationInvalid, by which it also says that one zone has no room for a type now."""
 _GONE = {"fleetIdDoesNotExist", "fleetNotInDeletableState"}
 _REFUSALS = {
     "UnsupportedOperation",

@@ -36,7 +36,16 @@ class Ec2:
         return {"HistoryRecords": [{"EventInformation": told}]}
 
 
-@pytest.mark.parametrize("kind", ["launchSpecTemporarilyBlacklisted", "launchSpecUnusable", "iamFleetRoleInvalid", ""])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "launchSpecTemporarilyBlacklisted",
+        "launchSpecUnusable",
+        "spotFleetRequestConfigurationInvalid",
+        "iamFleetRoleInvalid",
+        "",
+    ],
+)
 def test_what_one_zone_does_not_offer_another_one_may(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     ec2: Any = Ec2(monkeypatch, kind, NOT_HERE, starts=40)
     assert fleet.await_server(ec2, FLEET).instance == "i-1"
