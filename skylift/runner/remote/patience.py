@@ -39,13 +39,13 @@ class Patience:
         was read of it; None when there was none. `state` is the call's own, for this alone. `attempts` counts those
         so far."""
         if answer is None:
-            state["lost"] = state.get("lost", 0) + 1
-            return state["lost"] < _ATTEMPTS and pause(_some_of(2.0 ** (state["lost"] - 1)))
+            lost = state["lost"] = state.get("lost", 0) + 1
+            return (lost < _ATTEMPTS and pause(_some_of(2.0 ** (lost - 1)))) or self._end(state)
+        state["lost"] = 0
         error = answer[1].get("Error", {})
         code = str(error.get("Code", ""))
         if not is_not_now(answer[0].status_code, code):
-            self._end(state)
-            return False
+            return self._end(state)
         now = time.monotonic()
         since: float = state.setdefault("since", now)
         end = since + self.seconds
@@ -61,9 +61,8 @@ class Patience:
             )
         if now + length < end and pause(length):
             return True
-        self._end(state)
         answer[1].setdefault("ResponseMetadata", {})["waited"] = time.monotonic() - since
-        return False
+        return self._end(state)
 
     def _say(self, line: str, state: MutableMapping[str, Any]) -> None:
         """Of calls that wait at the same time, the first one speaks for all."""
@@ -75,9 +74,11 @@ class Patience:
         if is_first:
             self.tell(line)
 
-    def _end(self, state: MutableMapping[str, Any]) -> None:
+    def _end(self, state: MutableMapping[str, Any]) -> bool:
+        """False: there is no other attempt. The next call that waits is told of anew."""
         with self._telling:
             self._told -= state.pop("told", False)
+        return False
 
 
 def _some_of(most: float) -> float:

@@ -108,7 +108,7 @@ class Pauses:
     """The clock of calls that wait: a pause takes no time. After `until` seconds, `then` is called."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, until: float, then: Callable[[], object]) -> None:
-        self.now, self._until, self._then, self._lock = 0.0, until, then, threading.Lock()
+        self.now, self._until, self.then, self._lock = 0.0, until, then, threading.Lock()
         clock = SimpleNamespace(monotonic=lambda: self.now, time=lambda: 1e9 + self.now)
         monkeypatch.setattr(patience, "time", SimpleNamespace(**{**vars(time), **vars(clock)}))
         monkeypatch.setattr(patience, "pause", self._pause)
@@ -117,7 +117,7 @@ class Pauses:
         with self._lock:
             self.now += seconds
             if self.now > self._until:
-                self._then()
+                self.then()
         return True
 
 
@@ -183,6 +183,36 @@ def test_a_lost_answer_is_asked_for_again(outside: Settings, weather: Weather) -
     with pytest.raises(Unreachable) as caught:
         Api(outside).call("ec2", "describe_vpcs")
     assert not isinstance(caught.value, NotNow)
+
+
+def test_a_wait_that_ends_without_an_answer_lets_the_next_one_speak(
+    outside: Settings, weather: Weather, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses, api, told = Pauses(monkeypatch, 25, weather.clear), Api(outside), list[str]()
+    api.patience.tell = told.append
+    monkeypatch.setattr(api.patience, "seconds", 60)
+
+    def lose() -> None:
+        weather.clear()
+        weather.add("*", LOST, times=None)
+
+    pauses.then = lose
+    for _ in range(2):
+        pauses.now = 0.0
+        weather.clear()
+        weather.add("*", "RequestLimitExceeded", times=None)
+        with pytest.raises(Unreachable):
+            api.call("ec2", "describe_vpcs")
+    assert len(told) == 2
+
+
+@pytest.mark.usefixtures("short_pauses")
+def test_only_requests_without_an_answer_one_after_the_other_are_counted(outside: Settings, weather: Weather) -> None:
+    for _ in range(6):
+        weather.add("DescribeVpcs", LOST)
+        weather.add("DescribeVpcs", "RequestLimitExceeded")
+    assert Api(outside).call("ec2", "describe_vpcs")["Vpcs"]
+    assert len(weather.asked) == 13
 
 
 @pytest.mark.parametrize("nested", [False, True])
