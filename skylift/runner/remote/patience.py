@@ -42,15 +42,17 @@ class Patience:
             lost = state["lost"] = state.get("lost", 0) + 1
             return (lost < _ATTEMPTS and pause(_some_of(2.0 ** (lost - 1)))) or self._end(state)
         state["lost"] = 0
-        error = answer[1].get("Error", {})
+        # S3 deletes many objects by one request, answers with 200, and names those that it has not deleted.
+        error = answer[1].get("Error") or next(iter(answer[1].get("Errors", ())), {})
         code = str(error.get("Code", ""))
-        if not is_not_now(answer[0].status_code, code):
+        status = 500 if code == "InternalError" else answer[0].status_code
+        if not is_not_now(status, code):
             return self._end(state)
         now = time.monotonic()
         since: float = state.setdefault("since", now)
         end = since + self.seconds
         # What AWS has no word for, a 500, may also be what it can never do.
-        if self.deadline and answer[0].status_code != 500:
+        if self.deadline and status != 500:
             end = max(since + _AT_LEAST, now + self.deadline - time.time())
         length = _some_of(min(0.4 * 2 ** min(attempts - 1, 9), _LONGEST))
         if now + length > since + _SILENT:

@@ -397,6 +397,18 @@ def test_a_role_that_was_made_though_iam_said_otherwise_is_ours(outside: Setting
     assert role.owner_of(api, "skylift-x") == "x"
 
 
+@pytest.mark.usefixtures("short_pauses", "prepared")
+@pytest.mark.parametrize("code", ["SlowDown", "InternalError"])
+def test_an_object_that_s3_did_not_delete_for_now_is_deleted(outside: Settings, weather: Weather, code: str) -> None:
+    """Of many, each has its own error, in an answer with the status 200."""
+    api = Api(outside)
+    api.put(BUCKET, "x/0", b"")
+    error = f"<Error><Key>x/0</Key><Code>{code}</Code><Message>Later.</Message></Error>"
+    weather.add("DeleteObjects", code, times=3, status=200, body=f"<DeleteResult>{error}</DeleteResult>".encode())
+    assert api.delete_below(BUCKET, "x/") == 1
+    assert not api.has(BUCKET, "x/0")
+
+
 @pytest.mark.usefixtures("short_pauses")
 def test_an_error_that_comes_with_the_status_200_is_repeated(outside: Settings, weather: Weather) -> None:
     """S3 answers so when something has failed after it had begun to answer."""
