@@ -78,6 +78,27 @@ def test_an_input_that_finds_a_full_disk_has_no_outcome_and_runs_when_there_is_r
 
 
 @pytest.mark.real
+def test_a_full_tmp_in_memory_is_emptied_when_no_input_runs(disk: Disk, tmp_path: Path) -> None:
+    """The disk has room all the while."""
+    place = tmp_path / "disk/root/tmp"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(place)], check=True)
+    try:
+        with disk.fitness.one_input():
+            disk.fill(place / "left")
+            with pytest.raises(Unfit, match=r"^No space left on device$"), disk.fitness.one_input():
+                pass
+        with disk.fitness.one_input():
+            (place / "room").write_bytes(bytes(1 << 20))
+        # What is not the inputs' own keeps none from running.
+        os.chown(place / "room", 4_000_000, -1)
+        disk.fill(place / "left")
+        with disk.fitness.one_input():
+            assert [each.name for each in place.iterdir()] == ["room"]
+    finally:
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+@pytest.mark.real
 def test_what_ended_inputs_have_left_goes_when_none_runs(case: Case, disk: Disk) -> None:
     left, mine = disk.folder / "root/tmp/left", disk.folder / "root/tmp/others"
     left.mkdir()

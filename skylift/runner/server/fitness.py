@@ -61,23 +61,23 @@ class Fitness:
         until = time.monotonic() + _HOLDING
         while True:
             with self._changing:
-                self._reason = self._lack()
-                if self._reason in _FULL and not self._running:
+                crowded, self._reason = any(_is_full(each) for each in self._temporary if each.exists()), self._lack()
+                if (crowded or self._reason in _FULL) and not self._running:
                     for place in self._temporary:
                         _remove_owned(place, self._uid)
-                    self._reason = self._lack()
-                if not self._reason:
+                    # What is left there is of others, and may have been there from the beginning.
+                    crowded, self._reason = False, self._lack()
+                if not (crowded or self._reason):
                     self._running += 1
                     return
             if self._down.wait(_LOOKING) or time.monotonic() > until:
-                raise Unfit(self._reason)
+                raise Unfit(self._reason or _FULL[0])
 
     def _lack(self) -> str:
         """What this server lacks; empty where it can take an input."""
         try:
-            found = os.statvfs(str(self._runs))
-            if found.f_bavail * found.f_frsize < ROOM or (found.f_files and found.f_favail < FILES):
-                return os.strerror(errno.ENOSPC)
+            if _is_full(self._runs):
+                return _FULL[0]
             if self._reason:
                 probe = self._runs / "probe"
                 with probe.open("wb", buffering=0) as file:
@@ -87,6 +87,13 @@ class Fitness:
         except OSError as error:
             return os.strerror(error.errno or 0)
         return ""
+
+
+def _is_full(place: Path) -> bool:
+    """Folders for temporary files may be in memory, each with a size of its own."""
+    found = os.statvfs(str(place))
+    total, free = found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize
+    return free < min(ROOM, total / 2) or (found.f_files > 0 and found.f_favail < FILES)
 
 
 def _remove_owned(place: Path, uid: int) -> None:
