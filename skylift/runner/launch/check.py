@@ -57,7 +57,8 @@ async def check(
     if job.terminal is not None and settings.access.private:
         raise UsageError("-it needs SSH, and a --private server is not reached by SSH.")
     with clock.step("check") as step:
-        if not settings.access.private and not (openssh.is_here() and _has_key(settings)):
+        # Without a key of any account: asyncssh makes them.
+        if not settings.access.private and not (openssh.is_here() and any(settings.key_dir.glob("*.pem"))):
             _import_ssh()
         api = await in_thread(Api, settings)
         api.patience.tell, api.patience.deadline = clock.watcher.note, deadline
@@ -125,11 +126,6 @@ async def _open_account(
     if len(waiting) == 1 and connecting is not None:
         connecting.begin(account, waiting[0])
     return account, waiting
-
-
-def _has_key(settings: Settings) -> bool:
-    """Whether this machine has a key for any account. asyncssh makes them."""
-    return any(settings.key_dir.glob("*.pem"))
 
 
 def _import_ssh() -> None:

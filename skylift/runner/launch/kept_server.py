@@ -70,13 +70,10 @@ def waiting_servers(account: Account, kept: Iterable[Server], now: float) -> lis
     key = key_here(account.settings.key_dir, account.number, account.settings.region)
     ours = [each for each in kept if key is not None and each.key == key.name]
     with Threads(_AT_A_TIME) as pool:
-        looks = [(pool.submit(account.status, each.job), pool.submit(_host_keys, account, each.job)) for each in ours]
+        keys = [pool.submit(find_host_keys, account.api, account.bucket, Prefix(each.job)) for each in ours]
+        looks = zip([pool.submit(account.status, each.job) for each in ours], keys, strict=True)
         found = (_if_waiting(server, *look) for server, look in zip(ours, looks, strict=True))
         return [each for each in found if each is not None and each.waits(now)]
-
-
-def _host_keys(account: Account, job: str) -> HostKeys | None:
-    return find_host_keys(account.api, account.bucket, Prefix(job))
 
 
 def _if_waiting(
