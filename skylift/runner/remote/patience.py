@@ -43,7 +43,7 @@ class Patience:
             return (lost < _ATTEMPTS and pause(_some_of(2.0 ** (lost - 1)))) or self._end(state)
         state["lost"] = 0
         # S3 deletes many objects by one request, answers with 200, and names those that it has not deleted.
-        error = answer[1].get("Error") or next(iter(answer[1].get("Errors", ())), {})
+        error: dict[str, Any] = answer[1].get("Error") or next(iter(answer[1].get("Errors", ())), {})
         code = str(error.get("Code", ""))
         status = 500 if code == "InternalError" else answer[0].status_code
         if not is_not_now(status, code):
