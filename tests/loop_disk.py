@@ -7,6 +7,7 @@ import os
 import struct
 import subprocess
 import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,7 +58,7 @@ class LoopDisk:
 
     def power_on(self, home: Home) -> None:
         """What a machine does after a power cut: of the cloud in this state directory, whose process has ended, nothing
-        is left but what was on the disk, and the file system's log is replayed."""
+        is left but what was on the disk, the file system's log is replayed, and the boot has another id."""
         leave_machine(home, grace=0)
         self.unmount()
         # The kernel keeps the dead file system as long as anything is under way in it: what is mounted is a copy.
@@ -65,6 +66,8 @@ class LoopDisk:
         subprocess.run(["cp", "--sparse=always", self.backing, copy], check=True)
         copy.rename(self.backing)
         self.mount()
+        # This machine's own id is the same as before: the cloud is to find that of another boot.
+        home.data.boot.write_text(f"{uuid.uuid4()}\n")
 
 
 @contextmanager

@@ -73,15 +73,11 @@ class Operator(Worker):
         self._boots = {one["InstanceId"]: self._boots[one["InstanceId"]] for one in running}
 
     def have_been_off(self) -> None:
-        """Its host was: servers that ran are stopped now, others that were on their way may have come to run."""
+        """Its host was: servers that ran, or were on their way to, have been started again."""
         self._boots.clear()
         self._until(
             lambda: self._settled() and self._those_that_run_are_there(), "servers to be what they say", self._described
         )
-        off = {self._named(one) for one in self._described() if one["State"]["Name"] == "stopped"}
-        for facts in (self.facts, self.maybe or {}):
-            for fact in off & facts.keys():
-                facts[fact] = facts[fact] and ("stopped", *facts[fact][1:])
 
     def _those_that_run_are_there(self) -> bool:
         running = [one["InstanceId"] for one in self._described() if one["State"]["Name"] == "running"]

@@ -13,7 +13,7 @@ from threading import Lock
 from typing import Any
 
 from real_cloud import RealCloud
-from real_server import Server, until
+from real_server import until
 from soak_servers import LONG, boot_of, is_there
 from soak_worker import Cut, Fact, Facts, Lost, Worker, attempt, tag_set, tags_of
 
@@ -66,14 +66,8 @@ class Keeper(Worker):
         return facts
 
     def have_been_off(self) -> None:
-        """Its host was: the server has to be started again."""
-        server = Server(self._cloud, self._server)
-        until(
-            lambda: server.state == "stopped" or is_there(self._cloud, self._server), f"{self._server} to be off", LONG
-        )
-        if server.state == "stopped":
-            self._ec2.start_instances(InstanceIds=[self._server])
-        until(lambda: server.state == "running", f"{self._server} to run", LONG)
+        """Its host was: the server has been started again."""
+        until(lambda: is_there(self._cloud, self._server), f"{self._server} to be back", LONG)
         self._boot = boot_of(self._cloud, self._server)
 
     def _look_into(self, name: str, described: dict[str, Any]) -> None:

@@ -10,11 +10,19 @@ import pytest
 from loop_disk import LoopDisk, cloud_on, disk
 from power_soak import ROOM, PowerSoak
 from real_cloud import RealCloud
-from real_server import ending
+from real_server import ending, until
+from running_job import WAITS, RunningJob, ended_job, jobs
 
 from skylift.cloud.state.home import Home
 
 pytestmark = pytest.mark.real
+
+SYNCED = """
+with open("half.txt", "w") as file:
+    file.write("so far")
+    file.flush()
+    os.fsync(file.fileno())
+"""
 
 
 @contextmanager
@@ -36,26 +44,46 @@ def test_power_cuts_under_load_lose_nothing_that_was_answered(image_home: Home) 
     assert score.acknowledged > 0
 
 
-def test_what_a_server_has_synced_is_there_after_a_power_cut(image_home: Home) -> None:
+def test_servers_start_again_with_what_they_have_synced_after_a_power_cut(image_home: Home) -> None:
     with disk(ROOM) as held, cloud_on(held, image_home) as cloud:
         key = cloud.home.root_key()
         kept = cloud.launch()
         kept.with_volume()
         kept.says("echo synced >file && sync file && sudo cp file /mnt/sdf/file && sudo sync /mnt/sdf/file")
-        gone = cloud.start(InstanceInitiatedShutdownBehavior="terminate")
-        gone.await_state("running")
+        allocated = cloud.ec2.allocate_address(Domain="vpc")
+        cloud.ec2.associate_address(AllocationId=allocated["AllocationId"], InstanceId=kept.id)
+        # A host's reboot is no shutdown from inside.
+        passing = cloud.start(InstanceInitiatedShutdownBehavior="terminate")
+        passing.await_state("running")
+        before = {each.id: (each.public_ip, each.private_ip) for each in (kept, passing)}
+        off = cloud.launch()
+        cloud.ec2.stop_instances(InstanceIds=[off.id])
+        off.await_state("stopped")
         # Nothing on this one has had the time to reach the disk by itself; whoever launched it can get in all the same.
         young = cloud.start()
         young.await_state("running")
         with cut_off(cloud, held):
             assert cloud.home.root_key() == key
-        gone.await_state("terminated")
-        for server in (kept, young):
-            server.await_state("stopped")
-            assert server.describe()["StateReason"]["Code"] == "Server.ScheduledStop"
-        cloud.ec2.start_instances(InstanceIds=[kept.id, young.id])
-        # With the host key that it had.
+        # With the host key that it had, at the elastic address.
         kept.await_way_in(f"{kept.id} to be back")
         assert kept.says("cat file /mnt/sdf/file") == "synced\nsynced"
-        young.await_ssh()
+        assert kept.public_ip == allocated["PublicIp"]
+        for server in (passing, young):
+            server.await_ssh()
         assert young.says("cat /var/lib/cloud/seed/instance-id") == young.id
+        assert {each.id: (each.public_ip, each.private_ip) for each in (kept, passing)} == before
+        assert off.state == "stopped"
+
+
+def test_a_job_under_which_the_power_goes_off_ends_with_its_results(image_home: Home) -> None:
+    source = WAITS.replace('print("ready"', f'{SYNCED}print("ready"', 1)
+    with disk(ROOM) as held, cloud_on(held, image_home) as cloud:
+        job = RunningJob(cloud, cloud.work, "--out", "*.txt", source=source)
+        with cut_off(cloud, held):
+            job.client.kill()
+            job.client.wait()
+        attached = cloud.skylift("attach", job.name, check=False)
+        assert attached.returncode == 122, attached.stderr
+        assert ended_job(cloud, job.name) == ("rebooted", 122)
+        assert (cloud.work / "half.txt").read_text() == "so far"
+        until(lambda: jobs(cloud) == [], "the server to be gone")
