@@ -20,6 +20,7 @@ from kernel_traces import traces
 from ports import quiet_port
 from real_server import Server, ending
 
+from skylift.cloud.compute.server.cgroup import processes
 from skylift.cloud.state.data import Endpoint
 from skylift.cloud.state.home import Home
 from skylift.runner.launch.cap import ROLE as CAP_ROLE
@@ -134,6 +135,14 @@ class RealCloud:
         """What no program can prepare for."""
         with ending(self.endpoint.pid) as descriptor:
             signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+
+    def switch_off(self) -> None:
+        """What the machine says when it goes off in order."""
+        with ending(self.endpoint.pid) as descriptor:
+            signal.pidfd_send_signal(descriptor, signal.SIGPWR)
+
+    def servers_processes(self) -> set[int]:
+        return processes(f"skylift/{self.number}")
 
     @property
     def endpoint(self) -> Endpoint:

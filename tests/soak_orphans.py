@@ -19,8 +19,8 @@ from skylift.cloud.state.home import Home
 
 IN_HOME = {"cache", "credentials.json"}
 IN_DATA = set(
-    "captures cloud.json cloud.lock cloud.log cloud.log.1 home images.json instances lost+found models.json objects "
-    "open.json seen snapshots state.db state.db-shm state.db-wal up.lock volumes".split()
+    "boot captures cloud.json cloud.lock cloud.log cloud.log.1 home images.json instances lost+found models.json "
+    "objects open.json seen snapshots state.db state.db-shm state.db-wal up.lock volumes".split()
 )
 UIDS = 65536
 

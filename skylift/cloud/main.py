@@ -115,7 +115,7 @@ from skylift.cloud.wiring.reconcile_on_start import (
 from skylift.cloud.wiring.scaling_group import make_groups
 from skylift.cloud.wiring.schedule import make_schedules
 from skylift.cloud.wiring.spot import Market
-from skylift.cloud.wiring.teardown import take_down
+from skylift.cloud.wiring.teardown import shut_servers_down, take_down
 from skylift.version import __version__
 
 log = logging.getLogger("skylift.cloud")
@@ -171,8 +171,9 @@ class _Parts:
         self.instances.step()
         self.instances.wait_until_idle(PATIENCE)
 
-    async def stop(self, adopting: asyncio.Task[None] | None) -> None:
-        """Stop the parts in this order: each before the parts that it starts."""
+    async def stop(self, adopting: asyncio.Task[None] | None, last: Callable[[], None]) -> None:
+        """Stop the parts in this order: each before the parts that it starts. In `last` nothing is done any more about
+        what becomes of servers, and they are still answered."""
         self.adoption.stop()
         await asyncio.to_thread(self.openings.stop)
         if adopting is not None:
@@ -181,6 +182,7 @@ class _Parts:
         await asyncio.to_thread(self.engine.stop)
         for loop in (self.commands, self.instances, self.volumes, self.snapshots, self.images, self.removals):
             await asyncio.to_thread(loop.close)
+        await asyncio.to_thread(last)
         await self.link_local.close()
 
 
@@ -195,7 +197,8 @@ class Cloud:
         self._wanted_openings = allow
 
     async def run(self, ready: Callable[[], None]) -> None:
-        """Serve until SIGTERM or SIGINT. Servers go on after that: the next process adopts them."""
+        """Serve until SIGTERM or SIGINT. Servers go on after that: the next process adopts them. SIGPWR says that the
+        machine goes off: servers are shut down first, and the next process starts them again."""
         self._laps = laps = Laps(process_began())
         laps.end("modules")
         with ExitStack() as stack:
@@ -233,8 +236,14 @@ class Cloud:
         ready: Callable[[], None],
     ) -> None:
         stop = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        last: list[Callable[[], None]] = []
+
+        def go_off() -> None:
+            last.append(partial(shut_servers_down, database, servers))
+            stop.set()
+
+        for number, act in ((signal.SIGTERM, stop.set), (signal.SIGINT, stop.set), (signal.SIGPWR, go_off)):
+            asyncio.get_running_loop().add_signal_handler(number, act)
         engine = Engine()
         api = await self._answer(database, network, account, engine, listener, servers)
         sizes = await asyncio.to_thread(Sizes, lxcfs_at(network.loopback))
@@ -267,7 +276,7 @@ class Cloud:
                 await adopting
                 await stopping
         finally:
-            await parts.stop(adopting)
+            await parts.stop(adopting, partial(_each, *last[:1]))
             await api.stop()
 
     async def _answer(

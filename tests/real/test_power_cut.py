@@ -24,6 +24,19 @@ with open("half.txt", "w") as file:
     os.fsync(file.fileno())
 """
 
+HEARS = """
+import signal, sys, time
+
+def hear(number, frame):
+    with open("heard.txt", "w") as file:
+        file.write("SIGTERM")
+    sys.exit(0)
+
+signal.signal(signal.SIGTERM, hear)
+print("ready", flush=True)
+time.sleep(3600)
+"""
+
 
 @contextmanager
 def cut_off(cloud: RealCloud, held: LoopDisk) -> Iterator[None]:
@@ -42,6 +55,25 @@ def test_power_cuts_under_load_lose_nothing_that_was_answered(image_home: Home) 
         score = PowerSoak(cloud, "suite", held).run(kills=3)
     assert score.kills >= 3
     assert score.acknowledged > 0
+
+
+def test_servers_shut_down_with_the_machine_and_start_again(own_cloud: RealCloud) -> None:
+    """Its orderly stop, as systemd's or an administrator's: programs hear of it, and no server ended by itself."""
+    passing = own_cloud.launch(InstanceInitiatedShutdownBehavior="terminate")
+    job = RunningJob(own_cloud, own_cloud.work, "--out", "*.txt", source=HEARS)
+    # It would bring the cloud back.
+    job.client.kill()
+    job.client.wait()
+    own_cloud.switch_off()
+    assert own_cloud.servers_processes() == set()
+    own_cloud.up()
+    passing.await_way_in(f"{passing.id} to be back")
+    attached = own_cloud.skylift("attach", job.name, check=False)
+    assert attached.returncode == 122, attached.stderr
+    assert ended_job(own_cloud, job.name) == ("rebooted", 122)
+    assert (own_cloud.work / "heard.txt").read_text() == "SIGTERM"
+    until(lambda: job.name not in [each["name"] for each in jobs(own_cloud)], "the job's server to be gone")
+    passing.terminate()
 
 
 def test_servers_start_again_with_what_they_have_synced_after_a_power_cut(image_home: Home) -> None:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 
 from skylift.cloud.compute.disk.mount_table import mounted_in
 from skylift.cloud.compute.disk.removal import NotRemoved, Removal, set_aside, trees_aside
 from skylift.cloud.compute.leftover import await_leftovers
 from skylift.cloud.compute.network.network import loopback_ranges, sweep
 from skylift.cloud.compute.server.lxcfs import stop_lxcfs
+from skylift.cloud.compute.server.server import Servers
+from skylift.cloud.domain.instance import Instance
 from skylift.cloud.loops.ec2.instance import SHUTDOWN_GRACE
 from skylift.cloud.process.cannot_start import CannotStart
 from skylift.cloud.process.lock import hold
 from skylift.cloud.state.durable import sync_directory
 from skylift.cloud.state.home import Home
+from skylift.cloud.store.database import Database
 from skylift.cloud.wiring.paths import RUN, lxcfs_at, make_disks, make_servers, work_directories
 
 
@@ -27,6 +31,17 @@ def take_down(home: Home, *, erase: bool = False) -> None:
         leave_machine(home, 0 if erase else SHUTDOWN_GRACE)
         if erase:
             _erase(home)
+
+
+def shut_servers_down(database: Database, servers: Servers) -> None:
+    """The machine goes off: as after a power cut, the next start boots those that run now, however they end. What runs
+    on them has SIGTERM and the time that a server's shutdown gives it."""
+    running = servers.running()
+    with database.write() as tx:
+        for row in tx.find(Instance, state="running"):
+            if row.id in running and row.desired == "running":
+                tx.save(replace(row, rebooting=True))
+    servers.shut_down(SHUTDOWN_GRACE)
 
 
 def leave_machine(home: Home, grace: float) -> None:

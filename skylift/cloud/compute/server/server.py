@@ -364,10 +364,14 @@ class Servers:
         self._watch.close()
 
     def remove_all(self, grace: float) -> None:
-        """End and clear every server of this cloud, also those that only the kernel still knows.
+        """End and clear every server of this cloud, also those that only the kernel still knows."""
+        self.shut_down(grace)
+        for server_id in self.known():
+            self.clear(server_id)
+        cgroup.remove(self._group)
 
-        Those that run have `grace` seconds to shut down before their plug is pulled.
-        """
+    def shut_down(self, grace: float) -> None:
+        """Those that run have `grace` seconds to shut down before their plug is pulled."""
         deadline = time.monotonic() + grace
         while (alive := self.running()) and (left := deadline - time.monotonic()) > 0:
             for server_id in alive:
@@ -375,9 +379,6 @@ class Servers:
             _wait_for_ends(alive.values(), min(ASK_AGAIN, left))
         for server_id in alive:
             self._unless_ended(server_id, self.kill)
-        for server_id in self.known():
-            self.clear(server_id)
-        cgroup.remove(self._group)
 
     def _unless_ended(self, server_id: str, act: Callable[[str], None]) -> None:
         """It may end between the look and the act."""
