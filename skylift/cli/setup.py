@@ -25,44 +25,70 @@ def register(app: typer.Typer) -> None:
 def setup(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Install packages without asking.")] = False,
     packages_only: Annotated[bool, typer.Option(help="Only what apt installs: no image, no start.")] = False,
+    at_boot: Annotated[
+        bool | None,
+        typer.Option(
+            "--at-boot/--no-at-boot",
+            help="Start the embedded EC2 with the machine, or not any more. This takes systemd.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Prepare this machine for servers, and start the embedded EC2.
 
     Install what servers need, and build their image. The command is safe to repeat.
     """
-    Setup(default_home(), yes=yes, packages_only=packages_only).run()
+    Setup(default_home(), yes=yes, packages_only=packages_only, at_boot=at_boot).run()
 
 
 class Setup:
-    def __init__(self, home: Home, *, yes: bool, packages_only: bool) -> None:
+    def __init__(self, home: Home, *, yes: bool, packages_only: bool, at_boot: bool | None = None) -> None:
         self._home = home
         self._yes = yes
         self._packages_only = packages_only
+        self._at_boot = at_boot
 
     def run(self) -> None:
         from skylift.cloud.compute.packages import missing_parts
         from skylift.place.privilege import is_root, run_as_root
         from skylift.place.start import make_data, prepare_home, tell_of_no_way_out
 
+        if self._at_boot is not None:
+            require_systemd()
         prepare_home(self._home)
         missing = missing_parts()
         if missing:
             self._agree(missing)
-        if self._complete(missing):
+        if self._complete(missing) and (is_root() or self._at_boot is None):
             if is_root() and not self._packages_only:
                 make_data(self._home)
             if not self._packages_only:
                 tell_of_no_way_out(self._home)
+            self._settle_boot()
             self._say_ready()
             return
         if not is_root():
             arguments = ["setup", "--yes", *(["--packages-only"] if self._packages_only else [])]
+            arguments += [] if self._at_boot is None else ["--at-boot" if self._at_boot else "--no-at-boot"]
             raise typer.Exit(run_as_root(self._home, arguments))
         if missing:
             self._install(missing)
         if not self._packages_only:
             self._bring_up()
+        self._settle_boot()
         self._say_ready()
+
+    def _settle_boot(self) -> None:
+        from skylift.place.start import make_data
+        from skylift.place.unit import Unit
+
+        if self._at_boot is None:
+            return
+        make_data(self._home)
+        if self._at_boot:
+            Unit(self._home).keep()
+        else:
+            Unit(self._home).remove(kept=True)
 
     def _complete(self, missing: list[Part]) -> bool:
         from skylift.cloud.compute.image.image import default_image
@@ -125,6 +151,17 @@ class Setup:
             return
         endpoint = self._home.endpoint()
         say(f"Ready: the cloud is up at {endpoint.url if endpoint else '?'}. Try: skylift run SCRIPT")
+
+
+def require_systemd() -> None:
+    from skylift.place.unit import runs_systemd
+    from skylift.runner.errors import UsageError
+
+    if not runs_systemd():
+        raise UsageError(
+            "systemd does not run on this machine, and nothing else here starts the cloud at boot.",
+            "Have what starts programs there run, as root: skylift cloud up",
+        )
 
 
 def has_apt() -> bool:

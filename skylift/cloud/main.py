@@ -68,6 +68,7 @@ from skylift.cloud.process.laps import Laps, process_began
 from skylift.cloud.process.listening import listen_for_tls, listen_on_loopback
 from skylift.cloud.process.lock import hold
 from skylift.cloud.process.log import log_to
+from skylift.cloud.process.notify import notify
 from skylift.cloud.process.sealed import seal
 from skylift.cloud.services.api.zone import zone_id
 from skylift.cloud.services.ec2.identity_document import DocumentSigner
@@ -448,9 +449,10 @@ def main(arguments: list[str] | None = None) -> int:
     os.umask(0o022)
     open_many_files()
     share_memory()
-    log_to(home.data.log, reader=home.owner.uid)
+    log_to(home.data.log, reader=home.owner.uid, journal="NOTIFY_SOCKET" in os.environ)
 
     def answer(line: str) -> None:
+        notify("READY=1" if line == "ready" else f"STATUS={line}")
         if chosen.ready_fd is not None:
             # The process that started the cloud may have ended; the cloud goes on all the same.
             with suppress(BrokenPipeError):

@@ -18,6 +18,7 @@ from skylift.cloud.state.data import EndpointUnreadable, NotRoots, open_for_user
 from skylift.cloud.state.home import Home
 from skylift.cloud.state.program import cloud_environment, own_python
 from skylift.place.lost_cloud import MODULE, lost_pid, refuse_lost
+from skylift.place.unit import Unit, runs_systemd
 from skylift.runner.errors import USAGE, RunError, UsageError
 
 if TYPE_CHECKING:
@@ -202,19 +203,26 @@ def start_cloud(
         if home.running_pid() is not None:
             return
         refuse_lost(home)
-        reading, writing = os.pipe()
-        command = [*own_python(MODULE), "--home", str(home.path), "--ready-fd", str(writing)]
-        command += ["--port", str(port)] if port is not None else []
-        command += ["--region", region] if region is not None else []
-        command += [word for text in allow or () for word in ("--allow", text)]
-        process = _detached(home, command, writing)
-        os.close(writing)
-        with os.fdopen(reading, "r") as pipe:
-            # Ends with the process, if that ends first.
-            answer = pipe.readline().strip()
+        arguments = ["--port", str(port)] if port is not None else []
+        arguments += ["--region", region] if region is not None else []
+        arguments += [word for text in allow or () for word in ("--allow", text)]
+        answer = Unit(home).start(arguments) if runs_systemd() else _start_detached(home, arguments)
         if answer != "ready":
-            process.wait()
             raise _failure(home, answer)
+
+
+def _start_detached(home: Home, arguments: list[str]) -> str:
+    """What the process answers once it is ready, or has ended."""
+    reading, writing = os.pipe()
+    command = [*own_python(MODULE), "--home", str(home.path), "--ready-fd", str(writing), *arguments]
+    process = _detached(home, command, writing)
+    os.close(writing)
+    with os.fdopen(reading, "r") as pipe:
+        # Ends with the process, if that ends first.
+        answer = pipe.readline().strip()
+    if answer != "ready":
+        process.wait()
+    return answer
 
 
 def _detached(home: Home, command: list[str], ready: int) -> subprocess.Popen[bytes]:
@@ -300,6 +308,8 @@ def stop_cloud(home: Home, *, erase: bool = False) -> None:
         )
         if done.returncode != 0:
             raise RunError(f"Not everything of the cloud could be taken down:\n{done.stderr.strip()}")
+        if runs_systemd():
+            Unit(home).remove(kept=erase)
 
 
 def _end(pid: int) -> None:

@@ -121,3 +121,13 @@ def test_a_state_directory_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be made") as failure:
         Setup(Home(tmp_path / "file/home"), yes=True, packages_only=True).run()
     assert "SKYLIFT_HOME" in failure.value.advice
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_a_start_at_boot_takes_systemd(
+    home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, wanted: bool
+) -> None:
+    monkeypatch.setattr("skylift.place.unit.UNTIL_OFF", tmp_path / "none")
+    with pytest.raises(UsageError, match="systemd does not run"):
+        Setup(home, yes=True, packages_only=True, at_boot=wanted).run()
+    assert not home.path.exists()

@@ -24,6 +24,18 @@ import six
 print("six", six.__version__)
 """
 ALL_MEMORY = "x = []\nwhile True: x.append(bytearray(b'x' * (16 << 20)))\n"
+HEARS = """
+import signal, sys, time
+
+def hear(number, frame):
+    with open("heard.txt", "w") as file:
+        file.write("SIGTERM")
+    sys.exit(0)
+
+signal.signal(signal.SIGTERM, hear)
+time.sleep(3600)
+"""
+PID = "systemctl show --property=MainPID --value 'skylift-*.service'"
 ALL_PROCESSES = """
 import os, time
 made = 0
@@ -132,19 +144,40 @@ def test_a_kept_server_is_entered_by_ssh(guest: Guest) -> None:
     assert "Debian" in guest.run("skylift ssh kept -- cat /etc/os-release")
 
 
-@pytest.mark.xfail(strict=True, reason="the cloud lives in its user's login session")
 def test_the_cloud_outlives_the_session_that_started_it(guest: Guest) -> None:
-    pid = guest.run("pgrep -f 'skylift.cloud --home' | head -n 1").strip()
-    assert "session" not in guest.run(f"cat /proc/{pid}/cgroup")
+    pid = guest.run(PID).strip()
+    assert "/system.slice/skylift-" in guest.run(f"cat /proc/{pid}/cgroup")
+    guest.run("sudo loginctl terminate-user dev", code=255)
+    assert guest.run(PID).strip() == pid
+    assert "Started" in guest.run("sudo journalctl --unit 'skylift-*' --boot")
 
 
-@pytest.mark.xfail(strict=True, reason="a reboot of the machine loses the jobs that run")
+def test_a_job_goes_on_while_its_unit_is_stopped(guest: Guest) -> None:
+    guest.run("skylift run --name going --detach -- sh -c 'sleep 60; exit 3'")
+    guest.run("sudo systemctl stop 'skylift-*.service'")
+    assert guest.run("skylift cloud status", code=1).startswith("down")
+    guest.run("skylift cloud up && skylift wait going", code=3)
+
+
 def test_a_detached_job_outlives_a_reboot(guest: Guest) -> None:
-    guest.run("skylift run --name long --detach -- sleep 3600")
+    """It has SIGTERM, and its results come home."""
+    write(guest, "hears.py", HEARS)
+    guest.run("skylift run --name long --detach --out heard.txt programs/hears.py")
     guest.power_off()
     guest.boot()
-    guest.run("skylift cloud up")
-    assert "lost" not in guest.run("skylift ps --all")
+    assert guest.run("skylift cloud status", code=1).startswith("down")
+    guest.run("skylift cloud up && skylift attach long", code=122)
+    assert guest.run("cat heard.txt") == "SIGTERM"
+
+
+def test_the_cloud_starts_at_boot_where_that_is_wanted(guest: Guest) -> None:
+    guest.run("skylift setup --at-boot")
+    guest.run("skylift run --name kept-on --keep 30m -- true")
+    guest.power_off()
+    guest.boot()
+    assert guest.run("systemctl is-system-running --wait").strip() == "running"
+    assert guest.run("skylift cloud status").startswith("up")
+    assert "Debian" in guest.run("skylift ssh kept-on -- cat /etc/os-release")
 
 
 def test_down_leaves_nothing(guest: Guest) -> None:
@@ -154,3 +187,4 @@ def test_down_leaves_nothing(guest: Guest) -> None:
     assert "skylift" not in guest.run("findmnt --noheadings --output TARGET")
     assert guest.run("find /sys/fs/cgroup -name 'skylift*'").strip() == ""
     assert guest.run("pgrep -x pasta || true").strip() == ""
+    assert guest.run("systemctl list-unit-files --no-legend 'skylift*'; ls /etc/systemd/system").count("skylift") == 0

@@ -14,17 +14,29 @@ LONGEST = 8 << 20
 """Bytes after which a new log begins; the one before is kept, which is as long again."""
 
 
+_REQUESTS = "skylift.cloud.wire"
 LINE = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
-def log_to(log: Path, *, reader: int = 0) -> None:
-    """Log to standard error from now on; see `CappedLog`. Caller and thread are not looked up, as no line shows them:
-    every request has a line."""
+def log_to(log: Path, *, reader: int = 0, journal: bool = False) -> None:
+    """Log to standard error from now on; see `CappedLog`. Where that is systemd's `journal`, it becomes the log file,
+    and the journal has all but the line of each request. Caller and thread are not looked up, as no line shows them."""
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging._srcfile = None
     handler = CappedLog(log, reader=reader)
     handler.setFormatter(OneLine(LINE))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    handlers: list[logging.Handler] = [handler]
+    if journal:
+        told = logging.StreamHandler(os.fdopen(os.dup(2), "w"))
+        # It has the time itself.
+        told.setFormatter(OneLine("%(levelname)s %(name)s: %(message)s"))
+        told.addFilter(lambda record: record.name != _REQUESTS or record.levelno > logging.INFO)
+        handlers.append(told)
+        descriptor = open_for_user(log, reader)
+        for each in (1, 2):
+            os.dup2(descriptor, each)
+        os.close(descriptor)
+    logging.basicConfig(level=logging.INFO, handlers=handlers)
 
 
 class OneLine(logging.Formatter):

@@ -147,6 +147,11 @@ class Data:
         return self.path / "boot"
 
     @property
+    def environment(self) -> Path:
+        """The variables of the cloud's unit, where systemd starts it."""
+        return self.path / "environment"
+
+    @property
     def origin(self) -> Path:
         """Has the path of the state directory that this belongs to."""
         return self.path / "home"
