@@ -155,6 +155,7 @@ class _Parts:
     """The parts that run once a cloud answers, wired together and not started."""
 
     engine: Engine
+    upkeep: Engine
     ticker: Ticker
     adoption: Adoption
     first_start: bool
@@ -181,6 +182,7 @@ class _Parts:
             await asyncio.wait((adopting,))
         await asyncio.to_thread(self.ticker.stop)
         await asyncio.to_thread(self.engine.stop)
+        await asyncio.to_thread(self.upkeep.stop)
         for loop in (self.commands, self.instances, self.volumes, self.snapshots, self.images, self.removals):
             await asyncio.to_thread(loop.close)
         await asyncio.to_thread(last)
@@ -373,13 +375,15 @@ class Cloud:
         groups = make_groups(database, account, self._region, engine.wake_in)
         schedules = make_schedules(database, account, self._region, engine.wake_in)
         commands = make_commands(database, servers, self._region, engine.wake, engine.wake_in)
-        lifecycle = LifecycleLoop(database, lifecycle_upkeep, engine.wake_in)
+        # What takes long where somebody has left much, and what nobody waits for.
+        upkeep = Engine("upkeep")
+        upkeep.steps = (LifecycleLoop(database, lifecycle_upkeep, upkeep.wake_in).step,)
+        upkeep.chores = (queries.forget, queries.shrink, self._data.seen.touch)
         # Schedules, alarms, market, fleets and groups first: they say which servers there are to be. Then servers: each
         # sees to its network itself once it is made, which takes longer than the network.
         wishes = (schedules.step, alarms.act, spot.step, fleets.step, groups.step)
         made = (instances.step, volumes.step, snapshots.step, images.step, networks.step)
-        engine.steps = (*wishes, *made, commands.step, lifecycle.step, removals.step)
-        engine.chores = (queries.forget, queries.shrink, self._data.seen.touch)
+        engine.steps = (*wishes, *made, commands.step, removals.step, upkeep.wake)
         adoption, first_start = Adoption(), not been_up(network.loopback).exists()
         # In this order: nothing is looked at while an earlier process's programs still change it, what has ended is
         # accounted for before it is cleared away, and nothing boots before volumes are adopted and names are open.
@@ -392,10 +396,10 @@ class Cloud:
             ("volumes", volumes.adopt),
             ("files", partial(_each, images.tidy, snapshots.clean_up, self._keep_models)),
             ("names", openings.await_names),
-            ("loops", partial(_each, engine.start, ticker.start, been_up(network.loopback).touch)),
+            ("loops", partial(_each, engine.start, upkeep.start, ticker.start, been_up(network.loopback).touch)),
         )
         return _Parts(
-            *(engine, ticker, adoption, first_start, openings, instances, volumes, snapshots, images, commands),
+            *(engine, upkeep, ticker, adoption, first_start, openings, instances, volumes, snapshots, images, commands),
             *(removals, link_local),
         )
 

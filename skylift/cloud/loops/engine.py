@@ -16,13 +16,13 @@ class Engine:
     """Steps are run in order. A commit that happens while they run makes them run once more. `chores` follow them, but
     once in a while only."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "loops") -> None:
         self.steps: Sequence[Callable[[], None]] = ()
         self.chores: Sequence[Callable[[], None]] = ()
         self._wake = threading.Event()
         self._due = math.inf
         self._stop = False
-        self._thread = threading.Thread(target=self._run, name="loops", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
         self._thread.start()

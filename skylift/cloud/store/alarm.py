@@ -58,10 +58,10 @@ def _state_of(alarm: Alarm) -> dict[str, str]:
     return {"stateValue": alarm.state, "stateReason": alarm.reason}
 
 
-def forget_history(tx: Tx) -> None:
+def forget_history(tx: Tx) -> bool:
     old = (tx.now - REMEMBERED).isoformat()
     (last,) = tx.execute("SELECT coalesce(max(number), 0) FROM alarm_history").fetchone()
-    tx.execute("DELETE FROM alarm_history WHERE at < ? OR number <= ?", old, last - MOST_REMEMBERED)
+    return tx.forget(HistoryItem, "at < ? OR number <= ?", old, last - MOST_REMEMBERED)
 
 
 def history(

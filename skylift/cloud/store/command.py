@@ -18,6 +18,8 @@ def unfinished(tx: Tx) -> list[CommandInvocation]:
     return tx.find_among(CommandInvocation, {"status": UNFINISHED})
 
 
-def forget_commands(tx: Tx) -> None:
-    """Drop commands of more than thirty days ago, as AWS does."""
-    tx.execute("DELETE FROM commands WHERE requested < ?", (tx.now - REMEMBERED).isoformat())
+def forget_commands(tx: Tx) -> bool:
+    """Drop commands of more than thirty days ago, as AWS does: first what they were on their servers."""
+    old = (tx.now - REMEMBERED).isoformat()
+    of_old = "command_id IN (SELECT id FROM commands WHERE requested < ?)"
+    return tx.forget(CommandInvocation, of_old, old) or tx.forget(Command, "requested < ?", old)

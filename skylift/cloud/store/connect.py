@@ -15,4 +15,4 @@ def current_keys(tx: Tx, instance_id: str) -> list[SessionKey]:
 
 
 def forget_expired(tx: Tx) -> None:
-    tx.execute("DELETE FROM session_keys WHERE expires <= ?", to_column(tx.now))
+    tx.forget(SessionKey, "expires <= ?", to_column(tx.now))

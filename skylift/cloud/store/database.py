@@ -40,6 +40,8 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 is released.
 """
 LEAST_ROOM = 1 << 20
+MOST_FORGOTTEN = 500
+"""The most rows that are deleted at a time of those that nobody needs any more."""
 MOST_READERS = 4
 """The most idle connections that are kept. More are opened when they are needed."""
 _FILES_OF_ONE = 4
@@ -202,6 +204,12 @@ class Tx:
         self._connection.execute(table.delete, table.key_values(noun))
         if table.follow is not None:
             table.follow(self, noun, True)
+
+    def forget(self, noun: type[Any], condition: str, *values: Any) -> bool:
+        """Delete what hand-written SQL finds, as far as other writers may wait; whether there may be more."""
+        name = mapped(noun).name
+        some = f"SELECT rowid FROM {name} WHERE {condition} LIMIT {MOST_FORGOTTEN}"  # noqa: S608 - names of ours
+        return self.execute(f"DELETE FROM {name} WHERE rowid IN ({some})", *values).rowcount == MOST_FORGOTTEN  # noqa: S608
 
 
 class Database:

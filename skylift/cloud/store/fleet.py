@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from skylift.cloud.domain.fleet import Fleet, FleetEvent, FleetMember
 from skylift.cloud.domain.instance import Instance
@@ -12,6 +12,9 @@ from skylift.cloud.store.mapping import table, to_column
 table(Fleet, "fleets", key=("id",))
 table(FleetMember, "fleet_members", key=("instance_id",))
 table(FleetEvent, "fleet_events", key=("number",))
+
+REMEMBERED = timedelta(hours=48)
+"""DescribeFleets shows a deleted fleet for this long; a fleet's history goes back as far."""
 
 
 def kept_fleets(tx: Tx) -> list[Fleet]:
@@ -43,16 +46,19 @@ def last_event(tx: Tx, fleet_id: str) -> FleetEvent | None:
     return found[0] if found else None
 
 
-def forget_fleets(tx: Tx, before: datetime) -> None:
+def forget_fleets(tx: Tx) -> bool:
     """Drops older history, fleets that ended before, and the rows of their members.
 
     What a fleet launches once it is not to launch again: it goes on knowing of all that it had.
     """
-    tx.execute("DELETE FROM fleet_events WHERE at < ?", to_column(before))
-    tx.execute("DELETE FROM fleets WHERE ended IS NOT NULL AND ended < ?", to_column(before))
-    tx.execute("DELETE FROM fleet_members WHERE fleet_id NOT IN (SELECT id FROM fleets)")
-    tx.execute("DELETE FROM fleet_events WHERE fleet_id NOT IN (SELECT id FROM fleets)")
-    tx.execute(
-        "DELETE FROM fleet_members WHERE ended < ? AND fleet_id IN (SELECT id FROM fleets WHERE type = 'maintain')",
-        to_column(before),
+    before, gone = to_column(tx.now - REMEMBERED), "fleet_id NOT IN (SELECT id FROM fleets)"
+    maintained = "fleet_id IN (SELECT id FROM fleets WHERE type = 'maintain')"
+    return any(
+        [
+            tx.forget(FleetEvent, "at < ?", before),
+            tx.forget(Fleet, "ended IS NOT NULL AND ended < ?", before),
+            tx.forget(FleetMember, gone),
+            tx.forget(FleetEvent, gone),
+            tx.forget(FleetMember, f"ended < ? AND {maintained}", before),
+        ]
     )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from skylift.cloud.domain.instance import Instance
 from skylift.cloud.domain.market import Capacity, SpotPrice, VcpuQuota
 from skylift.cloud.domain.reservation import ReservedInstances
 from skylift.cloud.domain.spot import SpotNotice, SpotRequest
 from skylift.cloud.store.database import Tx
-from skylift.cloud.store.mapping import table
+from skylift.cloud.store.mapping import table, to_column
 
 table(SpotPrice, "spot_prices", key=("type", "zone", "since"))
 table(Capacity, "capacities", key=("type", "zone", "market"))
@@ -15,6 +17,15 @@ table(VcpuQuota, "vcpu_quotas", key=("family", "market"))
 table(ReservedInstances, "reserved_instances", key=("id",))
 table(SpotRequest, "spot_requests", key=("id",))
 table(SpotNotice, "spot_notices", key=("instance_id",))
+
+REMEMBERED = timedelta(hours=1)
+"""DescribeSpotInstanceRequests shows a request that has come to its end for this long."""
+
+
+def forget_requests(tx: Tx) -> bool:
+    over = "state IN ('closed', 'cancelled', 'failed') AND status_updated <= ?"
+    alone = "(instance_id IS NULL OR instance_id NOT IN (SELECT id FROM instances))"
+    return tx.forget(SpotRequest, f"{over} AND {alone}", to_column(tx.now - REMEMBERED))
 
 
 def taken(tx: Tx, zone: str, type_name: str | None, market: str) -> int:

@@ -9,16 +9,18 @@ import json
 from collections.abc import Iterable, Iterator
 
 from skylift.cloud.domain.metric import Filter, Metric, Point, Summary, Wanted
-from skylift.cloud.store.database import Tx
+from skylift.cloud.store.database import Database, Tx
 
 HOUR, DAY = 3600, 86400
 COARSER = ((3 * HOUR, 60), (15 * DAY, 300), (63 * DAY, HOUR))
 """The age at which points are summed up, and the seconds of a sum, as in CloudWatch."""
-JUST_NOW = 5 * 60
+JUST_NOW = 300
 """The most seconds that summing up may be late."""
 LONGEST = 455 * DAY
 LISTED = 14 * DAY
 """A metric is listed for this long after its last data point."""
+AT_ONCE = 2000
+"""Rows that one transaction deletes: other writers wait."""
 MOST = 2_000_000
 """The most points, which take about a hundred megabytes."""
 
@@ -83,42 +85,64 @@ def metrics(tx: Tx, wanted: Filter, since: int, after: str = "") -> Iterator[tup
             yield place, metric
 
 
-def sum_up(tx: Tx) -> None:
-    """Sums up points that have just become old. Done often, it is little work: the store's one writer waits for it."""
+def sum_up(database: Database, now: int) -> None:
+    """Sums up points that have just become old."""
     age, seconds = COARSER[0]
-    before = int(tx.now.timestamp()) - age
-    _make_coarser(tx, before, seconds, after=before - JUST_NOW)
+    _make_coarser(database, now - age, seconds, after=now - age - JUST_NOW)
 
 
-def forget(tx: Tx) -> None:
+def forget(database: Database, now: int) -> None:
     """Make old data coarser, also data that came late, and drop data that is older still, or beyond MOST points."""
-    now = int(tx.now.timestamp())
     for age, seconds in COARSER:
-        _make_coarser(tx, now - age, seconds)
-    tx.execute("DELETE FROM metric_points WHERE at < ?", now - LONGEST)
-    (count,) = tx.execute("SELECT count(*) FROM metric_points").fetchone()
+        _make_coarser(database, now - age, seconds)
+    _delete(database, "metric_points", "(metric, at)", "at < ?", now - LONGEST)
+    with database.read() as tx:
+        (count,) = tx.execute("SELECT count(*) FROM metric_points").fetchone()
+        oldest = tx.execute(
+            "SELECT at FROM metric_points ORDER BY at LIMIT 1 OFFSET ?", max(0, count - MOST)
+        ).fetchone()
     if count > MOST:
-        (oldest,) = tx.execute("SELECT at FROM metric_points ORDER BY at LIMIT 1 OFFSET ?", count - MOST).fetchone()
-        tx.execute("DELETE FROM metric_points WHERE at < ?", oldest)
-    tx.execute(
-        "DELETE FROM metrics WHERE reported < ? AND NOT EXISTS (SELECT 1 FROM metric_points WHERE metric = metrics.id)",
-        now - LISTED,
-    )
+        _delete(database, "metric_points", "(metric, at)", "at < ?", *oldest)
+    empty = "NOT EXISTS (SELECT 1 FROM metric_points WHERE metric = metrics.id)"
+    _delete(database, "metrics", "(id)", f"reported < ? AND {empty}", now - LISTED)
 
 
-def _make_coarser(tx: Tx, before: int, seconds: int, after: int = 0) -> None:
+def _delete(database: Database, name: str, key: str, condition: str, *values: int) -> None:
+    """Some in each transaction: somebody may have left two million."""
+    some = f"SELECT {key[1:-1]} FROM {name} WHERE {condition} LIMIT {AT_ONCE}"  # noqa: S608 - names of ours
+    deleted = AT_ONCE
+    while deleted == AT_ONCE:
+        with database.write() as tx:
+            deleted = tx.execute(f"DELETE FROM {name} WHERE {key} IN ({some})", *values).rowcount  # noqa: S608
+
+
+def _make_coarser(database: Database, before: int, seconds: int, after: int = 0) -> None:
+    """Some points in each transaction. Which, is looked up beside other writers."""
     before -= before % seconds
     after -= after % seconds
-    finer = f"at >= ? AND at < ? AND at % {seconds} != 0"
+    finer = f"SELECT metric, at FROM metric_points WHERE at >= ? AND at < ? AND at % {seconds} != 0"  # noqa: S608
+    while True:
+        with database.read() as tx:
+            points = tx.execute(f"{finer} ORDER BY at, metric LIMIT {AT_ONCE}", after, before).fetchall()
+        if not points:
+            return
+        with database.write() as tx:
+            _sum_up(tx, json.dumps(points), seconds)
+        after = points[-1][1]
+
+
+def _sum_up(tx: Tx, points: str, seconds: int) -> None:
+    named = "SELECT json_extract(value, '$[0]') AS one, json_extract(value, '$[1]') AS moment FROM json_each(?)"
+    found = f"({named}) CROSS JOIN metric_points ON metric = one AND at = moment"
     tx.execute(
         "INSERT INTO metric_points (metric, at, count, sum, minimum, maximum) "  # noqa: S608 - numbers of ours
         f"SELECT metric, at - at % {seconds}, sum(count), sum(sum), min(minimum), max(maximum) "
-        f"FROM metric_points WHERE {finer} GROUP BY 1, 2 "
+        f"FROM {found} WHERE true GROUP BY 1, 2 "
         "ON CONFLICT DO UPDATE SET count = count + excluded.count, sum = sum + excluded.sum, "
         "minimum = min(minimum, excluded.minimum), maximum = max(maximum, excluded.maximum)",
-        *(after, before),
+        points,
     )
-    tx.execute(f"DELETE FROM metric_points WHERE {finer}", after, before)  # noqa: S608 - numbers of ours
+    tx.execute(f"DELETE FROM metric_points WHERE (metric, at) IN (SELECT metric, at FROM {found})", points)  # noqa: S608
 
 
 def _key(metric: Metric) -> tuple[str, str, str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from skylift.cloud.domain.launch_configuration import LaunchConfiguration
 from skylift.cloud.domain.scaling_group import (
@@ -47,9 +47,8 @@ def finish(tx: Tx, activity_id: str, status: str = "Successful", message: str = 
         tx.save(activity.finished(tx.now, status, message))
 
 
-def forget_activities(tx: Tx) -> None:
-    before: datetime = tx.now - KEPT
-    tx.execute("DELETE FROM scaling_activities WHERE started < ?", before.isoformat())
+def forget_activities(tx: Tx) -> bool:
+    return tx.forget(ScalingActivity, "started < ?", (tx.now - KEPT).isoformat())
 
 
 def in_progress(tx: Tx, group: ScalingGroup) -> bool:

@@ -21,15 +21,11 @@ REFUSALS_REMEMBERED = timedelta(days=90)
 
 def forget_tokens(tx: Tx) -> None:
     """Remove tokens that were used so long ago that no client repeats the request any more."""
-    tx.execute("DELETE FROM schedule_tokens WHERE used < ?", to_column(tx.now - REMEMBERED))
+    tx.forget(ScheduleToken, "used < ?", to_column(tx.now - REMEMBERED))
 
 
-def forget_refused(tx: Tx) -> None:
-    """Drop calls of long ago, as many at a time as no other writer waits long for."""
-    tx.execute(
-        "DELETE FROM refused_calls WHERE rowid IN (SELECT rowid FROM refused_calls WHERE at < ? ORDER BY at LIMIT 999)",
-        to_column(tx.now - REFUSALS_REMEMBERED),
-    )
+def forget_refused(tx: Tx) -> bool:
+    return tx.forget(RefusedCall, "at < ?", to_column(tx.now - REFUSALS_REMEMBERED))
 
 
 def refused_calls(

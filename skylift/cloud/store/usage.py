@@ -7,7 +7,7 @@ The code that starts, stops or ends a server does not have to think of it: each 
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from skylift.cloud.domain.dedicated_host import DedicatedHost
 from skylift.cloud.domain.instance import Instance
@@ -18,6 +18,9 @@ from skylift.cloud.store.database import Tx
 from skylift.cloud.store.mapping import table
 
 table(Usage, "usages", key=("number",))
+
+BILLED = timedelta(days=400)
+"""The times in which a resource cost money are kept for thirteen months, as in AWS's own cost reports."""
 
 
 def usages_between(tx: Tx, start: datetime, end: datetime) -> list[Usage]:
@@ -30,9 +33,8 @@ def usages_between(tx: Tx, start: datetime, end: datetime) -> list[Usage]:
     )
 
 
-def forget_usages(tx: Tx, before: datetime) -> None:
-    """Drop what ended before this moment."""
-    tx.execute("DELETE FROM usages WHERE ended < ?", before.isoformat())
+def forget_usages(tx: Tx) -> bool:
+    return tx.forget(Usage, "ended < ?", (tx.now - BILLED).isoformat())
 
 
 def open_instances(tx: Tx) -> list[Usage]:

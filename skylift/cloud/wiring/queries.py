@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Callable
 
 from skylift.cloud.compute.network.metadata import InstanceFacts, RoleCredentials
 from skylift.cloud.domain.error import ServiceError
@@ -11,20 +11,34 @@ from skylift.cloud.loops.vpc import names
 from skylift.cloud.services.ec2.dedicated_host import forget_released
 from skylift.cloud.services.ec2.instance import forget_terminated
 from skylift.cloud.services.iam import identity
-from skylift.cloud.services.market import fleet_upkeep
-from skylift.cloud.services.market.spot_market import forget_ended as forget_requests
 from skylift.cloud.services.vpc.nat_gateway import forget_deleted
 from skylift.cloud.services.vpc.peering import forget_ended
 from skylift.cloud.store.alarm import forget_history
 from skylift.cloud.store.command import forget_commands
-from skylift.cloud.store.database import Database
+from skylift.cloud.store.database import Database, Tx
+from skylift.cloud.store.fleet import forget_fleets
+from skylift.cloud.store.market import forget_requests
 from skylift.cloud.store.scaling_group import forget_activities
 from skylift.cloud.store.schedule import forget_refused
 from skylift.cloud.store.shrink import shrink
 from skylift.cloud.store.usage import forget_usages
 
-BILLED = timedelta(days=400)
-"""The times in which a resource cost money are kept for thirteen months, as in AWS's own cost reports."""
+FORGETTING: tuple[Callable[[Tx], bool | None], ...] = (
+    forget_terminated,
+    forget_deleted,
+    forget_ended,
+    forget_released,
+    forget_activities,
+    forget_requests,
+    forget_fleets,
+    forget_history,
+    forget_commands,
+    forget_usages,
+    forget_refused,
+)
+"""Each forgets some of what is too old, and says whether there may be more. Terminated instances and deleted NAT
+gateways stay described for an hour, what they cost for much longer, and what happened to alarms, and commands, for a
+month."""
 
 
 class Queries:
@@ -52,23 +66,12 @@ class Queries:
             return names.name_of(tx, vpc_id, address, self._region)
 
     def forget(self) -> None:
-        """Terminated instances and deleted NAT gateways stay described for an hour, what they cost for much longer, and
-        what happened to alarms, and commands, for a month."""
-        more = True
-        while more:
-            with self._database.write() as tx:
-                more = forget_terminated(tx)
-        with self._database.write() as tx:
-            forget_deleted(tx)
-            forget_ended(tx)
-            forget_released(tx)
-            forget_activities(tx)
-            forget_requests(tx)
-            fleet_upkeep.forget(tx)
-            forget_history(tx)
-            forget_commands(tx)
-            forget_usages(tx, tx.now - BILLED)
-            forget_refused(tx)
+        """A little in each transaction: other writers have their turn."""
+        for some in FORGETTING:
+            more: bool | None = True
+            while more:
+                with self._database.write() as tx:
+                    more = some(tx)
 
     def shrink(self) -> None:
         shrink(self._database)

@@ -79,12 +79,11 @@ class Metering:
             return
         with self._database.write() as tx:
             record(tx, _together(points))
-            if forgetting:
-                forget(tx)
-            elif now % MINUTE < TICK:
-                sum_up(tx)
         if forgetting:
+            forget(self._database, now)
             self._forgot = now
+        elif now % MINUTE < TICK:
+            sum_up(self._database, now)
 
     def _points(self, server: Instance, slot: int) -> Iterator[Point]:
         samples = list(self._samples(server))

@@ -34,10 +34,7 @@ from skylift.cloud.services.market.fleet_launch import fill
 from skylift.cloud.services.market.fleet_view import is_there, live_members
 from skylift.cloud.services.market.interruption import give_notice
 from skylift.cloud.store.database import Tx
-from skylift.cloud.store.fleet import forget_fleets, last_event
-
-REMEMBERED = timedelta(hours=48)
-"""DescribeFleets shows a deleted fleet for this long; a fleet's history goes back as far."""
+from skylift.cloud.store.fleet import last_event
 
 MOST_AT_ONCE = 20
 """The most instances that one transaction launches: nobody else writes meanwhile."""
@@ -64,10 +61,6 @@ def mark(tx: Tx, fleet: Fleet) -> object:
         for member, row in live_members(tx, fleet.id)
     ]
     return fleet, rows
-
-
-def forget(tx: Tx) -> None:
-    forget_fleets(tx, tx.now - REMEMBERED)
 
 
 class _Look:

@@ -35,9 +35,6 @@ from skylift.cloud.services.market.interruption import action_of, give_notice
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.market import live_requests, on_spot
 
-REMEMBERED = timedelta(hours=1)
-"""A request that has ended is described for this long."""
-
 _AGAIN = timedelta(seconds=10)
 """The pause after a launch that was refused although no check had found a reason."""
 
@@ -111,14 +108,6 @@ def next_moment(tx: Tx) -> datetime | None:
     for request in live_requests(tx):
         moments += [moment for moment in (request.valid_from, request.valid_until, request.not_before) if moment]
     return min((moment for moment in moments if moment > tx.now), default=None)
-
-
-def forget_ended(tx: Tx) -> None:
-    """Drop requests that came to their end an hour ago."""
-    for request in tx.find(SpotRequest):
-        over = request.state in ("closed", "cancelled", "failed") and request.status_updated <= tx.now - REMEMBERED
-        if over and (request.instance_id is None or tx.get(Instance, id=request.instance_id) is None):
-            tx.remove(request)
 
 
 def _against_instances(tx: Tx) -> Iterator[Step]:

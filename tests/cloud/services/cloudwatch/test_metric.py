@@ -358,8 +358,7 @@ def points(account: Account) -> list[tuple[int, float]]:
 
 
 def forget(account: Account) -> None:
-    with account.database.write() as tx:
-        store.forget(tx)
+    store.forget(account.database, int(account.now.timestamp()))
 
 
 def test_what_is_old_is_made_coarser_and_at_last_dropped(account: Account) -> None:
@@ -376,21 +375,6 @@ def test_what_is_old_is_made_coarser_and_at_last_dropped(account: Account) -> No
     forget(account)
     assert points(account) == []
     assert account.cloudwatch("ListMetrics")["Metrics"] == []
-
-
-def test_what_comes_to_be_old_is_summed_up_soon_and_what_was_told_late_at_last(account: Account) -> None:
-    for ago in (0, 10, 20, 70, 1000, 1010):
-        put(account, 1, ago=ago, StorageResolution=1)
-    minute = int(NOON.timestamp()) - int(NOON.timestamp()) % 60
-    account.now = NOON + timedelta(hours=3, minutes=1)
-    with account.database.write() as tx:
-        store.sum_up(tx)
-    late = {int(NOON.timestamp()) - ago for ago in (1000, 1010)}
-    assert {at for at, _ in points(account) if at % 60} == late
-    assert sum(count for _, count in points(account)) == 6.0
-    assert all(at % 60 == 0 for at, _ in points(account) if at >= minute - 120)
-    forget(account)
-    assert all(at % 60 == 0 for at, _ in points(account)) and sum(count for _, count in points(account)) == 6.0
 
 
 def test_of_too_many_points_the_oldest_go(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:

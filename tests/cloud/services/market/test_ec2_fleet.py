@@ -17,6 +17,7 @@ from skylift.cloud.domain.instance import Instance
 from skylift.cloud.loops.market.fleet import FleetLoop
 from skylift.cloud.services.market import fleet_upkeep
 from skylift.cloud.store.database import Tx
+from skylift.cloud.store.fleet import forget_fleets
 
 
 @pytest.fixture
@@ -207,7 +208,7 @@ def test_a_template_whose_image_is_gone_is_told_of(cloud: Cloud, template: str) 
 def test_it_is_forgotten_two_days_after_its_end(cloud: Cloud) -> None:
     def forget() -> None:
         with cloud.database.write() as tx:
-            fleet_upkeep.forget(tx)
+            forget_fleets(tx)
 
     lasting, ended = make(cloud), make(cloud)
     step(cloud)
@@ -239,7 +240,7 @@ def test_a_request_that_was_met_once_is_never_met_again(cloud: Cloud) -> None:
     for _ in range(2):
         cloud.clock.forward(hours=49)
         with cloud.database.write() as tx:
-            fleet_upkeep.forget(tx)
+            forget_fleets(tx)
         step(cloud)
         assert alive(cloud) == []
 

@@ -11,7 +11,7 @@ from market_scene import SPOT, STOPS, Scene
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.services.ec2.instance import forget_terminated
-from skylift.cloud.services.market.spot_market import forget_ended
+from skylift.cloud.store.market import forget_requests
 
 
 @pytest.fixture
@@ -464,7 +464,7 @@ def test_the_same_request_again_is_not_answered_with_nothing(scene: Scene) -> No
     scene.cloud.call("CancelSpotInstanceRequests", SpotInstanceRequestIds=made)
     scene.cloud.clock.forward(hours=2)
     with scene.cloud.database.write() as tx:
-        forget_ended(tx)
+        forget_requests(tx)
     with pytest.raises(ServiceError, match="InvalidSpotInstanceRequestID"):
         scene.ask(ClientToken="t")
 
@@ -571,7 +571,7 @@ def test_requests_that_are_over_are_forgotten(scene: Scene) -> None:
     cloud.call("CancelSpotInstanceRequests", SpotInstanceRequestIds=[request])
     cloud.clock.forward(hours=1)
     with cloud.database.write() as tx:
-        forget_ended(tx)
+        forget_requests(tx)
     assert cloud.call("DescribeSpotInstanceRequests") == {"SpotInstanceRequests": []}
 
 
