@@ -212,6 +212,17 @@ class Tx:
         return self.execute(f"DELETE FROM {name} WHERE rowid IN ({some})", *values).rowcount == MOST_FORGOTTEN  # noqa: S608
 
 
+class Rehearsal(Tx):
+    """A reader's transaction in which nothing is written: what is done in it raises what would be in its way."""
+
+    def __init__(self, tx: Tx) -> None:
+        vars(self).update(vars(tx))
+
+    def add(self, noun: Any) -> None: ...
+
+    save = remove = add
+
+
 class Database:
     """Opens the database, brings its schema up to date and hands out transactions to any thread."""
 

@@ -10,6 +10,8 @@ import pytest
 from ec2_fixtures import Cloud
 from write_watch import MOST, Watch
 
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.instance import State
 from skylift.cloud.domain.network import Rule, SecurityGroup
 from skylift.cloud.domain.volume import Volume
 from skylift.cloud.store.database import Database
@@ -44,12 +46,12 @@ def volumes(cloud: Cloud) -> list[str]:
     return [one.id for one in made]
 
 
-def servers(cloud: Cloud) -> list[str]:
+def servers(cloud: Cloud, state: State = "running") -> list[str]:
     """As RunInstances makes them, but for their number."""
     first = cloud.row(cloud.run()["InstanceId"])
     user_data = "A" * 21_000
     made = [
-        replace(first, id=hexed("i", number), state="running", uid_base=number, booted=True, user_data=user_data)
+        replace(first, id=hexed("i", number), state=state, uid_base=number, booted=True, user_data=user_data)
         for number in range(HUNDRED)
     ]
     add(cloud, *made)
@@ -92,7 +94,38 @@ def untag_volumes(cloud: Cloud) -> None:
     cloud.call("DeleteTags", Resources=ids)
 
 
-LARGEST: tuple[Callable[[Cloud], None], ...] = (tag_volumes, tag_servers, tag_rules, untag_volumes)
+def terminate_servers(cloud: Cloud) -> None:
+    ids = servers(cloud)
+    changes = cloud.call("TerminateInstances", InstanceIds=ids)["TerminatingInstances"]
+    assert [change["InstanceId"] for change in changes] == ids
+    assert {change["CurrentState"]["Name"] for change in changes} == {"shutting-down"}
+
+
+def stop_servers(cloud: Cloud) -> None:
+    assert len(cloud.call("StopInstances", InstanceIds=servers(cloud))["StoppingInstances"]) == HUNDRED
+
+
+def start_servers(cloud: Cloud) -> None:
+    changes = cloud.call("StartInstances", InstanceIds=servers(cloud, "stopped"))["StartingInstances"]
+    assert len(changes) == HUNDRED
+
+
+def reboot_servers(cloud: Cloud) -> None:
+    ids = servers(cloud)
+    cloud.call("RebootInstances", InstanceIds=ids)
+    assert all(cloud.row(server).rebooting for server in ids)
+
+
+LARGEST: tuple[Callable[[Cloud], None], ...] = (
+    tag_volumes,
+    tag_servers,
+    tag_rules,
+    untag_volumes,
+    terminate_servers,
+    stop_servers,
+    start_servers,
+    reboot_servers,
+)
 
 
 @pytest.mark.parametrize("ask", LARGEST, ids=lambda ask: ask.__name__)
@@ -101,3 +134,12 @@ def test_the_largest_request_to_ec2_keeps_other_writers_for_a_moment(
 ) -> None:
     ask(cloud)
     assert watch.transactions and watch.most.within(MOST), watch.most
+
+
+def test_of_servers_that_are_changed_some_at_a_time_none_is_where_one_cannot_be(cloud: Cloud) -> None:
+    ids = servers(cloud)
+    with cloud.database.write() as tx:
+        tx.save(replace(cloud.row(ids[-1]), termination_protected=True))
+    with pytest.raises(ServiceError, match="OperationNotPermitted"):
+        cloud.call("TerminateInstances", InstanceIds=ids)
+    assert {cloud.row(server).state for server in ids} == {"running"}

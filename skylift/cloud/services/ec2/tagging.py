@@ -17,7 +17,7 @@ from skylift.cloud.domain.network import SecurityGroup
 from skylift.cloud.services.api.check import tagging
 from skylift.cloud.services.api.ec2_operation import PAGES, prepares, reads
 from skylift.cloud.services.api.filter import matching
-from skylift.cloud.services.api.operation import Handler, Nothing, Params, in_turns
+from skylift.cloud.services.api.operation import Handler, Item, Nothing, Params, in_turns
 from skylift.cloud.services.api.page import page
 from skylift.cloud.services.api.refusal import invalid, missing
 from skylift.cloud.services.api.resource import KINDS, SECURITY_GROUP_RULE, kind_of_id, require
@@ -102,10 +102,13 @@ def _in_turns(tx: Tx, resources: Iterable[str], changed: Callable[[Tags], Tags])
         # A rule is part of its group's row.
         row_id = rule_by_id(tx, resource_id)[0].id if resource_id.startswith("sgr-") else resource_id
         ids.setdefault(row_id, []).append(resource_id)
-    weighed = [
-        ((row_id, named), OF_ROW + weight(_changed(tx, row_id, named, changed))) for row_id, named in ids.items()
-    ]
-    return [partial(_change, rows=rows, changed=changed) for rows in in_turns(weighed, MOST_AT_ONCE)]
+    rows = (((row_id, named), _changed(tx, row_id, named, changed)) for row_id, named in ids.items())
+    return [partial(_change, rows=some, changed=changed) for some in rows_in_turns(rows)]
+
+
+def rows_in_turns(rows: Iterable[tuple[Item, Any]]) -> list[list[Item]]:
+    """What names the rows, in lists of as many as one transaction may change."""
+    return in_turns(((name, OF_ROW + weight(row)) for name, row in rows), MOST_AT_ONCE)
 
 
 def _change(
