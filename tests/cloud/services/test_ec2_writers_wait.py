@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -11,9 +11,11 @@ from ec2_fixtures import Cloud
 from write_watch import MOST, Watch
 
 from skylift.cloud.domain.error import ServiceError
-from skylift.cloud.domain.instance import State
+from skylift.cloud.domain.instance import Instance, State
+from skylift.cloud.domain.market import VcpuQuota
 from skylift.cloud.domain.network import Rule, SecurityGroup
 from skylift.cloud.domain.volume import Volume
+from skylift.cloud.services.table import TABLE
 from skylift.cloud.store.database import Database
 
 HUNDRED = 100
@@ -116,6 +118,15 @@ def reboot_servers(cloud: Cloud) -> None:
     assert all(cloud.row(server).rebooting for server in ids)
 
 
+def run_servers(cloud: Cloud) -> None:
+    """Some by their number, and some by what is written for each."""
+    whole = cloud.call("RunInstances", ImageId=cloud.image_id, InstanceType="t3.micro", MinCount=60, MaxCount=60)
+    assert [one["AmiLaunchIndex"] for one in whole["Instances"]] == list(range(60))
+    assert len(cloud.call("DescribeInstances")["Reservations"]) == 1
+    tags = [{"ResourceType": kind, "Tags": TAGS} for kind in ("instance", "volume", "network-interface")]
+    cloud.run(MinCount=8, MaxCount=8, UserData="A" * 21_000, TagSpecifications=tags)
+
+
 LARGEST: tuple[Callable[[Cloud], None], ...] = (
     tag_volumes,
     tag_servers,
@@ -125,6 +136,7 @@ LARGEST: tuple[Callable[[Cloud], None], ...] = (
     stop_servers,
     start_servers,
     reboot_servers,
+    run_servers,
 )
 
 
@@ -143,3 +155,29 @@ def test_of_servers_that_are_changed_some_at_a_time_none_is_where_one_cannot_be(
     with pytest.raises(ServiceError, match="OperationNotPermitted"):
         cloud.call("TerminateInstances", InstanceIds=ids)
     assert {cloud.row(server).state for server in ids} == {"running"}
+
+
+def in_turns(cloud: Cloud, least: int) -> Iterator[Any]:
+    """What a launch of sixty servers does, one transaction after the other; after the first, others take the room."""
+    params = {"ImageId": cloud.image_id, "InstanceType": "t3.micro", "MinCount": least, "MaxCount": 60}
+    with cloud.database.read() as tx:
+        handlers = TABLE["ec2", "RunInstances"].prepared(tx, cloud.caller, params)
+    for number, handler in enumerate(handlers):
+        with cloud.database.write() as tx:
+            if number == 1:
+                tx.add(VcpuQuota("standard", "on-demand", 0))
+            answer = handler(tx, cloud.caller, params)
+        yield answer
+
+
+def test_of_a_launch_that_others_overtake_what_there_is_is_the_answer(cloud: Cloud) -> None:
+    *_, answer = in_turns(cloud, least=1)
+    with cloud.database.read() as tx:
+        assert 0 < len(tx.find(Instance)) == len(answer["Instances"]) < 60
+
+
+def test_of_a_launch_that_others_overtake_nothing_stays_if_it_is_too_little(cloud: Cloud) -> None:
+    with pytest.raises(ServiceError, match="VcpuLimitExceeded"):
+        list(in_turns(cloud, least=60))
+    with cloud.database.read() as tx:
+        assert {one.state for one in tx.find(Instance)} == {"shutting-down"}

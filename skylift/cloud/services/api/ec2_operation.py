@@ -79,7 +79,7 @@ def writes(name: str, handler: Handler, takes: str, checks: Checks) -> Operation
 
 
 def prepares(
-    name: str, prepare: Callable[[Tx, Caller, Any], Iterable[Handler]], takes: str, checks: Checks
+    name: str, prepare: Callable[[Tx, Caller, Any], Handler | Iterable[Handler]], takes: str, checks: Checks
 ) -> Operation:
     """As `writes`, of what `prepare` checks whole; see Operation.prepare."""
     return replace(writes(name, unprepared, takes, checks), prepare=_dry_runnable(prepare))

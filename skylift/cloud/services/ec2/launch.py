@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from skylift.catalogue import InstanceType
@@ -13,17 +15,19 @@ from skylift.cloud.domain.launch_request import LaunchRequest, MetadataRequest
 from skylift.cloud.domain.spot import SpotRequest
 from skylift.cloud.domain.volume import BlockDevice, Volume
 from skylift.cloud.services.api.client_token import remember, result_of
-from skylift.cloud.services.api.ec2_operation import writes
+from skylift.cloud.services.api.ec2_operation import prepares
 from skylift.cloud.services.api.facts import take_public_ip, take_uid_bases
 from skylift.cloud.services.api.instance_type import instance_type
+from skylift.cloud.services.api.operation import Handler, Nothing, Params
 from skylift.cloud.services.api.public_parameter import image_id_for
 from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing, one_of, refuse_other_values
-from skylift.cloud.services.api.resource import new_id
+from skylift.cloud.services.api.resource import new_id, require
 from skylift.cloud.services.api.tag import Tags, check_metadata_keys, specified
 from skylift.cloud.services.ebs.block_device import wanted_devices
 from skylift.cloud.services.ebs.image_device import ROOT_DEVICE
 from skylift.cloud.services.ec2 import keypair, launch_check
 from skylift.cloud.services.ec2.image import usable_image
+from skylift.cloud.services.ec2.instance import ending
 from skylift.cloud.services.ec2.instance_type import refuse_unless_offered
 from skylift.cloud.services.ec2.instance_view import InstanceContext, reservation, view
 from skylift.cloud.services.ec2.launch_market import Terms, available_count, with_zone
@@ -37,12 +41,14 @@ from skylift.cloud.services.ec2.placement_group import Room, refuse_without_room
 from skylift.cloud.services.ec2.profile import wanted_profile
 from skylift.cloud.services.ec2.spot_option import REQUEST, SpotWish, market_wish
 from skylift.cloud.services.ec2.spot_status import fulfilled, write_request
+from skylift.cloud.services.ec2.tagging import MOST_AT_ONCE, OF_ROW
 from skylift.cloud.services.ec2.tenancy import HostPlacement, host_placement, with_zone_of_host
 from skylift.cloud.services.ec2.user_data import user_data
 from skylift.cloud.services.vpc.interface_attachment import refuse_beyond
 from skylift.cloud.services.vpc.interface_making import interface_of
 from skylift.cloud.services.vpc.private_address import AddressAllocator
 from skylift.cloud.store.database import Tx
+from skylift.cloud.store.mapping import to_column
 
 if TYPE_CHECKING:
     from aws_shapes import ec2
@@ -61,12 +67,72 @@ def run_instances(tx: Tx, caller: Caller, params: ec2.RunInstancesRequest) -> ec
     return _answer(tx, caller, instances)
 
 
+def prepare(tx: Tx, caller: Caller, params: ec2.RunInstancesRequest) -> Handler | Iterator[Handler]:
+    if result_of(tx, "RunInstances", params):
+        return run_instances
+    refuse_other_values(params, NEUTRAL)
+    request = launch_request(params)
+    plan = _launch(tx, caller, request).plan()
+    at_once = max(1, MOST_AT_ONCE // plan.weight)
+    count = len(plan.addresses)
+    return run_instances if count <= at_once else _InTurns(request, count, at_once).handlers()
+
+
 def launch(tx: Tx, caller: Caller, request: LaunchRequest) -> list[Instance]:
     """The instances that a request asks for, at least one. Raises RunInstances' errors."""
+    return _launch(tx, caller, request).make(new_id("r"))
+
+
+def _launch(tx: Tx, caller: Caller, request: LaunchRequest) -> _Launch:
     merged, template_tags = with_template(tx, request)
     whole = merged.with_type()
-    wish = market_wish(tx, whole)
-    return _Launch(tx, caller, whole, template_tags=template_tags, wish=wish).make()
+    return _Launch(tx, caller, whole, template_tags=template_tags, wish=market_wish(tx, whole))
+
+
+class _InTurns:
+    """A launch of more instances than one transaction makes while others wait. Where others have taken meanwhile what
+    the rest needs, it has come to fewer; if those are less than the least, they end again."""
+
+    def __init__(self, request: LaunchRequest, count: int, at_once: int) -> None:
+        self._request = request
+        self._left = count
+        self._at_once = at_once
+        self._reservation_id = new_id("r")
+        self._shown: list[ec2.Instance] = []
+        self._turns: list[list[Instance]] = []
+        self._error: ServiceError | None = None
+
+    def handlers(self) -> Iterator[Handler]:
+        while self._left and self._error is None:
+            yield self._make
+        if len(self._shown) < self._request.least:
+            yield from (partial(self._end, turn=turn) for turn in self._turns)
+            yield self._refuse
+
+    def _make(self, tx: Tx, caller: Caller, params: ec2.RunInstancesRequest) -> ec2.Reservation:
+        count = min(self._left, self._at_once)
+        try:
+            with tx.attempt():
+                some = _launch(tx, caller, replace(self._request, least=count, most=count))
+                made = some.make(self._reservation_id, len(self._shown))
+        except ServiceError as error:
+            self._error = error
+        else:
+            self._left -= count
+            if not self._turns:
+                remember(tx, "RunInstances", params, self._reservation_id)
+            self._turns.append(made)
+            self._shown += _answer(tx, caller, made)["Instances"]
+        return reservation(self._shown, self._reservation_id, caller.account)
+
+    def _end(self, tx: Tx, _caller: Caller, _params: Params, turn: list[Instance]) -> Nothing:
+        for made in turn:
+            tx.save(ending(tx, require(tx, Instance, made.id), forced=True))
+        return {}
+
+    def _refuse(self, _tx: Tx, _caller: Caller, _params: Params) -> Nothing:
+        assert self._error is not None, "it is what made them too few"
+        raise self._error
 
 
 def refuse_launch(tx: Tx, caller: Caller, request: SpotRequest, *, on_market: bool = True) -> None:
@@ -76,7 +142,8 @@ def refuse_launch(tx: Tx, caller: Caller, request: SpotRequest, *, on_market: bo
 
 def launch_for(tx: Tx, caller: Caller, request: SpotRequest) -> Instance:
     """The instance that a request asks for."""
-    (instance,) = _Launch(tx, caller, request.launch, spot=request, template_tags=request.instance_tags).make()
+    whole = _Launch(tx, caller, request.launch, spot=request, template_tags=request.instance_tags)
+    (instance,) = whole.make(new_id("r"))
     return instance
 
 
@@ -98,6 +165,12 @@ class _Plan:
     room: Room | None
     hosts: HostPlacement
     addresses: list[list[tuple[str, ...]]]
+
+    @property
+    def weight(self) -> int:
+        """Of one instance, with the rows of its interfaces, its volumes and what they cost."""
+        rows = 2 * (len(self.where.nics) + len(self.devices))
+        return rows * (OF_ROW + len(self.user_data or "") + len(to_column(self.tags)))
 
 
 class _Launch:
@@ -126,9 +199,10 @@ class _Launch:
         self._terms = Terms("spot", on_spot.max_price) if on_spot else Terms()
         self._uid_bases = take_uid_bases(tx)
 
-    def make(self) -> list[Instance]:
-        plan, reservation_id = self.plan(), new_id("r")
-        instances = [self._make(plan, reservation_id, given, index) for index, given in enumerate(plan.addresses)]
+    def make(self, reservation_id: str, first: int = 0) -> list[Instance]:
+        plan = self.plan()
+        numbered = enumerate(plan.addresses, first)
+        instances = [self._make(plan, reservation_id, given, index) for index, given in numbered]
         if plan.image.owner == "self":
             self._tx.save(replace(plan.image, last_launched=self._tx.now))
         return instances
@@ -368,4 +442,4 @@ def shutdown_behavior(value: str) -> Literal["stop", "terminate"]:
     return one_of(value, "instanceInitiatedShutdownBehavior", ("stop", "terminate"))
 
 
-OPERATIONS = (writes("RunInstances", run_instances, LAUNCH, launch_check.checks),)
+OPERATIONS = (prepares("RunInstances", prepare, LAUNCH, launch_check.checks),)
