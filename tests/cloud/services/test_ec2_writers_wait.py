@@ -127,6 +127,22 @@ def run_servers(cloud: Cloud) -> None:
     cloud.run(MinCount=8, MaxCount=8, UserData="A" * 21_000, TagSpecifications=tags)
 
 
+def allocate_hosts(cloud: Cloud) -> None:
+    tags = [{"ResourceType": "dedicated-host", "Tags": TAGS}]
+    zone = {"AvailabilityZone": "us-east-1a", "InstanceFamily": "m5"}
+    ids = cloud.call("AllocateHosts", **zone, Quantity=HUNDRED, TagSpecifications=tags)["HostIds"]
+    assert len({host["HostId"] for host in cloud.call("DescribeHosts", HostIds=ids)["Hosts"]}) == HUNDRED
+
+
+def request_spot(cloud: Cloud) -> None:
+    tags = [{"ResourceType": "spot-instances-request", "Tags": TAGS}]
+    launch = {"ImageId": cloud.image_id, "InstanceType": "t3.micro", "UserData": "A" * 21_000}
+    asked = {"LaunchSpecification": launch, "InstanceCount": HUNDRED, "TagSpecifications": tags, "ClientToken": "t"}
+    made = cloud.call("RequestSpotInstances", **asked)["SpotInstanceRequests"]
+    assert len(made) == HUNDRED
+    assert cloud.call("RequestSpotInstances", **asked)["SpotInstanceRequests"] == made
+
+
 LARGEST: tuple[Callable[[Cloud], None], ...] = (
     tag_volumes,
     tag_servers,
@@ -137,6 +153,8 @@ LARGEST: tuple[Callable[[Cloud], None], ...] = (
     start_servers,
     reboot_servers,
     run_servers,
+    allocate_hosts,
+    request_spot,
 )
 
 

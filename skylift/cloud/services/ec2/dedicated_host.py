@@ -16,19 +16,20 @@ from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.instance import Instance
 from skylift.cloud.services.api.check import making
-from skylift.cloud.services.api.client_token import remember, result_of
+from skylift.cloud.services.api.client_token import result_of
 from skylift.cloud.services.api.condition_key import of_asked_zone
-from skylift.cloud.services.api.ec2_operation import acts, reads, writes
+from skylift.cloud.services.api.ec2_operation import acts, prepares, reads
 from skylift.cloud.services.api.filter import same_named
 from skylift.cloud.services.api.instance_type import instance_type
 from skylift.cloud.services.api.list_response import Listing
-from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.api.operation import Check, Handler
 from skylift.cloud.services.api.page import Limits
 from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing, one_of, refuse_other_values
 from skylift.cloud.services.api.resource import new_id, require_all
 from skylift.cloud.services.api.tag import tag_list, tags_for
 from skylift.cloud.services.api.zone import require_zone, zone_id
 from skylift.cloud.services.ec2.instance_type import is_offered
+from skylift.cloud.services.ec2.tagging import added_in_turns
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.instance import on_host
 
@@ -40,8 +41,7 @@ REMEMBERED = timedelta(hours=1)
 """DescribeHosts shows a released host for this long."""
 
 MOST_AT_ONCE = 1000
-"""The most hosts of one request: nobody else writes meanwhile. AWS's own limit is the account's quota of each family.
-"""
+"""The most hosts of one request. AWS's own limit is the account's quota of each family."""
 
 NEUTRAL: dict[str, tuple[object, ...]] = {"HostRecovery": ("off",), "HostMaintenance": ("off",)}
 """Recovery and maintenance can only be off: the only host is this machine, and there is no other to go to."""
@@ -64,10 +64,10 @@ LISTING = Listing(
 )
 
 
-def allocate(tx: Tx, caller: Caller, params: ec2.AllocateHostsRequest) -> ec2.AllocateHostsResult:
+def allocate(tx: Tx, caller: Caller, params: ec2.AllocateHostsRequest) -> Handler | list[Handler]:
     made_before = result_of(tx, "AllocateHosts", params)
     if made_before:
-        return {"HostIds": made_before.split()}
+        return lambda _tx, _caller, _params: {"HostIds": made_before.split()}
     refuse_other_values(params, NEUTRAL)
     family, kind = _wanted(params)
     zone = require_zone(caller.region, params.get("AvailabilityZone"), params.get("AvailabilityZoneId"))
@@ -89,10 +89,8 @@ def allocate(tx: Tx, caller: Caller, params: ec2.AllocateHostsRequest) -> ec2.Al
         )
         for _ in range(quantity)
     ]
-    for host in hosts:
-        tx.add(host)
-    remember(tx, "AllocateHosts", params, " ".join(host.id for host in hosts))
-    return {"HostIds": [host.id for host in hosts]}
+    answer: ec2.AllocateHostsResult = {"HostIds": [host.id for host in hosts]}
+    return added_in_turns("AllocateHosts", params, hosts, answer)
 
 
 def describe(tx: Tx, caller: Caller, params: ec2.DescribeHostsRequest) -> ec2.DescribeHostsResult:
@@ -283,7 +281,7 @@ def _unsupported(name: str) -> ServiceError:
 
 
 OPERATIONS = (
-    writes(
+    prepares(
         "AllocateHosts",
         allocate,
         "AutoPlacement AvailabilityZone AvailabilityZoneId ClientToken InstanceFamily InstanceType Quantity "

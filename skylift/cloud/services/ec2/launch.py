@@ -18,7 +18,7 @@ from skylift.cloud.services.api.client_token import remember, result_of
 from skylift.cloud.services.api.ec2_operation import prepares
 from skylift.cloud.services.api.facts import take_public_ip, take_uid_bases
 from skylift.cloud.services.api.instance_type import instance_type
-from skylift.cloud.services.api.operation import Handler, Nothing, Params
+from skylift.cloud.services.api.operation import Handler, Nothing, Outdated, Params
 from skylift.cloud.services.api.public_parameter import image_id_for
 from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing, one_of, refuse_other_values
 from skylift.cloud.services.api.resource import new_id, require
@@ -111,6 +111,8 @@ class _InTurns:
 
     def _make(self, tx: Tx, caller: Caller, params: ec2.RunInstancesRequest) -> ec2.Reservation:
         count = min(self._left, self._at_once)
+        if not self._turns and result_of(tx, "RunInstances", params):
+            raise Outdated
         try:
             with tx.attempt():
                 some = _launch(tx, caller, replace(self._request, least=count, most=count))

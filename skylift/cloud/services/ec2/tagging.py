@@ -5,7 +5,7 @@ https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -15,9 +15,10 @@ from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.instance import Instance
 from skylift.cloud.domain.network import SecurityGroup
 from skylift.cloud.services.api.check import tagging
+from skylift.cloud.services.api.client_token import Repeatable, remember, result_of
 from skylift.cloud.services.api.ec2_operation import PAGES, prepares, reads
 from skylift.cloud.services.api.filter import matching
-from skylift.cloud.services.api.operation import Handler, Item, Nothing, Params, in_turns
+from skylift.cloud.services.api.operation import Answer, Handler, Item, Nothing, Outdated, Params, in_turns
 from skylift.cloud.services.api.page import page
 from skylift.cloud.services.api.refusal import invalid, missing
 from skylift.cloud.services.api.resource import KINDS, SECURITY_GROUP_RULE, kind_of_id, require
@@ -104,6 +105,22 @@ def _in_turns(tx: Tx, resources: Iterable[str], changed: Callable[[Tags], Tags])
         ids.setdefault(row_id, []).append(resource_id)
     rows = (((row_id, named), _changed(tx, row_id, named, changed)) for row_id, named in ids.items())
     return [partial(_change, rows=some, changed=changed) for some in rows_in_turns(rows)]
+
+
+def added_in_turns(operation: str, params: Repeatable, rows: Sequence[Any], answer: Answer) -> list[Handler]:
+    """New rows, of which some are written at a time. The first of them remember the request, whose token others may
+    have used since it was looked for."""
+
+    def add(tx: Tx, _caller: Caller, _params: Params, some: Sequence[Any]) -> Answer:
+        if some[0] is rows[0]:
+            if result_of(tx, operation, params):
+                raise Outdated
+            remember(tx, operation, params, " ".join(row.id for row in rows))
+        for row in some:
+            tx.add(row)
+        return answer
+
+    return [partial(add, some=some) for some in rows_in_turns((row, row) for row in rows)]
 
 
 def rows_in_turns(rows: Iterable[tuple[Item, Any]]) -> list[list[Item]]:

@@ -8,11 +8,11 @@ from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.instance import Instance
 from skylift.cloud.domain.network import Subnet
 from skylift.cloud.domain.spot import SpotRequest
-from skylift.cloud.services.api.client_token import remember, result_of
-from skylift.cloud.services.api.ec2_operation import PAGES, acts, reads, writes
+from skylift.cloud.services.api.client_token import result_of
+from skylift.cloud.services.api.ec2_operation import PAGES, acts, prepares, reads
 from skylift.cloud.services.api.filter import same_named
 from skylift.cloud.services.api.list_response import Listing
-from skylift.cloud.services.api.operation import below
+from skylift.cloud.services.api.operation import Handler, below
 from skylift.cloud.services.api.refusal import invalid_value, missing, refuse_other_values
 from skylift.cloud.services.api.resource import require_all
 from skylift.cloud.services.api.tag import tag_list, tags_for
@@ -25,6 +25,7 @@ from skylift.cloud.services.ec2.launch_request import spot_launch
 from skylift.cloud.services.ec2.launch_view import launch_specification
 from skylift.cloud.services.ec2.spot_option import REQUEST, limit_of, requested
 from skylift.cloud.services.ec2.spot_status import marked
+from skylift.cloud.services.ec2.tagging import added_in_turns
 from skylift.cloud.services.market.market_setting import spelled
 from skylift.cloud.store.database import Tx
 
@@ -65,12 +66,13 @@ LISTING = Listing(
 )
 
 
-def request(tx: Tx, caller: Caller, params: ec2.RequestSpotInstancesRequest) -> ec2.RequestSpotInstancesResult:
+def request(tx: Tx, caller: Caller, params: ec2.RequestSpotInstancesRequest) -> Handler | list[Handler]:
     """All of the requests are right, or none is made. Price and room are the loop's to look at, again and again."""
     made_before = result_of(tx, "RequestSpotInstances", params)
     if made_before:
         known = require_all(tx, SpotRequest, made_before.split())
-        return {"SpotInstanceRequests": [view(tx, caller, one) for one in known]}
+        repeated: ec2.RequestSpotInstancesResult = {"SpotInstanceRequests": [view(tx, caller, one) for one in known]}
+        return lambda _tx, _caller, _params: repeated
     refuse_other_values(params, NEUTRAL)
     count = params.get("InstanceCount", 1)
     if not 1 <= count <= MOST:
@@ -85,10 +87,8 @@ def request(tx: Tx, caller: Caller, params: ec2.RequestSpotInstancesRequest) -> 
     refuse_launch(tx, caller, made[0], on_market=False)
     # What the market gives is waited for; the account's quota is not.
     refuse_beyond_quota(tx, made[0].instance_type, "spot", count)
-    for one in made:
-        tx.add(one)
-    remember(tx, "RequestSpotInstances", params, " ".join(one.id for one in made))
-    return {"SpotInstanceRequests": [view(tx, caller, one) for one in made]}
+    answer: ec2.RequestSpotInstancesResult = {"SpotInstanceRequests": [view(tx, caller, one) for one in made]}
+    return added_in_turns("RequestSpotInstances", params, made, answer)
 
 
 def describe(
@@ -162,7 +162,7 @@ _SPECIFICATION = below(
 
 
 OPERATIONS = (
-    writes(
+    prepares(
         "RequestSpotInstances",
         request,
         "ClientToken InstanceCount InstanceInterruptionBehavior SpotPrice TagSpecifications Type "
