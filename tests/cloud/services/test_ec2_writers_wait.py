@@ -143,6 +143,17 @@ def request_spot(cloud: Cloud) -> None:
     assert cloud.call("RequestSpotInstances", **asked)["SpotInstanceRequests"] == made
 
 
+def add_rules(cloud: Cloud) -> None:
+    """A thousand are counted before they are looked at."""
+    vpc = cloud.default("vpc")["VpcId"]
+    group = cloud.call("CreateSecurityGroup", GroupName="many", Description="many", VpcId=vpc)["GroupId"]
+    for operation in ("AuthorizeSecurityGroupIngress", "RevokeSecurityGroupIngress"):
+        ranges = [{"CidrIp": f"10.{number // 256}.{number % 256}.0/24"} for number in range(1000)]
+        peers = [{"IpProtocol": "tcp", "FromPort": port, "ToPort": port, "IpRanges": ranges} for port in range(20)]
+        with pytest.raises(ServiceError, match="RulesPerSecurityGroupLimitExceeded"):
+            cloud.call(operation, GroupId=group, IpPermissions=peers)
+
+
 LARGEST: tuple[Callable[[Cloud], None], ...] = (
     tag_volumes,
     tag_servers,
@@ -155,6 +166,7 @@ LARGEST: tuple[Callable[[Cloud], None], ...] = (
     run_servers,
     allocate_hosts,
     request_spot,
+    add_rules,
 )
 
 

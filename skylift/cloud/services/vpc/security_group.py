@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, NotRequired, TypedDict
 
@@ -12,6 +13,7 @@ from skylift.cloud.services.api.check import adds_rules, on_group
 from skylift.cloud.services.api.ec2_operation import PAGES, acts_on, makes, reads, writes
 from skylift.cloud.services.api.filter import same_named
 from skylift.cloud.services.api.list_response import Listing
+from skylift.cloud.services.api.operation import Params
 from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing
 from skylift.cloud.services.api.resource import SECURITY_GROUP_RULE, arn, new_id, require, well_formed
 from skylift.cloud.services.api.tag import Tags, rule_by_id, tag_list, tags_for
@@ -38,6 +40,8 @@ def _rule_filters(prefix: str, member: str) -> dict[str, str]:
         f"{prefix}.user-id": f"{member}.UserIdGroupPairs.UserId",
     }
 
+
+MOST_RULES = 60
 
 LISTING = Listing(
     SecurityGroup,
@@ -214,6 +218,7 @@ def _authorize(
                 "InvalidPermission.Duplicate",
                 f"the specified rule {security_rule.worded(rule)} already exists",
             )
+    _refuse_too_many(asked, [rule for rule in group.rules if rule.egress == egress])
     tx.save(replace(group, rules=(*group.rules, *added)))
     return [security_rule.view(tx, rule, group, caller) for rule in added]
 
@@ -295,6 +300,7 @@ def asked_rules(
     referred: frozenset[str] = frozenset(),
 ) -> list[Rule]:
     """The rules that permissions stand for. Groups with an id in `referred` are not looked for."""
+    _refuse_too_many(asked)
     named: list[ec2.IpPermission] = [
         {
             **permission,
@@ -311,6 +317,19 @@ def asked_rules(
         for item in permission.get("PrefixListIds") or []:
             prefix_list.known(tx, item.get("PrefixListId") or "")
     return security_rule.rules_in(named, egress=egress)
+
+
+def _refuse_too_many(asked: Iterable[Params], present: Sequence[Rule] = ()) -> None:
+    """Raises where a group would have more rules in this direction than AWS's quota, which counts them of each family
+    of addresses, and before they are looked at: a request may be of thousands."""
+    for members, others in (("IpRanges", "cidr6"), ("Ipv6Ranges", "cidr")):
+        peers = (members, "UserIdGroupPairs", "PrefixListIds")
+        count = sum(len(permission.get(peer) or ()) for permission in asked for peer in peers)
+        if count + sum(getattr(rule, others) is None for rule in present) > MOST_RULES:
+            raise ServiceError(
+                "RulesPerSecurityGroupLimitExceeded",
+                "The maximum number of rules per security group has been reached.",
+            )
 
 
 def _peer(tx: Tx, caller: Caller, group: SecurityGroup, pair: ec2.UserIdGroupPair) -> ec2.UserIdGroupPair:

@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 from ec2_fixtures import Cloud, filters, tagged
 
+from skylift.cloud.domain.error import ServiceError
+
 
 @pytest.fixture
 def vpc_id(cloud: Cloud) -> str:
@@ -209,3 +211,25 @@ def test_an_address_alone_is_no_block(cloud: Cloud, ranges: dict[str, Any]) -> N
     )
     assert error.code == "InvalidParameterValue"
     assert "is malformed" in error.message
+
+
+def test_a_group_has_sixty_rules_of_each_direction_and_family(cloud: Cloud) -> None:
+    vpc = cloud.default("vpc")["VpcId"]
+    group = cloud.call("CreateSecurityGroup", GroupName="full", Description="full", VpcId=vpc)["GroupId"]
+
+    def add(direction: str, **peers: Any) -> None:
+        permission = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, **peers}
+        cloud.call(f"AuthorizeSecurityGroup{direction}", GroupId=group, IpPermissions=[permission])
+
+    def ranges(count: int) -> list[dict[str, str]]:
+        return [{"CidrIp": f"10.0.{number}.0/24"} for number in range(count)]
+
+    add("Ingress", IpRanges=ranges(60))
+    with pytest.raises(ServiceError, match="RulesPerSecurityGroupLimitExceeded"):
+        add("Ingress", IpRanges=[{"CidrIp": "10.1.0.0/24"}])
+    with pytest.raises(ServiceError, match="Duplicate"):
+        add("Ingress", IpRanges=ranges(1))
+    with pytest.raises(ServiceError, match="RulesPerSecurityGroupLimitExceeded"):
+        add("Ingress", UserIdGroupPairs=[{"GroupId": group}])
+    add("Ingress", Ipv6Ranges=[{"CidrIpv6": f"2001:db8:{number}::/48"} for number in range(60)])
+    add("Egress", IpRanges=ranges(59))
