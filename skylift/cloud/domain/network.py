@@ -218,22 +218,27 @@ class PrefixEntry:
 
 @dataclass(frozen=True)
 class PrefixList:
-    """Address ranges that rules and routes name by one id. `versions` has the entries of each version, by its number;
-    those of `version` are in force. `owner` is `AWS` for the ranges of a service."""
+    """Address ranges that rules and routes name by one id, those of this version. `owner` is `AWS` for the ranges of a
+    service."""
 
     id: str
     name: str
     family: Literal["IPv4", "IPv6"]
     max_entries: int
     version: int
-    versions: dict[str, tuple[PrefixEntry, ...]]
+    entries: tuple[PrefixEntry, ...]
     state: Literal["create-complete", "modify-complete", "restore-complete"] = "create-complete"
     owner: Literal["self", "AWS"] = "self"
     tags: dict[str, str] = field(default_factory=dict)
 
-    @property
-    def entries(self) -> tuple[PrefixEntry, ...]:
-        return self.versions[str(self.version)]
+
+@dataclass(frozen=True)
+class EarlierPrefixList:
+    """What a version of a prefix list had before the next one was made."""
+
+    id: str
+    version: int
+    entries: tuple[PrefixEntry, ...]
 
 
 _S3_PREFIX_LISTS = {"us-east-1": "pl-63a5400a", "us-east-2": "pl-7ba54012"}
@@ -245,7 +250,7 @@ def services_prefix_list(region: str) -> PrefixList:
     name = f"com.amazonaws.{region}.s3"
     entries = (PrefixEntry(f"{SERVICES}/32"),)
     list_id = _S3_PREFIX_LISTS.get(region) or f"pl-{sha256(name.encode()).hexdigest()[:8]}"
-    return PrefixList(list_id, name, "IPv4", 1, 1, {"1": entries}, owner="AWS")
+    return PrefixList(list_id, name, "IPv4", 1, 1, entries, owner="AWS")
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from skylift.cloud.domain.facts import CloudFacts
 from skylift.cloud.domain.network import (
     Address,
     DhcpOptions,
+    EarlierPrefixList,
     InternetGateway,
     NatGateway,
     NetworkAcl,
@@ -39,6 +40,7 @@ table(NatGateway, "nat_gateways", key=("id",))
 table(NetworkAcl, "network_acls", key=("id",))
 table(DhcpOptions, "dhcp_options", key=("id",))
 table(PrefixList, "prefix_lists", key=("id",))
+table(EarlierPrefixList, "earlier_prefix_lists", key=("id", "version"))
 table(Peering, "vpc_peerings", key=("id",))
 table(VpcEndpoint, "vpc_endpoints", key=("id",), read_often=True)
 
@@ -96,7 +98,8 @@ def move_public_ips(tx: Tx, before: int, now: int) -> None:
         """UPDATE network_interfaces SET secondary = replace(secondary, '"' || ?1, '"' || ?2)""",
         """UPDATE security_groups SET rules = replace(rules, '"' || ?1, '"' || ?2)""",
         """UPDATE network_acls SET entries = replace(entries, '"' || ?1, '"' || ?2)""",
-        """UPDATE prefix_lists SET versions = replace(versions, '"' || ?1, '"' || ?2)""",
+        """UPDATE prefix_lists SET entries = replace(entries, '"' || ?1, '"' || ?2)""",
+        """UPDATE earlier_prefix_lists SET entries = replace(entries, '"' || ?1, '"' || ?2)""",
     ):
         tx.execute(statement, old, new)
 
@@ -148,8 +151,18 @@ def primary_interface(tx: Tx, instance_id: str) -> NetworkInterface | None:
 
 def prefix_lists(tx: Tx) -> dict[str, PrefixList]:
     """The account's own and that of AWS's service, by id."""
+    return service_prefix_lists(tx) | {one.id: one for one in tx.find(PrefixList)}
+
+
+def service_prefix_lists(tx: Tx) -> dict[str, PrefixList]:
     found = [services_prefix_list(facts.region) for facts in tx.find(CloudFacts)]
-    return {one.id: one for one in (*found, *tx.find(PrefixList))}
+    return {one.id: one for one in found}
+
+
+def keep_version(tx: Tx, current: PrefixList) -> None:
+    """The next one is about to be written. It is copied as it is stored: to encode a thousand entries takes long."""
+    versions = "INSERT INTO earlier_prefix_lists SELECT id, version, entries FROM prefix_lists WHERE id = ?"
+    tx.execute(versions, current.id)
 
 
 def of_vpc(tx: Tx, vpc_id: str) -> list[Peering]:

@@ -154,6 +154,19 @@ def add_rules(cloud: Cloud) -> None:
             cloud.call(operation, GroupId=group, IpPermissions=peers)
 
 
+def change_prefix_list(cloud: Cloud) -> None:
+    """One of a thousand entries, which has been changed before."""
+    made = cloud.call("CreateManagedPrefixList", PrefixListName="many", MaxEntries=1000, AddressFamily="IPv4")
+    named = {"PrefixListId": made["PrefixList"]["PrefixListId"]}
+    for number in range(10):
+        entries = [{"Cidr": f"10.{number}.{one}.0/24", "Description": "x" * 255} for one in range(100)]
+        cloud.call("ModifyManagedPrefixList", **named, AddEntries=entries)
+    for number in range(5):
+        entry = {"Cidr": "10.0.0.0/24", "Description": str(number)}
+        cloud.call("ModifyManagedPrefixList", **named, AddEntries=[entry])
+    cloud.call("RestoreManagedPrefixListVersion", **named, PreviousVersion=12, CurrentVersion=16)
+
+
 LARGEST: tuple[Callable[[Cloud], None], ...] = (
     tag_volumes,
     tag_servers,
@@ -167,6 +180,7 @@ LARGEST: tuple[Callable[[Cloud], None], ...] = (
     allocate_hosts,
     request_spot,
     add_rules,
+    change_prefix_list,
 )
 
 

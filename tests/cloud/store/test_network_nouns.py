@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,7 +10,10 @@ from plain_instance import plain_instance
 
 from skylift.cloud.domain.instance import Image, MetadataOptions
 from skylift.cloud.domain.network import (
+    EarlierPrefixList,
     NetworkInterface,
+    PrefixEntry,
+    PrefixList,
     Route,
     RouteAssociation,
     RouteTable,
@@ -22,6 +26,7 @@ from skylift.cloud.domain.network import (
 )
 from skylift.cloud.domain.volume import Volume
 from skylift.cloud.store.database import Database, Duplicate
+from skylift.cloud.store.network import move_public_ips
 
 NOW = datetime(2026, 11, 25, 12, 0, 0, 123456, UTC)
 
@@ -89,3 +94,20 @@ def test_what_comes_out_is_what_went_in(database: Database, noun: Vpc) -> None:
 def test_the_schema_holds_what_must_not_be_twice(database: Database, second: object) -> None:
     with database.write() as tx, pytest.raises(Duplicate):
         tx.add(second)
+
+
+def test_addresses_follow_to_another_loopback_network(database: Database) -> None:
+    """Also those that rules and lists name, in earlier versions too."""
+    rule = Rule("sgr-1", False, "tcp", 1, 2, cidr="127.7.1.1/32")
+    there, elsewhere = PrefixEntry("127.7.1.1/32"), PrefixEntry("10.127.7.1/32")
+    with database.write() as tx:
+        tx.save(replace(GROUP, rules=(rule,)))
+        tx.add(PrefixList("pl-1", "offices", "IPv4", 5, 2, (there, elsewhere)))
+        tx.add(EarlierPrefixList("pl-1", 1, (there,)))
+        move_public_ips(tx, 7, 9)
+    moved = PrefixEntry("127.9.1.1/32")
+    with database.read() as tx:
+        assert [each.public_ip for each in tx.find(NetworkInterface)] == ["127.9.1.1"]
+        assert [each.rules for each in tx.find(SecurityGroup)] == [(replace(rule, cidr="127.9.1.1/32"),)]
+        assert [each.entries for each in tx.find(PrefixList)] == [(moved, elsewhere)]
+        assert [each.entries for each in tx.find(EarlierPrefixList)] == [(moved,)]

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Literal
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
-from skylift.cloud.domain.network import PrefixEntry, PrefixList, RouteTable, SecurityGroup, services_prefix_list
+from skylift.cloud.domain.network import (
+    EarlierPrefixList,
+    PrefixEntry,
+    PrefixList,
+    RouteTable,
+    SecurityGroup,
+    services_prefix_list,
+)
 from skylift.cloud.services.api.client_token import remember, result_of
 from skylift.cloud.services.api.ec2_operation import PAGES, acts, makes, reads, shows
 from skylift.cloud.services.api.list_response import Listing
@@ -21,7 +28,7 @@ from skylift.cloud.services.api.resource import arn, new_id, require
 from skylift.cloud.services.api.tag import tag_list, tags_for
 from skylift.cloud.services.vpc.cidr import block, peer6
 from skylift.cloud.store.database import Tx
-from skylift.cloud.store.network import prefix_lists
+from skylift.cloud.store.network import keep_version, prefix_lists, service_prefix_lists
 
 if TYPE_CHECKING:
     from aws_shapes import ec2
@@ -31,6 +38,8 @@ FAMILIES: tuple[Literal["IPv4", "IPv6"], ...] = ("IPv4", "IPv6")
 
 MOST_ENTRIES = 1000
 """The largest MaxEntries of a list."""
+MOST_VERSIONS = 1000
+"""Then the oldest goes with each new one."""
 MOST_CHANGES = 100
 """The most entries that one request may add or remove."""
 RESERVED = "com.amazonaws"
@@ -59,7 +68,7 @@ def create(tx: Tx, caller: Caller, params: ec2.CreateManagedPrefixListRequest) -
             family=family,
             max_entries=most,
             version=1,
-            versions={"1": _fitting(_added((), params.get("Entries") or [], family), most)},
+            entries=_fitting(_added((), params.get("Entries") or [], family), most),
             tags=tags_for(params, "prefix-list"),
         )
         tx.add(found)
@@ -96,7 +105,7 @@ def get_entries(
     tx: Tx, _caller: Caller, params: ec2.GetManagedPrefixListEntriesRequest
 ) -> ec2.GetManagedPrefixListEntriesResult:
     found = known(tx, params["PrefixListId"])
-    entries = _version(found, params.get("TargetVersion", found.version))
+    entries = _version(tx, found, params.get("TargetVersion", found.version))
     items: list[ec2.PrefixListEntry] = [
         {"Cidr": entry.cidr, **({"Description": entry.description} if entry.description else {})} for entry in entries
     ]
@@ -135,7 +144,7 @@ def modify(tx: Tx, caller: Caller, params: ec2.ModifyManagedPrefixListRequest) -
         changed = replace(changed, max_entries=most)
     if added or removed:
         entries = _added(_without(found.entries, removed, found.family), added, found.family)
-        changed = _next(changed, _fitting(entries, found.max_entries))
+        changed = _next(tx, changed, _fitting(entries, found.max_entries))
     tx.save(changed)
     return {"PrefixList": view(changed, caller)}
 
@@ -146,8 +155,8 @@ def restore(
     """The entries of an earlier version, as a new one."""
     found = _own(tx, params["PrefixListId"])
     _refuse_other_version(found, params["CurrentVersion"])
-    entries = _fitting(_version(found, params["PreviousVersion"]), found.max_entries)
-    changed = replace(_next(found, entries), state="restore-complete")
+    entries = _fitting(_version(tx, found, params["PreviousVersion"]), found.max_entries)
+    changed = replace(_next(tx, found, entries), state="restore-complete")
     tx.save(changed)
     return {"PrefixList": view(changed, caller)}
 
@@ -166,8 +175,8 @@ def delete(tx: Tx, caller: Caller, params: ec2.DeleteManagedPrefixListRequest) -
 
 def known(tx: Tx, prefix_list_id: str) -> PrefixList:
     """The account's own list of this id, or AWS's."""
-    found = prefix_lists(tx).get(prefix_list_id)
-    return found if found is not None else require(tx, PrefixList, prefix_list_id)
+    service = service_prefix_lists(tx).get(prefix_list_id)
+    return require(tx, PrefixList, prefix_list_id) if service is None else service
 
 
 def users_of(tx: Tx, prefix_list_id: str) -> list[str]:
@@ -204,15 +213,19 @@ def _own(tx: Tx, prefix_list_id: str) -> PrefixList:
     return found
 
 
-def _next(found: PrefixList, entries: tuple[PrefixEntry, ...]) -> PrefixList:
-    version = found.version + 1
-    return replace(found, version=version, versions={**found.versions, str(version): entries})
+def _next(tx: Tx, found: PrefixList, entries: tuple[PrefixEntry, ...]) -> PrefixList:
+    keep_version(tx, found)
+    tx.remove(EarlierPrefixList(found.id, found.version + 1 - MOST_VERSIONS, ()))
+    return replace(found, version=found.version + 1, entries=entries)
 
 
-def _version(found: PrefixList, version: int) -> tuple[PrefixEntry, ...]:
-    if str(version) not in found.versions:
+def _version(tx: Tx, found: PrefixList, version: int) -> tuple[PrefixEntry, ...]:
+    if version == found.version:
+        return found.entries
+    earlier = tx.get(EarlierPrefixList, id=found.id, version=version)
+    if earlier is None:
         raise ServiceError("PrefixListVersionNotFound", f"The prefix list {found.id} has no version {version}.")
-    return found.versions[str(version)]
+    return earlier.entries
 
 
 def _refuse_other_version(found: PrefixList, current: int | None) -> None:

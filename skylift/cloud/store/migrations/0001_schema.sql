@@ -281,10 +281,17 @@ CREATE TABLE prefix_lists (
     family TEXT NOT NULL,
     max_entries INTEGER NOT NULL,
     version INTEGER NOT NULL,
-    versions TEXT NOT NULL,
+    entries TEXT NOT NULL,
     state TEXT NOT NULL,
     owner TEXT NOT NULL,
     tags TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE earlier_prefix_lists (
+    id TEXT NOT NULL REFERENCES prefix_lists (id) ON DELETE CASCADE,
+    version INTEGER NOT NULL,
+    entries TEXT NOT NULL,
+    PRIMARY KEY (id, version)
 ) STRICT;
 
 -- A row here always has a subnet; an interface of an instance goes when that is terminated, while the instance stays.

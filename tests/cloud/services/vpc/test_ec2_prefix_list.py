@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from ec2_fixtures import ACCOUNT, Cloud, filters, tagged
 
+from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.loops.vpc.network import vpc_plans
+from skylift.cloud.services.vpc import prefix_list
 
 OFFICES = [{"Cidr": "203.0.113.0/24", "Description": "Bern"}, {"Cidr": "198.51.100.7/32"}]
 
@@ -220,3 +222,18 @@ def test_the_list_of_s3_has_aws_own_id(cloud: Cloud) -> None:
     """As DescribePrefixLists of AWS has it in us-east-1."""
     (found,) = cloud.call("DescribePrefixLists")["PrefixLists"]
     assert (found["PrefixListName"], found["PrefixListId"]) == ("com.amazonaws.us-east-1.s3", "pl-63a5400a")
+
+
+def test_of_a_thousand_versions_the_oldest_goes_with_a_new_one(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prefix_list, "MOST_VERSIONS", 3)
+    made = cloud.call("CreateManagedPrefixList", PrefixListName="some", MaxEntries=10, AddressFamily="IPv4")
+    named = {"PrefixListId": made["PrefixList"]["PrefixListId"]}
+    for number in range(4):
+        cloud.call("ModifyManagedPrefixList", **named, AddEntries=[{"Cidr": f"10.{number}.0.0/16"}])
+
+    def entries(version: int) -> int:
+        return len(cloud.call("GetManagedPrefixListEntries", **named, TargetVersion=version)["Entries"])
+
+    assert [entries(version) for version in (3, 4, 5)] == [2, 3, 4]
+    with pytest.raises(ServiceError, match="PrefixListVersionNotFound"):
+        entries(2)

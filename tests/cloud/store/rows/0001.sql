@@ -79,9 +79,10 @@ INSERT INTO security_groups VALUES (
     '{}'
 );
 INSERT INTO prefix_lists VALUES (
-    'pl-1', 'offices', 'IPv4', 5, 1, '{"1":[{"cidr":"203.0.113.0/24","description":"Bern"}]}', 'create-complete',
+    'pl-1', 'offices', 'IPv4', 5, 2, '[{"cidr":"203.0.113.0/24","description":"Bern"}]', 'modify-complete',
     'self', '{}'
 );
+INSERT INTO earlier_prefix_lists VALUES ('pl-1', 1, '[]');
 INSERT INTO network_interfaces VALUES (
     'eni-1', 'vpc-1', 'subnet-1', '02:00:00:00:00:01', '172.31.0.5', '["sg-1"]', '2026-01-01T00:00:00+00:00',
     '127.40.1.1', 1, 'i-1', 0, 'eni-attach-1', 1, 1, '', '{}', 'interface', '[]', 'attached',
