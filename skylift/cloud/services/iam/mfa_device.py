@@ -144,7 +144,7 @@ def counting(handler: Handler) -> Prepare:
 
 
 def _count(tx: Tx, caller: Caller, params: Params) -> Nothing:
-    """Raises AccessDenied while no code is looked at, so that trying all of them takes centuries."""
+    """Raises AccessDenied while no code is looked at, so that trying all of a device's takes 38 years."""
     device = _own(tx, caller, params.get("SerialNumber", ""))
     if device is None:
         return {}

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from ec2_fixtures import ACCOUNT, REGION
 from scheduler_scene import GROUP, RUN, SchedulerScene, trust
+from write_watch import MOST, Watch
 
-from skylift.cloud.domain.schedule import ScheduleToken
+from skylift.cloud.domain.schedule import Schedule, ScheduleToken
 from skylift.cloud.services.scheduler.target import TARGETS
 from skylift.cloud.services.table import TABLE
 
@@ -187,3 +189,21 @@ def test_each_target_is_an_operation_of_this_cloud() -> None:
     assert all(TABLE[target].writes for target in TARGETS.values())
     assert all(name.partition(":")[2] == each[0].lower() + each[1:] for name, (_, each) in TARGETS.items())
     assert json.dumps(RUN.rpartition("aws-sdk:")[2]) in map(json.dumps, TARGETS)
+
+
+def test_the_schedules_of_a_group_go_some_at_a_time(scene: SchedulerScene, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene.call("CreateScheduleGroup", Name="large")
+    scene.create(GroupName="large")
+    with scene.database.write() as tx:
+        (first,) = tx.find(Schedule, group="large")
+        for number in range(11_000):
+            tx.add(replace(first, name=f"{number}", arn=f"{first.arn}-{number}"))
+    watch = Watch(scene.database, monkeypatch)
+    for _ in range(2):
+        scene.call("DeleteScheduleGroup", Name="large", ClientToken="t")
+    assert watch.transactions and watch.most.within(MOST), watch.most
+    assert scene.call("ListSchedules")["Schedules"] == []
+    scene.call("CreateScheduleGroup", Name="large")
+    scene.create(GroupName="large")
+    scene.call("DeleteScheduleGroup", Name="large", ClientToken="t")
+    assert [one["GroupName"] for one in scene.call("ListSchedules")["Schedules"]] == ["large"], "a repeated request"
