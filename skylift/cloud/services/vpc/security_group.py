@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, NotRequired, TypedDict
+from functools import partial
+from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
@@ -16,7 +17,7 @@ from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.operation import Params
 from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing
 from skylift.cloud.services.api.resource import SECURITY_GROUP_RULE, arn, new_id, require, well_formed
-from skylift.cloud.services.api.tag import Tags, rule_by_id, tag_list, tags_for
+from skylift.cloud.services.api.tag import rule_by_id, tag_list, tags_for
 from skylift.cloud.services.vpc import prefix_list, security_rule
 from skylift.cloud.services.vpc.security_rule import ONE_PERMISSION, PERMISSIONS
 from skylift.cloud.services.vpc.vpc import default_vpc
@@ -136,36 +137,49 @@ def delete(tx: Tx, _caller: Caller, params: ec2.DeleteSecurityGroupRequest) -> e
     return {"Return": True, "GroupId": group.id}
 
 
-def authorize_ingress(
-    tx: Tx, caller: Caller, params: ec2.AuthorizeSecurityGroupIngressRequest
+def authorize(
+    tx: Tx, caller: Caller, params: ec2.AuthorizeSecurityGroupIngressRequest, *, egress: bool
 ) -> ec2.AuthorizeSecurityGroupIngressResult:
-    group = named_group(tx, params.get("GroupId"), params.get("GroupName"))
+    group, tags = named_group(tx, params.get("GroupId"), params.get("GroupName")), tags_for(params, SECURITY_GROUP_RULE)
     asked = asked_permissions(params.get("IpPermissions"), _single(params))
-    added = _authorize(tx, caller, group, asked, tags_for(params, SECURITY_GROUP_RULE), egress=False)
-    return {"Return": True, "SecurityGroupRules": added}
+    added = [replace(rule, tags=tags) for rule in asked_rules(tx, caller, group, asked, egress=egress)]
+    known = {security_rule.key(rule) for rule in group.rules}
+    for rule in added:
+        if security_rule.key(rule) in known:
+            raise ServiceError(
+                "InvalidPermission.Duplicate",
+                f"the specified rule {security_rule.worded(rule)} already exists",
+            )
+    _refuse_too_many(asked, [rule for rule in group.rules if rule.egress == egress])
+    tx.save(replace(group, rules=(*group.rules, *added)))
+    return {"Return": True, "SecurityGroupRules": [security_rule.view(tx, rule, group, caller) for rule in added]}
 
 
-def authorize_egress(
-    tx: Tx, caller: Caller, params: ec2.AuthorizeSecurityGroupEgressRequest
-) -> ec2.AuthorizeSecurityGroupEgressResult:
-    group = named_group(tx, params.get("GroupId"), None)
-    asked = asked_permissions(params.get("IpPermissions"), _single(params))
-    added = _authorize(tx, caller, group, asked, tags_for(params, SECURITY_GROUP_RULE), egress=True)
-    return {"Return": True, "SecurityGroupRules": added}
-
-
-def revoke_ingress(
-    tx: Tx, caller: Caller, params: ec2.RevokeSecurityGroupIngressRequest
+def revoke(
+    tx: Tx, caller: Caller, params: ec2.RevokeSecurityGroupIngressRequest, *, egress: bool
 ) -> ec2.RevokeSecurityGroupIngressResult:
+    """Unknown rules are answered in the default VPC. Elsewhere they are an error, and nothing changes."""
     group = named_group(tx, params.get("GroupId"), params.get("GroupName"))
-    return {**_revoke(tx, caller, group, params, egress=False)}
-
-
-def revoke_egress(
-    tx: Tx, caller: Caller, params: ec2.RevokeSecurityGroupEgressRequest
-) -> ec2.RevokeSecurityGroupEgressResult:
-    group = named_group(tx, params.get("GroupId"), None)
-    return {**_revoke(tx, caller, group, params, egress=True)}
+    ids = params.get("SecurityGroupRuleIds")
+    unknown: list[Rule] = []
+    if ids:
+        gone = [own_rule(group, rule_id, egress=egress) for rule_id in dict.fromkeys(ids)]
+    else:
+        wanted = asked_permissions(params.get("IpPermissions"), _single(params))
+        # A stale rule names a group that is gone, or out of reach; it can be revoked as it is described.
+        referred = frozenset(rule.group_id for rule in group.rules if rule.group_id and rule.egress == egress)
+        asked = asked_rules(tx, caller, group, wanted, egress=egress, referred=referred)
+        present = {security_rule.key(rule): rule for rule in group.rules}
+        gone = [present[security_rule.key(rule)] for rule in asked if security_rule.key(rule) in present]
+        unknown = [rule for rule in asked if security_rule.key(rule) not in present]
+    if unknown and not require(tx, Vpc, group.vpc_id).is_default:
+        raise ServiceError("InvalidPermission.NotFound", "The specified rule does not exist in this security group.")
+    tx.save(replace(group, rules=tuple(rule for rule in group.rules if rule not in gone)))
+    return {
+        "Return": True,
+        "UnknownIpPermissions": security_rule.permissions(tx, tuple(unknown), caller.account, egress=egress),
+        "RevokedSecurityGroupRules": [security_rule.revoked_view(rule, group) for rule in gone],
+    }
 
 
 def describe_rules(
@@ -207,69 +221,9 @@ def named_group(tx: Tx, group_id: str | None, name: str | None) -> SecurityGroup
     raise missing("groupName or groupId")
 
 
-def _authorize(
-    tx: Tx, caller: Caller, group: SecurityGroup, asked: list[ec2.IpPermission], tags: Tags, *, egress: bool
-) -> list[ec2.SecurityGroupRule]:
-    added = [replace(rule, tags=tags) for rule in asked_rules(tx, caller, group, asked, egress=egress)]
-    known = {security_rule.key(rule) for rule in group.rules}
-    for rule in added:
-        if security_rule.key(rule) in known:
-            raise ServiceError(
-                "InvalidPermission.Duplicate",
-                f"the specified rule {security_rule.worded(rule)} already exists",
-            )
-    _refuse_too_many(asked, [rule for rule in group.rules if rule.egress == egress])
-    tx.save(replace(group, rules=(*group.rules, *added)))
-    return [security_rule.view(tx, rule, group, caller) for rule in added]
-
-
-def _revoke(
-    tx: Tx,
-    caller: Caller,
-    group: SecurityGroup,
-    params: ec2.RevokeSecurityGroupEgressRequest | ec2.RevokeSecurityGroupIngressRequest,
-    *,
-    egress: bool,
-) -> _Revoked:
-    """Unknown rules are answered in the default VPC. Elsewhere they are an error, and nothing changes."""
-    ids = params.get("SecurityGroupRuleIds")
-    unknown: list[Rule] = []
-    if ids:
-        gone = [own_rule(group, rule_id, egress=egress) for rule_id in dict.fromkeys(ids)]
-    else:
-        wanted = asked_permissions(params.get("IpPermissions"), _single(params))
-        # A stale rule names a group that is gone, or out of reach; it can be revoked as it is described.
-        referred = frozenset(rule.group_id for rule in group.rules if rule.group_id and rule.egress == egress)
-        asked = asked_rules(tx, caller, group, wanted, egress=egress, referred=referred)
-        present = {security_rule.key(rule): rule for rule in group.rules}
-        gone = [present[security_rule.key(rule)] for rule in asked if security_rule.key(rule) in present]
-        unknown = [rule for rule in asked if security_rule.key(rule) not in present]
-    if unknown and not require(tx, Vpc, group.vpc_id).is_default:
-        raise ServiceError("InvalidPermission.NotFound", "The specified rule does not exist in this security group.")
-    tx.save(replace(group, rules=tuple(rule for rule in group.rules if rule not in gone)))
-    return {
-        "Return": True,
-        "UnknownIpPermissions": security_rule.permissions(tx, tuple(unknown), caller.account, egress=egress),
-        "RevokedSecurityGroupRules": [security_rule.revoked_view(rule, group) for rule in gone],
-    }
-
-
-class _Single(TypedDict):
-    """The parameters for a single permission, of one range."""
-
-    IpProtocol: NotRequired[str]
-    FromPort: NotRequired[int]
-    ToPort: NotRequired[int]
-    CidrIp: NotRequired[str]
-
-
-class _Revoked(TypedDict):
-    Return: bool
-    UnknownIpPermissions: list[ec2.IpPermission]
-    RevokedSecurityGroupRules: list[ec2.RevokedSecurityGroupRule]
-
-
-def _single(params: _Single) -> ec2.IpPermission:
+def _single(
+    params: ec2.AuthorizeSecurityGroupIngressRequest | ec2.RevokeSecurityGroupIngressRequest,
+) -> ec2.IpPermission:
     """Empty where a request has none of them."""
     return {
         **({"IpProtocol": params["IpProtocol"]} if "IpProtocol" in params else {}),
@@ -367,21 +321,26 @@ OPERATIONS = (
     acts_on("DeleteSecurityGroup", delete, "GroupId GroupName", on_group),
     writes(
         "AuthorizeSecurityGroupIngress",
-        authorize_ingress,
+        partial(authorize, egress=False),
         f"GroupId GroupName TagSpecifications {ONE_PERMISSION} {PERMISSIONS}",
         adds_rules("AuthorizeSecurityGroupIngress"),
     ),
     writes(
         "AuthorizeSecurityGroupEgress",
-        authorize_egress,
+        partial(authorize, egress=True),
         f"GroupId TagSpecifications {PERMISSIONS}",
         adds_rules("AuthorizeSecurityGroupEgress"),
     ),
     acts_on(
         "RevokeSecurityGroupIngress",
-        revoke_ingress,
+        partial(revoke, egress=False),
         f"GroupId GroupName SecurityGroupRuleIds {ONE_PERMISSION} {PERMISSIONS}",
         on_group,
     ),
-    acts_on("RevokeSecurityGroupEgress", revoke_egress, f"GroupId SecurityGroupRuleIds {PERMISSIONS}", on_group),
+    acts_on(
+        "RevokeSecurityGroupEgress",
+        partial(revoke, egress=True),
+        f"GroupId SecurityGroupRuleIds {PERMISSIONS}",
+        on_group,
+    ),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Any, cast
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
@@ -22,6 +22,15 @@ from skylift.cloud.store.database import Tx
 
 if TYPE_CHECKING:
     from aws_shapes import ec2
+
+
+_TRAFFIC = ("IpProtocol", "FromPort", "ToPort")
+_PEERS = {
+    "CidrIpv4": ("IpRanges", "CidrIp"),
+    "CidrIpv6": ("Ipv6Ranges", "CidrIpv6"),
+    "ReferencedGroupId": ("UserIdGroupPairs", "GroupId"),
+    "PrefixListId": ("PrefixListIds", "PrefixListId"),
+}
 
 
 def modify_rules(
@@ -113,31 +122,17 @@ def _changed(tx: Tx, caller: Caller, group: SecurityGroup, old: Rule, asked: ec2
 
 def _permission(asked: ec2.SecurityGroupRuleRequest) -> ec2.IpPermission:
     """A single rule as permissions are written."""
-    permission: ec2.IpPermission = {}
-    if "IpProtocol" in asked:
-        permission["IpProtocol"] = asked["IpProtocol"]
-    if "FromPort" in asked:
-        permission["FromPort"] = asked["FromPort"]
-    if "ToPort" in asked:
-        permission["ToPort"] = asked["ToPort"]
-    text: _Text = {"Description": asked["Description"]} if asked.get("Description") else {}
-    if asked.get("CidrIpv4"):
-        permission["IpRanges"] = [{"CidrIp": asked["CidrIpv4"], **text}]
-    if asked.get("CidrIpv6"):
-        permission["Ipv6Ranges"] = [{"CidrIpv6": asked["CidrIpv6"], **text}]
-    if asked.get("ReferencedGroupId"):
-        permission["UserIdGroupPairs"] = [{"GroupId": asked["ReferencedGroupId"], **text}]
-    if asked.get("PrefixListId"):
-        permission["PrefixListIds"] = [{"PrefixListId": asked["PrefixListId"], **text}]
-    if len(permission.keys() - {"IpProtocol", "FromPort", "ToPort"}) > 1:
+    permission: dict[str, Any] = {name: value for name, value in asked.items() if name in _TRAFFIC}
+    text = {"Description": asked["Description"]} if asked.get("Description") else {}
+    peers = {name: value for name, value in asked.items() if name in _PEERS and value}
+    if len(peers) > 1:
         raise combination(
             "Only one of cidrIpv4, cidrIpv6, prefixListId and referencedGroupId may be specified for a rule"
         )
-    return permission
-
-
-class _Text(TypedDict):
-    Description: NotRequired[str]
+    for name, value in peers.items():
+        listed, member = _PEERS[name]
+        permission[listed] = [{member: value, **text}]
+    return cast("ec2.IpPermission", permission)
 
 
 def _kind(rule: Rule) -> tuple[bool, ...]:
