@@ -118,6 +118,12 @@ def reboot_servers(cloud: Cloud) -> None:
     assert all(cloud.row(server).rebooting for server in ids)
 
 
+def monitor_servers(cloud: Cloud) -> None:
+    ids = servers(cloud)
+    assert len(cloud.call("MonitorInstances", InstanceIds=ids)["InstanceMonitorings"]) == HUNDRED
+    assert all(cloud.row(server).detailed_monitoring for server in ids)
+
+
 def run_servers(cloud: Cloud) -> None:
     """Some by their number, and some by what is written for each."""
     whole = cloud.call("RunInstances", ImageId=cloud.image_id, InstanceType="t3.micro", MinCount=60, MaxCount=60)
@@ -132,6 +138,8 @@ def allocate_hosts(cloud: Cloud) -> None:
     zone = {"AvailabilityZone": "us-east-1a", "InstanceFamily": "m5"}
     ids = cloud.call("AllocateHosts", **zone, Quantity=HUNDRED, TagSpecifications=tags)["HostIds"]
     assert len({host["HostId"] for host in cloud.call("DescribeHosts", HostIds=ids)["Hosts"]}) == HUNDRED
+    assert cloud.call("ModifyHosts", HostIds=ids, AutoPlacement="off")["Successful"] == ids
+    assert cloud.call("ReleaseHosts", HostIds=ids)["Successful"] == ids
 
 
 def request_spot(cloud: Cloud) -> None:
@@ -141,6 +149,8 @@ def request_spot(cloud: Cloud) -> None:
     made = cloud.call("RequestSpotInstances", **asked)["SpotInstanceRequests"]
     assert len(made) == HUNDRED
     assert cloud.call("RequestSpotInstances", **asked)["SpotInstanceRequests"] == made
+    ids = [one["SpotInstanceRequestId"] for one in made]
+    assert len(cloud.call("CancelSpotInstanceRequests", SpotInstanceRequestIds=ids)["CancelledSpotInstanceRequests"])
 
 
 def add_rules(cloud: Cloud) -> None:
@@ -176,6 +186,7 @@ LARGEST: tuple[Callable[[Cloud], None], ...] = (
     stop_servers,
     start_servers,
     reboot_servers,
+    monitor_servers,
     run_servers,
     allocate_hosts,
     request_spot,

@@ -18,7 +18,7 @@ from skylift.cloud.domain.instance import Instance
 from skylift.cloud.services.api.check import making
 from skylift.cloud.services.api.client_token import result_of
 from skylift.cloud.services.api.condition_key import of_asked_zone
-from skylift.cloud.services.api.ec2_operation import acts, prepares, reads
+from skylift.cloud.services.api.ec2_operation import prepares, reads
 from skylift.cloud.services.api.filter import same_named
 from skylift.cloud.services.api.instance_type import instance_type
 from skylift.cloud.services.api.list_response import Listing
@@ -29,7 +29,7 @@ from skylift.cloud.services.api.resource import new_id, require_all
 from skylift.cloud.services.api.tag import tag_list, tags_for
 from skylift.cloud.services.api.zone import require_zone, zone_id
 from skylift.cloud.services.ec2.instance_type import is_offered
-from skylift.cloud.services.ec2.tagging import added_in_turns
+from skylift.cloud.services.ec2.tagging import acts_in_turns, added_in_turns
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.instance import on_host
 
@@ -289,11 +289,12 @@ OPERATIONS = (
         check_allocate,
     ),
     reads("DescribeHosts", describe, "HostIds Filter MaxResults NextToken"),
-    acts(
+    acts_in_turns(
         "ModifyHosts",
         modify,
-        "HostIds AutoPlacement InstanceFamily InstanceType " + " ".join(NEUTRAL),
+        DedicatedHost,
         "HostIds",
+        "AutoPlacement InstanceFamily InstanceType " + " ".join(NEUTRAL),
     ),
-    acts("ReleaseHosts", release, "HostIds", "HostIds"),
+    acts_in_turns("ReleaseHosts", release, DedicatedHost, "HostIds"),
 )

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, NotRequired, cast
+from typing import TYPE_CHECKING, Literal, NotRequired, cast
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.instance import Console, FailedCheck, Instance, State
 from skylift.cloud.domain.network import NetworkInterface
 from skylift.cloud.domain.spot import SpotNotice
-from skylift.cloud.services.api.check import on
-from skylift.cloud.services.api.ec2_operation import PAGES, prepares, reads, shows
+from skylift.cloud.services.api.ec2_operation import PAGES, reads, shows
 from skylift.cloud.services.api.facts import gets_public_ip, take_public_ip
 from skylift.cloud.services.api.filter import matching, same_named
 from skylift.cloud.services.api.list_response import Listing
-from skylift.cloud.services.api.operation import Handler, Nothing, Operation, Params
+from skylift.cloud.services.api.operation import Nothing
 from skylift.cloud.services.api.page import Limits, page
 from skylift.cloud.services.api.refusal import refuse_other_values
 from skylift.cloud.services.api.resource import require, require_all
@@ -28,9 +26,9 @@ from skylift.cloud.services.api.zone import zone_id
 from skylift.cloud.services.ec2.instance_view import FILTERS, InstanceContext, reservation, state, view
 from skylift.cloud.services.ec2.placement_group import refuse_without_room, room_of
 from skylift.cloud.services.ec2.spot_power import refuse_start, refuse_stop
-from skylift.cloud.services.ec2.tagging import rows_in_turns
+from skylift.cloud.services.ec2.tagging import acts_in_turns
 from skylift.cloud.services.ec2.tenancy import berth_again
-from skylift.cloud.store.database import Rehearsal, Tx
+from skylift.cloud.store.database import Tx
 from skylift.cloud.store.instance import forget_ended, forget_tokens_of_the_gone
 
 if TYPE_CHECKING:
@@ -256,24 +254,6 @@ def _change(tx: Tx, ids: list[str], changed: Callable[[Instance], Instance]) -> 
     return changes
 
 
-def _acts(name: str, handler: Callable[[Tx, Caller, Any], Any], takes: str = "") -> Operation:
-    """All instances are looked at before the first is changed; of many, some are changed at a time."""
-
-    def prepare(tx: Tx, caller: Caller, params: Params) -> list[Handler]:
-        handler(Rehearsal(tx), caller, params)
-        done: dict[str, list[ec2.InstanceStateChange]] = {}
-
-        def change(tx: Tx, caller: Caller, params: Params, ids: Sequence[str]) -> dict[str, Any]:
-            for member, changes in handler(tx, caller, {**params, "InstanceIds": ids}).items():
-                done.setdefault(member, []).extend(changes)
-            return done
-
-        rows = [(one.id, one) for one in require_all(tx, Instance, params["InstanceIds"])]
-        return [partial(change, ids=ids) for ids in rows_in_turns(rows)]
-
-    return prepares(name, prepare, f"InstanceIds {takes}", on(f"ec2:{name}", "InstanceIds"))
-
-
 def _by_user(tx: Tx, instance: Instance) -> Instance:
     """State reasons as DescribeInstances documents them (StateReason, StateTransitionReason)."""
     return replace(
@@ -338,10 +318,10 @@ OPERATIONS = (
         describe_status,
         f"InstanceIds IncludeAllInstances IncludeManagedResources {PAGES}",
     ),
-    _acts("TerminateInstances", terminate, "Force SkipOsShutdown"),
-    _acts("StopInstances", stop, "Hibernate Force SkipOsShutdown"),
-    _acts("RebootInstances", reboot),
-    _acts("StartInstances", start),
+    acts_in_turns("TerminateInstances", terminate, Instance, "InstanceIds", "Force SkipOsShutdown"),
+    acts_in_turns("StopInstances", stop, Instance, "InstanceIds", "Hibernate Force SkipOsShutdown"),
+    acts_in_turns("RebootInstances", reboot, Instance, "InstanceIds"),
+    acts_in_turns("StartInstances", start, Instance, "InstanceIds"),
     shows("GetPasswordData", password_data, "InstanceId", "InstanceId"),
     shows("GetConsoleOutput", console_output, "InstanceId Latest", "InstanceId"),
 )

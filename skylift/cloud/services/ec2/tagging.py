@@ -8,22 +8,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.instance import Instance
 from skylift.cloud.domain.network import SecurityGroup
-from skylift.cloud.services.api.check import tagging
+from skylift.cloud.services.api.check import on, tagging
 from skylift.cloud.services.api.client_token import Repeatable, remember, result_of
 from skylift.cloud.services.api.ec2_operation import PAGES, prepares, reads
 from skylift.cloud.services.api.filter import matching
-from skylift.cloud.services.api.operation import Answer, Handler, Item, Nothing, Outdated, Params, in_turns
+from skylift.cloud.services.api.operation import Answer, Handler, Item, Nothing, Operation, Outdated, Params, in_turns
 from skylift.cloud.services.api.page import page
 from skylift.cloud.services.api.refusal import invalid, missing
-from skylift.cloud.services.api.resource import KINDS, SECURITY_GROUP_RULE, kind_of_id, require
+from skylift.cloud.services.api.resource import KINDS, SECURITY_GROUP_RULE, kind_of_id, require, require_all
 from skylift.cloud.services.api.tag import RESERVED, Tags, check_metadata_keys, checked, limited, rule_by_id
-from skylift.cloud.store.database import Tx
+from skylift.cloud.store.database import Rehearsal, Tx
 from skylift.cloud.store.mapping import weight
 
 if TYPE_CHECKING:
@@ -105,6 +105,25 @@ def _in_turns(tx: Tx, resources: Iterable[str], changed: Callable[[Tags], Tags])
         ids.setdefault(row_id, []).append(resource_id)
     rows = (((row_id, named), _changed(tx, row_id, named, changed)) for row_id, named in ids.items())
     return [partial(_change, rows=some, changed=changed) for some in rows_in_turns(rows)]
+
+
+def acts_in_turns(name: str, handler: Handler, noun: type[Any], ids: str, takes: str = "") -> Operation:
+    """An operation on rows that this parameter names. All are looked at before the first is changed; of many, some are
+    changed at a time."""
+
+    def prepare(tx: Tx, caller: Caller, params: Params) -> list[Handler]:
+        handler(Rehearsal(tx), caller, params)
+        done: dict[str, Any] = {}
+
+        def act(tx: Tx, caller: Caller, params: Params, some: Sequence[str]) -> Answer:
+            for member, changes in handler(tx, caller, {**params, ids: some}).items():
+                done[member] = [*done.get(member, ()), *cast("list[object]", changes)]
+            return done
+
+        rows = ((row.id, row) for row in require_all(tx, noun, params[ids]))
+        return [partial(act, some=some) for some in rows_in_turns(rows)]
+
+    return prepares(name, prepare, f"{ids} {takes}", on(f"ec2:{name}", ids))
 
 
 def added_in_turns(operation: str, params: Repeatable, rows: Sequence[Any], answer: Answer) -> list[Handler]:

@@ -9,7 +9,7 @@ from skylift.cloud.domain.instance import Instance
 from skylift.cloud.domain.network import Subnet
 from skylift.cloud.domain.spot import SpotRequest
 from skylift.cloud.services.api.client_token import result_of
-from skylift.cloud.services.api.ec2_operation import PAGES, acts, prepares, reads
+from skylift.cloud.services.api.ec2_operation import PAGES, prepares, reads
 from skylift.cloud.services.api.filter import same_named
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.operation import Handler, below
@@ -25,7 +25,7 @@ from skylift.cloud.services.ec2.launch_request import spot_launch
 from skylift.cloud.services.ec2.launch_view import launch_specification
 from skylift.cloud.services.ec2.spot_option import REQUEST, limit_of, requested
 from skylift.cloud.services.ec2.spot_status import marked
-from skylift.cloud.services.ec2.tagging import added_in_turns
+from skylift.cloud.services.ec2.tagging import acts_in_turns, added_in_turns
 from skylift.cloud.services.market.market_setting import spelled
 from skylift.cloud.store.database import Tx
 
@@ -177,5 +177,5 @@ OPERATIONS = (
             "SpotInstanceRequestIds", ("SpotInstanceRequests.Status.Code", "pending-evaluation", "pending-fulfillment")
         ),
     ),
-    acts("CancelSpotInstanceRequests", cancel, "SpotInstanceRequestIds", "SpotInstanceRequestIds"),
+    acts_in_turns("CancelSpotInstanceRequests", cancel, SpotRequest, "SpotInstanceRequestIds"),
 )
