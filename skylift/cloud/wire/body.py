@@ -259,6 +259,10 @@ class Receiver:
         self._decoder = self._make_decoder(signatures)
 
     @property
+    def in_memory(self) -> bool:
+        return isinstance(self._sink, Memory)
+
+    @property
     def sha256(self) -> str:
         """Hex, of what has come in; only meaningful for a body in memory or one whose hash was announced."""
         return self._sha256.hexdigest()

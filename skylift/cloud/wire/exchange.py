@@ -101,6 +101,11 @@ class Exchange:
         signatures = self._verify(self._declared) if self._declared is not None else None
         self._receiver = Receiver(expected, sink_for(expected, self._operation, self._parts.spool), signatures)
 
+    @property
+    def keeps_body(self) -> bool:
+        """Whether the body stays in memory until the answer."""
+        return self._receiver is not None and self._receiver.in_memory
+
     def feed(self, piece: bytes) -> None:
         receiver = self._post or self._receiver
         assert receiver is not None, "admit() comes first"

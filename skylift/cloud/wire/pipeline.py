@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Executor
+from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
@@ -19,6 +20,8 @@ from skylift.cloud.wire.settling import PATIENCE
 log = logging.getLogger("skylift.cloud.wire")
 
 SMALL = 64 * 1024
+MOST_HELD = 256 << 20
+"""Bytes of one sender's bodies that are in memory at a time."""
 Result = TypeVar("Result")
 
 
@@ -32,9 +35,36 @@ class Body(Protocol):
     length: int | None
     """Content-Length; None if the body comes in HTTP chunks."""
 
-    def pieces(self) -> AsyncIterator[bytes]:
-        """The body in pieces of about a MiB. ServiceError when it stops coming, Disconnected when the client left."""
+    def pieces(self, came: Callable[[int], None]) -> AsyncIterator[bytes]:
+        """The body in pieces of about a MiB. `came` is called with the number of bytes of each part of a piece, and may
+        raise. ServiceError when it stops coming, Disconnected when the client left."""
         ...
+
+
+class Sender:
+    """What the requests of one sender have of the endpoint: so many turns in a worker, and memory for their bodies."""
+
+    def __init__(self, turns: int) -> None:
+        self.turns = asyncio.Semaphore(turns)
+        self._held = 0
+
+    @contextmanager
+    def body(self) -> Iterator[Callable[[int], None]]:
+        """Called with the number of bytes that have come, or with a negative one when so many are no longer in memory.
+        Raises ServiceError when the sender's bodies take too much together."""
+        held = 0
+
+        def hold(count: int) -> None:
+            nonlocal held
+            held += count
+            self._held += count
+            if self._held > MOST_HELD:
+                raise _overload()
+
+        try:
+            yield hold
+        finally:
+            self._held -= held
 
 
 class Pipeline:
@@ -45,30 +75,31 @@ class Pipeline:
         self._parts = parts
         self._workers = workers
         self._of_sender = of_sender
-        self._turns: WeakValueDictionary[tuple[str, str], asyncio.Semaphore] = WeakValueDictionary()
+        self._senders: WeakValueDictionary[tuple[str, str], Sender] = WeakValueDictionary()
 
     async def answer(self, request: Request, body: Body) -> Response:
         plain = plain_answer(request)
         if plain is not None:
             return plain
-        sender = (request.place, request.source_ip)
+        sender = self._senders.setdefault((request.place, request.source_ip), Sender(self._of_sender))
         exchange = Exchange(self._parts, request)
-        exchange.turns = self._turns.setdefault(sender, asyncio.Semaphore(self._of_sender))
-        response = await self._answer(exchange, request, body)
+        exchange.turns = sender.turns
+        with sender.body() as hold:
+            response = await self._answer(exchange, request, body, hold)
         if request.header("origin") and request.method != "OPTIONS":
             return await self._run(exchange, exchange.share, response)
         return response
 
-    async def _answer(self, exchange: Exchange, request: Request, body: Body) -> Response:
+    async def _answer(self, exchange: Exchange, request: Request, body: Body, hold: Callable[[int], None]) -> Response:
         try:
             if request.method == "OPTIONS":
                 return await self._run(exchange, exchange.preflight)
             if body.length is not None and body.length <= SMALL:
                 # Also where the client waits for a go-ahead: nothing is saved by refusing so little before it is sent.
-                small = b"".join([piece async for piece in body.pieces()])
+                small = b"".join([piece async for piece in body.pieces(hold)])
                 return await self._settled(exchange, await self._run(exchange, _whole, exchange, small))
             await self._run(exchange, exchange.admit)
-            await self._receive(exchange, body)
+            await self._receive(exchange, body, hold)
             return await self._run(exchange, exchange.answer)
         except ServiceError as error:
             return exchange.refuse(error)
@@ -92,13 +123,16 @@ class Pipeline:
             response = await self._run(exchange, exchange.again)
         return response
 
-    async def _receive(self, exchange: Exchange, body: Body) -> None:
+    async def _receive(self, exchange: Exchange, body: Body, hold: Callable[[int], None]) -> None:
         """Feed the body piece by piece, reading the next one while the last is hashed and written."""
         feeding: asyncio.Task[None] | None = None
+        written = 0
         try:
-            async for piece in body.pieces():
+            async for piece in body.pieces(hold):
                 if feeding is not None:
                     await feeding
+                    hold(-written)
+                written = 0 if exchange.keeps_body else len(piece)
                 feeding = asyncio.create_task(self._run(exchange, exchange.feed, piece))
         finally:
             if feeding is not None:

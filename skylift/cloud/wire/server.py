@@ -255,7 +255,7 @@ class _HttpBody:
         """Whether all of it was read. If not, the rest of the body would be read as the connection's next request."""
         return self.length == 0 or self._http.content.is_eof()
 
-    async def pieces(self) -> AsyncIterator[bytes]:
+    async def pieces(self, came: Callable[[int], None]) -> AsyncIterator[bytes]:
         if self.length == 0:
             return
         if self._expected:
@@ -264,7 +264,13 @@ class _HttpBody:
             except ConnectionError as error:
                 raise Disconnected from error
             self._http.writer.output_size = 0
-        async for piece in gathered(self._read):
+
+        async def read() -> bytes:
+            data = await self._read()
+            came(len(data))
+            return data
+
+        async for piece in gathered(read):
             yield piece
 
     async def _read(self) -> bytes:

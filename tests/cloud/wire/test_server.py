@@ -7,12 +7,14 @@ import hashlib
 import hmac
 import http.client
 import os
+import select
 import socket
 import threading
 import tracemalloc
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -27,10 +29,13 @@ from wire_endpoint import ACCESS_KEY, REGION, SECRET, DictService, Running, runn
 
 from skylift.cloud.domain.bucket import Extent, FileBody
 from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.wire import pipeline
 from skylift.cloud.wire.call import Call, Request, Response
 from skylift.cloud.wire.endpoint import OF_SENDER, WORKERS
 from skylift.cloud.wire.files import IN_ONE_WRITE, MOST_OPEN
 from skylift.cloud.wire.server import LONGEST_LINE, HttpServer, blocking, gathered
+
+FORM = "application/x-www-form-urlencoded"
 
 
 @pytest.fixture
@@ -393,3 +398,33 @@ def test_a_list_of_more_ids_than_ec2_takes_is_refused(cloud: Running) -> None:
     with pytest.raises(ClientError, match=r"ResourceCountExceeded.*1001 items"):
         cloud.client("ec2").terminate_instances(InstanceIds=ids)
     assert cloud.service.calls == []
+
+
+def test_the_bodies_of_one_sender_have_a_bound_together(cloud: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody has signed them: a form is verified with its body."""
+    monkeypatch.setattr(pipeline, "MOST_HELD", 1 << 20)
+    where, size = urlsplit(cloud.url), 300_000
+    form = f"POST / HTTP/1.1\r\nHost: {where.netloc}\r\nContent-Length: {size}\r\nContent-Type: {FORM}\r\n\r\n".encode()
+
+    def begin(source: str) -> socket.socket:
+        """All of a body but its last byte."""
+        opened = socket.create_connection((where.hostname, where.port), timeout=10, source_address=(source, 0))
+        opened.sendall(form + b"a" * (size - 1))
+        return opened
+
+    with ExitStack() as stack:
+        begun = [stack.enter_context(begin("127.0.0.1")) for _ in range(6)]
+        waiting = set(begun)
+        while len(waiting) > 3:
+            refused, _, _ = select.select(list(waiting), [], [], 10)
+            assert refused, "each of them is held"
+            for one in refused:
+                assert answer_on(one)[0] == 503
+                waiting.remove(one)
+        other = stack.enter_context(begin("127.0.0.2"))
+        for one in (other, *waiting):
+            one.sendall(b"a")
+            assert answer_on(one)[0] == 400
+        again = stack.enter_context(begin("127.0.0.1"))
+        again.sendall(b"a")
+        assert answer_on(again)[0] == 400
