@@ -8,12 +8,14 @@ from contextlib import contextmanager
 
 import pytest
 from loop_disk import LoopDisk, cloud_on, disk
+from mapped import Mapped
 from power_soak import ROOM, PowerSoak
 from real_cloud import RealCloud
 from real_server import ending, until
 from running_job import WAITS, RunningJob, ended_job, jobs
 
 from skylift.cloud.state.home import Home
+from skylift.runner.map.spec import MapInput, MapSpec
 
 pytestmark = pytest.mark.real
 
@@ -35,6 +37,12 @@ def hear(number, frame):
 signal.signal(signal.SIGTERM, hear)
 print("ready", flush=True)
 time.sleep(3600)
+"""
+
+FAILS = """
+import sys, time
+time.sleep(3)
+sys.exit(7)
 """
 
 
@@ -119,3 +127,18 @@ def test_a_job_under_which_the_power_goes_off_ends_with_its_results(image_home: 
         assert ended_job(cloud, job.name) == ("rebooted", 122)
         assert (cloud.work / "half.txt").read_text() == "so far"
         until(lambda: jobs(cloud) == [], "the server to be gone")
+
+
+def test_a_map_goes_on_with_its_program_after_the_power_went_off(image_home: Home) -> None:
+    """Soon after its start, so that nothing has reached the disk by itself. An empty program would succeed."""
+    inputs = tuple(MapInput(number, str(number), f"input-{number}") for number in range(4))
+    spec = MapSpec(("python", "job.py"), True, ("{}",), inputs, batch=1, per_server=1, servers=1)
+    with disk(ROOM) as held, cloud_on(held, image_home) as cloud:
+        (cloud.work / "job.py").write_text(FAILS)
+        mapped = Mapped(cloud, cloud.work, "cut", spec, {})
+        mapped.until(lambda: mapped.log().outcomes, "its first outcome")
+        with cut_off(cloud, held):
+            pass
+        seen = cloud.skylift("attach", "cut", check=False)
+        assert seen.returncode == 1, seen.stderr
+        assert {index: each.exit_code for index, each in mapped.log().outcomes.items()} == dict.fromkeys(range(4), 7)

@@ -161,7 +161,7 @@ def take_up(session: Session, recovery: Recovery) -> Union[Running, Concluded]:
                 raise Ended(State.BROKEN, STDIN_BROKE_OFF)
             if session.record.tools is not None and recovery.ending is None:
                 # Of a map only what ran is lost: what has no outcome runs now. An input may have done this.
-                return go_on_trying(session, recovery)
+                return go_on_trying(session, recovery, anew=True)
             reason = "The server was rebooted, or stopped and started, while the program ran."
             raise Ended(State.REBOOTED, reason, exit_code=REBOOTED)
     if recovery.concluded is not None:
@@ -180,14 +180,15 @@ def take_up(session: Session, recovery: Recovery) -> Union[Running, Concluded]:
     return Running(session, recovery.boot, None, start)
 
 
-def go_on_trying(session: Session, recovery: Recovery) -> Running:
-    """An earlier supervisor was ended when it was about to start the program again. Raises Ended when it cannot be."""
+def go_on_trying(session: Session, recovery: Recovery, *, anew: bool = False) -> Running:
+    """An earlier supervisor was ended when it was about to start the program again. With `anew`, its files are made
+    again: where the power went off, those that had just come are empty. Raises Ended when it cannot be started."""
     start = recovery.start
     assert start is not None
     session.results.had(start.arrived)
     session.stopwatch.start(recovery.seconds(start))
     session.program.recall(recovery.ending, recovery.asked)
-    running = Running(session, recovery.boot, None, start)
+    running = Running(session, recovery.boot, Preparation(session).run() if anew else None, start)
     running.start()
     return running
 
