@@ -128,6 +128,8 @@ def test_it_is_told_once_after_ten_seconds(
     """By one line for all calls that wait: what is asked, what AWS says, and since when."""
     pauses, api, told = Pauses(monkeypatch, 25, weather.clear), Api(outside), list[tuple[float, str]]()
     api.patience.tell = lambda text: told.append((pauses.now, text))
+    # Each one's pauses are the other's, too: none of both may come to the end of its patience by that.
+    api.patience.seconds = 600.0
     weather.add("*", "RequestLimitExceeded", times=None)
     asked = {"describe_vpcs": "Vpcs", "describe_subnets": "Subnets"}
     with Threads(2) as pool:
