@@ -59,8 +59,10 @@ _BY_CODE = {each.code: each for each in CODES}
 
 
 def get(
-    tx: Tx, caller: Caller, params: service_quotas.GetServiceQuotaRequest
-) -> service_quotas.GetServiceQuotaResponse:
+    tx: Tx,
+    caller: Caller,
+    params: service_quotas.GetServiceQuotaRequest | service_quotas.GetAWSDefaultServiceQuotaRequest,
+) -> service_quotas.GetServiceQuotaResponse | service_quotas.GetAWSDefaultServiceQuotaResponse:
     """Nobody grants an increase here: what is set is the default, too."""
     return {"Quota": _view(caller, *_find(tx, params["ServiceCode"], params["QuotaCode"]))}
 

@@ -138,9 +138,10 @@ def delete(tx: Tx, _caller: Caller, params: ec2.DeleteSecurityGroupRequest) -> e
 
 
 def authorize(
-    tx: Tx, caller: Caller, params: ec2.AuthorizeSecurityGroupIngressRequest, *, egress: bool
-) -> ec2.AuthorizeSecurityGroupIngressResult:
-    group, tags = named_group(tx, params.get("GroupId"), params.get("GroupName")), tags_for(params, SECURITY_GROUP_RULE)
+    tx: Tx, caller: Caller, params: Params, *, egress: bool
+) -> ec2.AuthorizeSecurityGroupIngressResult | ec2.AuthorizeSecurityGroupEgressResult:
+    group = named_group(tx, params.get("GroupId"), params.get("GroupName"))
+    tags = tags_for({"TagSpecifications": params.get("TagSpecifications", [])}, SECURITY_GROUP_RULE)
     asked = asked_permissions(params.get("IpPermissions"), _single(params))
     added = [replace(rule, tags=tags) for rule in asked_rules(tx, caller, group, asked, egress=egress)]
     known = {security_rule.key(rule) for rule in group.rules}
@@ -156,8 +157,8 @@ def authorize(
 
 
 def revoke(
-    tx: Tx, caller: Caller, params: ec2.RevokeSecurityGroupIngressRequest, *, egress: bool
-) -> ec2.RevokeSecurityGroupIngressResult:
+    tx: Tx, caller: Caller, params: Params, *, egress: bool
+) -> ec2.RevokeSecurityGroupIngressResult | ec2.RevokeSecurityGroupEgressResult:
     """Unknown rules are answered in the default VPC. Elsewhere they are an error, and nothing changes."""
     group = named_group(tx, params.get("GroupId"), params.get("GroupName"))
     ids = params.get("SecurityGroupRuleIds")
@@ -221,9 +222,7 @@ def named_group(tx: Tx, group_id: str | None, name: str | None) -> SecurityGroup
     raise missing("groupName or groupId")
 
 
-def _single(
-    params: ec2.AuthorizeSecurityGroupIngressRequest | ec2.RevokeSecurityGroupIngressRequest,
-) -> ec2.IpPermission:
+def _single(params: Params) -> ec2.IpPermission:
     """Empty where a request has none of them."""
     return {
         **({"IpProtocol": params["IpProtocol"]} if "IpProtocol" in params else {}),

@@ -70,10 +70,11 @@ def check_modify(tx: Tx, caller: Caller, params: ec2.ModifySecurityGroupRulesReq
 def _describe_anew(
     tx: Tx,
     caller: Caller,
-    params: ec2.UpdateSecurityGroupRuleDescriptionsEgressRequest,
+    params: ec2.UpdateSecurityGroupRuleDescriptionsEgressRequest
+    | ec2.UpdateSecurityGroupRuleDescriptionsIngressRequest,
     *,
     egress: bool,
-) -> ec2.UpdateSecurityGroupRuleDescriptionsEgressResult:
+) -> ec2.UpdateSecurityGroupRuleDescriptionsEgressResult | ec2.UpdateSecurityGroupRuleDescriptionsIngressResult:
     """Without a description a rule has none afterwards."""
     group = named_group(tx, params.get("GroupId"), params.get("GroupName"))
     texts = params.get("SecurityGroupRuleDescriptions") or []
