@@ -108,11 +108,13 @@ def test_all_servers_together_leave_the_host_its_processes(server: Server) -> No
         assert most <= int(Path("/proc/sys/kernel", name).read_text()) // 2
     assert int((group / "pids.max").read_text()) <= most // 2
     ours = group.parent
-    before, used = (ours / "pids.max").read_text(), int((ours / "pids.current").read_text())
-    (ours / "pids.max").write_text(str(used + 300))
+    # Of what there is now, some may end meanwhile: another server of this cloud, the last connection.
+    before, lowered = (ours / "pids.max").read_text(), int((ours / "pids.current").read_text()) + 300
+    assert lowered < int((group / "pids.max").read_text())
+    (ours / "pids.max").write_text(str(lowered))
     try:
         made = int(server.python(BOMB, root=True))
-        assert 200 < made < 300
+        assert 200 < made < lowered
         # Nobody else is held up by it: it is a bound of the servers, not of the machine.
         assert subprocess.run(["true"], check=False).returncode == 0
     finally:
