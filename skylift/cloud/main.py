@@ -112,6 +112,7 @@ from skylift.cloud.wiring.reconcile_on_start import (
     keep_last_seen,
     machine_went_off,
     note_ended_servers,
+    this_boot,
 )
 from skylift.cloud.wiring.scaling_group import make_groups
 from skylift.cloud.wiring.schedule import make_schedules
@@ -308,7 +309,7 @@ class Cloud:
             settling=settling,
         )
         await api.start()
-        note_ended_servers(database, servers, self._data, went_off=machine_went_off(self._data))
+        note_ended_servers(database, servers, self._data, went_off=machine_went_off(self._data, this_boot()))
         await api.add_socket(listener)
         if self._tls is not None:
             await api.add_socket(*self._tls)
@@ -419,7 +420,7 @@ class Cloud:
     def _announce(self, account: str, listener: socket.socket, network: Network) -> None:
         # In this order: the directory is synced with the last.
         keep_last_seen(self._data)
-        keep_boot(self._data)
+        keep_boot(self._data, this_boot())
         self._data.down_mark.unlink(missing_ok=True)
         host, port = listener.getsockname()
         tls_url = "https://{}:{}".format(*self._tls[0].getsockname()) if self._tls is not None else ""

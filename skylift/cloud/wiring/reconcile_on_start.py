@@ -15,9 +15,6 @@ from skylift.cloud.state.durable import replace_file
 from skylift.cloud.store.database import Database, Tx
 from skylift.cloud.store.usage import end_at, open_instances
 
-BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-"""Another one after each boot of the machine."""
-
 
 class Ends(Protocol):
     """The part of compute's servers that knows which there are, and of the others when they ended."""
@@ -28,13 +25,19 @@ class Ends(Protocol):
     def ended_at(self, server_id: str) -> datetime | None: ...
 
 
-def machine_went_off(data: Data, boot_id: Path = BOOT_ID) -> bool:
+def this_boot() -> bytes:
+    """Another one after each boot of the machine, and in each container: when its first process began (proc(5))."""
+    began = Path("/proc/1/stat").read_text().rpartition(")")[2].split()[19]
+    return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {began}".encode()
+
+
+def machine_went_off(data: Data, boot: bytes) -> bool:
     """Whether the machine has booted since the last cloud here was up, and nobody took that cloud down before."""
-    return not data.down_mark.exists() and data.boot.exists() and data.boot.read_bytes() != boot_id.read_bytes()
+    return not data.down_mark.exists() and data.boot.exists() and data.boot.read_bytes() != boot
 
 
-def keep_boot(data: Data, boot_id: Path = BOOT_ID) -> None:
-    replace_file(data.boot, boot_id.read_bytes(), 0o600)
+def keep_boot(data: Data, boot: bytes) -> None:
+    replace_file(data.boot, boot, 0o600)
 
 
 def note_ended_servers(database: Database, servers: Ends, data: Data, *, went_off: bool = False) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,6 +24,7 @@ from skylift.cloud.wiring.reconcile_on_start import (
     last_seen,
     machine_went_off,
     note_ended_servers,
+    this_boot,
 )
 
 START = datetime(2026, 11, 20, 18, tzinfo=UTC)
@@ -146,9 +149,7 @@ def test_without_a_sign_it_is_now_and_never_before_it_began(database: Database, 
 
 @pytest.mark.parametrize("code", [None, EXIT_POWEROFF])
 def test_a_server_under_which_the_machine_went_off_starts_again(tmp_path: Path, data: Data, code: int | None) -> None:
-    before, after = tmp_path / "before", tmp_path / "after"
-    before.write_text("1\n")
-    after.write_text("2\n")
+    before, after = b"1 1", b"1 2"
     keep_boot(data, before)
     assert (machine_went_off(data, before), machine_went_off(data, after)) == (False, True)
     database = Database(tmp_path / "other.db", clock=lambda: MONDAY)
@@ -164,3 +165,15 @@ def test_a_server_under_which_the_machine_went_off_starts_again(tmp_path: Path, 
     assert (row.state, row.rebooting) == (("running", True) if code is None else ("shutting-down", False))
     data.down_mark.touch()
     assert not machine_went_off(data, after)
+
+
+@pytest.mark.real
+def test_a_container_is_a_machine_of_its_own() -> None:
+    """Its servers end with it, though the machine goes on."""
+    asked = f"from {this_boot.__module__} import this_boot; print(this_boot().decode())"
+    command = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", asked]
+    inside = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    here = this_boot().decode()
+    assert here == this_boot().decode()
+    assert inside.split()[0] == here.split()[0]
+    assert inside != here
