@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,7 @@ def bucket() -> Bucket:
 
 def checkpoint(folder: Path, bucket: Any, attempt: Any, name: str = "job/state") -> Checkpoint:
     (folder / "job").mkdir(exist_ok=True)
-    return Checkpoint(folder / name, bucket, attempt, pwd.getpwuid(os.geteuid()), folder / "spool", folder / "job")
+    return Checkpoint(folder / name, bucket, attempt, pwd.getpwuid(os.geteuid()), folder / "spool")
 
 
 def rewrite(path: Path, text: str) -> None:
@@ -388,58 +388,6 @@ def test_one_that_is_written_between_two_looks_is_not_taken(tmp_path: Path, buck
     found.path.write_text("half")
     assert not found.send(0, ready)
     assert checkpoints(bucket) == set()
-
-
-@pytest.fixture
-def anothers(tmp_path: Path, bucket: KeptPrefix, monkeypatch: pytest.MonkeyPatch) -> Checkpoint:
-    """A checkpoint of another user's program, which root sends: so all files here are none of the program's."""
-    (tmp_path / "job").mkdir()
-    (tmp_path / "root").mkdir()
-    (tmp_path / "root/secret").write_text("root's")
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-    user = pwd.struct_passwd(("other", "x", os.getuid() + 1, os.getgid() + 1, "", "/", "/bin/sh"))
-    return Checkpoint(tmp_path / "job/state", bucket, Attempt(), user, tmp_path / "spool", tmp_path / "job")
-
-
-def link_file(path: Path, root: Path) -> None:
-    path.symlink_to(root / "secret")
-
-
-def link_folder(path: Path, root: Path) -> None:
-    path.symlink_to(root)
-
-
-def link_hard(path: Path, root: Path) -> None:
-    (root / "secret").chmod(0o600)
-    os.link(root / "secret", path)
-
-
-def link_hard_in_folder(path: Path, root: Path) -> None:
-    path.mkdir()
-    link_hard(path / "model", root)
-
-
-@pytest.mark.parametrize("link", [link_file, link_folder, link_hard, link_hard_in_folder])
-def test_root_sends_nothing_that_is_not_the_programs(
-    anothers: Checkpoint, tmp_path: Path, bucket: KeptPrefix, link: Callable[[Path, Path], None]
-) -> None:
-    """The next attempt's program has it: it could read any file of the server so."""
-    link(anothers.path, tmp_path / "root")
-    with pytest.raises(Unfit, match="is not the program's own, and not in its folder"):
-        anothers.send(0)
-    assert checkpoints(bucket) == set()
-
-
-def test_what_the_program_has_had_root_write_is_sent(anothers: Checkpoint, tmp_path: Path, bucket: KeptPrefix) -> None:
-    anothers.path.mkdir()
-    (anothers.path / "model").write_text("1")
-    (anothers.path / "model").chmod(0o600)
-    assert anothers.send(0)
-    anothers.path.rename(tmp_path / "job/folder")
-    (tmp_path / "job/file").write_text("2")
-    anothers.path.symlink_to("file")
-    assert anothers.send(0)
-    assert len(checkpoints(bucket)) == 2
 
 
 def test_a_folder_that_is_packed_is_not_exchanged_on_the_way(tmp_path: Path, bucket: KeptPrefix) -> None:

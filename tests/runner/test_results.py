@@ -96,7 +96,7 @@ def place(tmp_path: Path) -> Path:
 
 
 def results(bucket: Any, place: Path, *outputs: str, journal: Path | None = None, cwd: str = ".") -> Results:
-    made = Results(Prefix(bucket, ""), place, place / cwd, list(outputs), os.geteuid(), journal)
+    made = Results(Prefix(bucket, ""), place, place / cwd, list(outputs), journal)
     made.had({})
     return made
 
@@ -452,7 +452,7 @@ def test_what_a_pattern_names(place: Path, pattern: str, named: list[str]) -> No
     (place / "latest").symlink_to("out")
     (place / "dangling").symlink_to("nothing")
     os.mkfifo(place / "fifo")
-    with WorkingFolder(place, ".", os.geteuid()) as top:
+    with WorkingFolder(place, ".") as top:
         found = [each.inner for each in files_named(top, pattern, lambda inner, error: None)]
     assert sorted(found) == sorted(named)
 

@@ -26,18 +26,8 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from skylift.runner.server.attempts import Attempt
 from skylift.runner.server.aws import Refused, Unreachable, patiently
-from skylift.runner.server.checkpoint_archive import (
-    Changed,
-    Damaged,
-    Owner,
-    Unfit,
-    Unpacking,
-    open_file,
-    pack,
-    shown,
-)
+from skylift.runner.server.checkpoint_archive import Changed, Damaged, Owner, Unfit, Unpacking, open_file, pack
 from skylift.runner.server.console import say
-from skylift.runner.server.open_result import WorkingFolder, is_lent, path_of
 from skylift.runner.server.outcome import Ended
 from skylift.runner.server.prefix import Prefix
 from skylift.runner.server.status import State
@@ -99,8 +89,7 @@ class Sent(NamedTuple):
 
 
 class Checkpoint:
-    """A file or a folder at `path`, which the user that the program runs as may exchange at any moment. `place` is the
-    job's folder. The attempt has these fields:
+    """A file or a folder at `path`, which the program may exchange at any moment. The attempt has these fields:
 
     checkpoint      the newest checkpoint that was sent, as in `Sent`
     earlier         [the ones before it], the newest first, for when it is missing or damaged
@@ -108,11 +97,8 @@ class Checkpoint:
                     key that is used next
     """
 
-    def __init__(
-        self, path: Path, prefix: Prefix, attempt: Attempt, user: pwd.struct_passwd, spool: Path, place: Path
-    ) -> None:
+    def __init__(self, path: Path, prefix: Prefix, attempt: Attempt, user: pwd.struct_passwd, spool: Path) -> None:
         self.path, self._prefix, self._attempt, self._user, self._spool = path, prefix, attempt, user, spool
-        self._place = place
         self._sent: Optional[Look] = None
         self._marked: Optional[Look] = None
         self._marked_open = False
@@ -300,7 +286,6 @@ class Checkpoint:
         if self.path.is_dir():
             return self._put_folder(key, seen, until)
         with os.fdopen(open_file(str(self.path)), "rb") as file:
-            self._judge(file.fileno())
             before = os.fstat(file.fileno())
             if _stamp(before) != seen.files[0][1:]:
                 return None
@@ -312,7 +297,7 @@ class Checkpoint:
     def _put_folder(self, key: str, seen: Look, until: float) -> Optional[Sent]:
         try:
             with self._spool.open("w+b") as file:
-                pack(self.path, file, self._judge)
+                pack(self.path, file)
                 if look(self.path) != seen:
                     return None
                 size = file.tell()
@@ -323,17 +308,6 @@ class Checkpoint:
             return None
         finally:
             self._spool.unlink(missing_ok=True)
-
-    def _judge(self, descriptor: int) -> None:
-        """The next attempt's program has what root reads here, so it must be this one's: a link may lead to anything.
-        Raises Unfit."""
-        found, uid = os.fstat(descriptor), self._user.pw_uid
-        if os.geteuid() != 0 or found.st_uid == uid:
-            return
-        with contextlib.suppress(OSError), WorkingFolder(self._place, ".", uid) as top:
-            if top.holds(descriptor) and not is_lent(found, uid):
-                return
-        raise Unfit("%s is not the program's own, and not in its folder." % shown(path_of(descriptor)))
 
     def _as_sent(self, key: str, digest: str, size: int, kind: str, found: os.stat_result) -> Sent:
         mode = found.st_mode & 0o777
@@ -377,10 +351,9 @@ class Checkpoint:
         try:
             if not self.path.is_dir():
                 with os.fdopen(open_file(str(self.path)), "rb") as file:
-                    self._judge(file.fileno())
                     return os.fstat(file.fileno()).st_size == sent.size and digest_of(file) == sent.sha256
             with self._spool.open("w+b") as file:
-                pack(self.path, file, self._judge)
+                pack(self.path, file)
             return sha256_of(self._spool) == sent.sha256
         except (Changed, Unfit, OSError) as error:
             say("the checkpoint cannot be compared with what was sent: %s" % error)

@@ -14,7 +14,7 @@ import re
 import stat
 import tarfile
 from pathlib import Path
-from typing import Any, BinaryIO, Callable, Dict, List, NamedTuple, Tuple
+from typing import Any, BinaryIO, Dict, List, NamedTuple, Tuple
 
 from skylift.runner.server.open_result import path_of
 from skylift.runner.server.walk import walk
@@ -32,8 +32,6 @@ _KINDS = (
     (stat.S_ISBLK, "a device"),
 )
 
-Judge = Callable[[int], None]
-"""Raises an error for a descriptor of what is not to be packed."""
 Span = Tuple[int, int]
 """The offset and the length of data in a sparse file, in bytes."""
 
@@ -75,16 +73,15 @@ def _kind(mode: int) -> str:
     return next((words for test, words in _KINDS if test(mode)), "no file")
 
 
-def pack(top: Path, file: BinaryIO, judge: Judge = lambda descriptor: None) -> None:
-    """`judge` is called with the folder and each file. Raises Unfit, Changed or OSError, and what `judge` does."""
+def pack(top: Path, file: BinaryIO) -> None:
+    """Raises Unfit, Changed or OSError."""
     folder = os.open(str(top), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        judge(folder)
         with tarfile.open(
             fileobj=file, mode="w", format=tarfile.PAX_FORMAT, encoding="utf-8", errors="surrogateescape"
         ) as tar:
             own = "/proc/self/fd/%d" % folder
-            packing = _Packing(tar, own + "/.", (os.readlink(own), str(top)), judge)
+            packing = _Packing(tar, own + "/.", (os.readlink(own), str(top)))
             for inner, found in walk(packing.place):
                 packing.take(inner, found)
     except OSError as error:
@@ -100,8 +97,8 @@ class _Packing:
     """`place` is a path of the folder that nobody can lead elsewhere, and `tops` are those by which links may name
     it."""
 
-    def __init__(self, tar: tarfile.TarFile, place: str, tops: Tuple[str, str], judge: Judge) -> None:
-        self._tar, self.place, self._tops, self._judge = tar, place, tops, judge
+    def __init__(self, tar: tarfile.TarFile, place: str, tops: Tuple[str, str]) -> None:
+        self._tar, self.place, self._tops = tar, place, tops
         self._names: Dict[Tuple[int, int], str] = {}
 
     def take(self, inner: str, found: os.stat_result) -> None:
@@ -122,7 +119,7 @@ class _Packing:
             entry.type, entry.linkname = tarfile.LNKTYPE, self._names[known]
         else:
             self._names[known] = inner
-            return _pack_file(self._tar, full, entry, found, self._judge)
+            return _pack_file(self._tar, full, entry, found)
         self._tar.addfile(entry)
         return None
 
@@ -150,12 +147,11 @@ def _is_inside(path: str, tops: Tuple[str, ...]) -> bool:
     return any(path == top or path.startswith(top + os.sep) for top in tops)
 
 
-def _pack_file(tar: tarfile.TarFile, full: str, entry: tarfile.TarInfo, before: os.stat_result, judge: Judge) -> None:
+def _pack_file(tar: tarfile.TarFile, full: str, entry: tarfile.TarInfo, before: os.stat_result) -> None:
     with os.fdopen(os.open(full, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as source:
         found = os.fstat(source.fileno())
         if (found.st_dev, found.st_ino) != (before.st_dev, before.st_ino):
             raise Changed(full)
-        judge(source.fileno())
         entry.size = found.st_size
         spans = _spans(source.fileno(), found.st_size) if found.st_blocks * 512 < found.st_size else None
         if spans is None:

@@ -31,7 +31,7 @@ from skylift.runner.server.input_live import InputLive
 from skylift.runner.server.input_memory import InputMemory, Share
 from skylift.runner.server.input_spawner import Spawner
 from skylift.runner.server.login_user import Login
-from skylift.runner.server.open_result import WorkingFolder, elsewhere
+from skylift.runner.server.open_result import WorkingFolder
 from skylift.runner.server.prefix import Prefix
 from skylift.runner.server.remove_tree import remove_below
 from skylift.runner.server.status import State
@@ -270,7 +270,7 @@ class InputRun:
         sent: Dict[str, Tuple[int, str]] = {}
         missing: List[str] = []
         try:
-            with WorkingFolder(self._work, self._place.cwd, self._place.login.uid) as top:
+            with WorkingFolder(self._work, self._place.cwd) as top:
                 self._send_matching(top, sent, missing, until)
         except FileNotFoundError:
             # The program has removed it.
@@ -292,10 +292,7 @@ class InputRun:
                     continue
                 try:
                     path.encode()
-                    descriptor = top.open(found.inner)
-                    if descriptor is None:
-                        raise elsewhere(path)
-                    with os.fdopen(descriptor, "rb") as file:
+                    with os.fdopen(top.open(found.inner), "rb") as file:
                         size = os.fstat(file.fileno()).st_size
                         digest = self._put(_result_key(path), file, size, until)
                         sent[path] = file.tell(), digest

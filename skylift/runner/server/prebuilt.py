@@ -33,11 +33,11 @@ from skylift.runner.server.console import say
 from skylift.runner.server.environment_index import Changed, parse_index
 from skylift.runner.server.login_user import Login
 from skylift.runner.server.new_folders import NewFolders
-from skylift.runner.server.open_result import OneByOne, WorkingFolder
 from skylift.runner.server.prefix import Prefix
 from skylift.runner.server.proof import Contents, check_files
 from skylift.runner.server.remove_tree import remove_below
 from skylift.runner.server.unpack import sha256_of
+from skylift.runner.server.walk import walk
 
 PROVEN, OWN = "proven.json", "pin.json"
 """The pins. What has the first one is anybody's, what has the second one only that of jobs of the same source."""
@@ -51,6 +51,7 @@ _PINNING = 30
 _KEEPING = 300
 """Seconds to upload the files. Results share the memory for uploads with them, and must not time out meanwhile."""
 _MASKED = 0o022
+_READING = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 _LEAST = 15.0
 """Seconds that keeping an environment may take after the program's end, however quickly it was built."""
 
@@ -179,17 +180,16 @@ class PrebuiltEnvironment:
         found: Contents = {}
         top = str(venv.relative_to(self._login.home)) + "/"
         try:
-            with self._reading() as read:
-                for path, kind, *more in self._entries():
-                    if path.startswith(top):
-                        value = _digest([path], read) if kind == "f" else more[0] if kind == "l" else ""
-                        found[path[len(top) :]] = (kind, value)
+            for path, kind, *more in self._entries():
+                if path.startswith(top):
+                    value = self._digest([path]) if kind == "f" else more[0] if kind == "l" else ""
+                    found[path[len(top) :]] = (kind, value)
 
-                def content(path: str) -> bytes:
-                    with read(top + path) as file:
-                        return file.read()
+            def content(path: str) -> bytes:
+                with self._open(top + path) as file:
+                    return file.read()
 
-                check_files(found, content)
+            check_files(found, content)
         except OSError as error:
             raise Changed(str(error)) from None
 
@@ -211,8 +211,7 @@ class PrebuiltEnvironment:
             entries = list(self._entries())
             files = [entry for entry in entries if entry[1] == "f"]
             paths = [path for path, *_ in files]
-            with self._reading() as read:
-                packs = [[first, end, _digest(paths[first:end], read)] for first, end in _packs(files)]
+            packs = [[first, end, self._digest(paths[first:end])] for first, end in _packs(files)]
             index = {"home": str(self._login.home), "lock": lock, "entries": entries, "packs": packs}
             body = json.dumps(index).encode()
             text = json.dumps({"sha256": hashlib.sha256(body).hexdigest()}).encode()
@@ -225,35 +224,48 @@ class PrebuiltEnvironment:
         return True
 
     def _entries(self) -> Iterator[Entry]:
-        """By descriptor, as files are read: a build may have left a process running that exchanges a folder for a link.
-        Raises Changed or OSError."""
-        with self._home() as top:
-            for folder in self._folders:
-                path = folder.relative_to(self._login.home)
-                if not top.has(str(path)):
-                    continue
-                # Python 3.9 cannot slice `parents`.
-                for above in reversed(list(path.parents)[:-1]):
-                    with _opened(top, str(above)) as descriptor:
-                        yield _folder(str(above), descriptor)
-                yield from _entries_below(top, str(path))
+        """Raises Changed or OSError."""
+        for folder in self._folders:
+            path = folder.relative_to(self._login.home)
+            if not os.path.lexists(str(folder)):
+                continue
+            # Python 3.9 cannot slice `parents`.
+            for above in reversed(list(path.parents)[:-1]):
+                yield self._folder(str(above))
+            yield self._folder(str(path))
+            for inner, found in walk(str(folder)):
+                if inner:
+                    yield self._entry(str(path / inner), found)
 
-    def _home(self) -> WorkingFolder:
-        return WorkingFolder(Path(os.path.realpath(str(self._login.home))), ".", self._login.uid)
+    def _folder(self, path: str) -> Entry:
+        found = os.lstat(str(self._login.home / path))
+        if not stat.S_ISDIR(found.st_mode):
+            raise Changed("%a is behind a link" % path)
+        return self._entry(path, found)
 
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[Callable[[str], BinaryIO]]:
-        """Opens files by their paths, as root: what runs as their user may exchange them meanwhile. That raises
-        Changed or OSError."""
-        with self._home() as top, OneByOne(top) as last:
+    def _entry(self, path: str, found: os.stat_result) -> Entry:
+        mode = stat.S_IMODE(found.st_mode)
+        if stat.S_ISLNK(found.st_mode):
+            return [path, "l", os.readlink(str(self._login.home / path))]
+        if stat.S_ISDIR(found.st_mode):
+            return [path, "d", mode]
+        return [path, "f", mode, found.st_size, int(found.st_mtime)]
 
-            def read(path: str) -> BinaryIO:
-                descriptor = last.open(path)
-                if descriptor is None:
-                    raise Changed("%a leads elsewhere" % path)
-                return os.fdopen(descriptor, "rb")
+    def _open(self, path: str) -> BinaryIO:
+        """A regular file, and nothing that would be waited for, or has no end. Raises Changed or OSError."""
+        file = os.fdopen(os.open(str(self._login.home / path), _READING), "rb")
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            file.close()
+            raise Changed("%a is no file any more" % path)
+        return file
 
-            yield read
+    def _digest(self, paths: List[str]) -> str:
+        digest = hashlib.sha256()
+        for path in paths:
+            with self._open(path) as file:
+                for piece in iter(lambda: file.read(1 << 20), b""):
+                    digest.update(piece)
+        return digest.hexdigest()
 
     def keep(self) -> None:
         """Upload the files while the program runs. Files that it changes meanwhile are left out."""
@@ -279,63 +291,18 @@ class PrebuiltEnvironment:
         if self._over.is_set():
             raise Changed("the job has ended")
         whole = bytearray()
-        with self._reading() as read:
-            for path, _, _, size, _ in files:
-                with read(path) as file:
-                    if os.fstat(file.fileno()).st_size != size:
+        for path, _, _, size, _ in files:
+            with self._open(path) as file:
+                if os.fstat(file.fileno()).st_size != size:
+                    raise Changed(path)
+                if len(files) == 1:
+                    if self._prefix.put_file(_pack(number), file, size, until) != digest:
                         raise Changed(path)
-                    if len(files) == 1:
-                        if self._prefix.put_file(_pack(number), file, size, until) != digest:
-                            raise Changed(path)
-                        return
-                    whole += file.read(size)
+                    return
+                whole += file.read(size)
         if hashlib.sha256(whole).hexdigest() != digest:
             raise Changed(_pack(number))
         self._prefix.put_file(_pack(number), io.BytesIO(whole), len(whole), until)
-
-
-@contextlib.contextmanager
-def _opened(top: WorkingFolder, path: str) -> Iterator[int]:
-    """A descriptor of the folder that is at this very path, and of none behind a link."""
-    descriptor = top.open_folder(path)
-    if descriptor is None:
-        raise Changed("%a leads elsewhere" % path)
-    try:
-        if not top.is_at(descriptor, path):
-            raise Changed("%a is behind a link" % path)
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _folder(path: str, descriptor: int) -> Entry:
-    return [path, "d", stat.S_IMODE(os.fstat(descriptor).st_mode)]
-
-
-def _entries_below(top: WorkingFolder, start: str) -> Iterator[Entry]:
-    """A folder before what is in it, however deep that is."""
-    folders = [start]
-    while folders:
-        folder = folders.pop()
-        with _opened(top, folder) as descriptor:
-            yield _folder(folder, descriptor)
-            for name in sorted(os.listdir(descriptor)):
-                found, path = os.stat(name, dir_fd=descriptor, follow_symlinks=False), os.path.join(folder, name)
-                if stat.S_ISLNK(found.st_mode):
-                    yield [path, "l", os.readlink(name, dir_fd=descriptor)]
-                elif stat.S_ISDIR(found.st_mode):
-                    folders.append(path)
-                else:
-                    yield [path, "f", stat.S_IMODE(found.st_mode), found.st_size, int(found.st_mtime)]
-
-
-def _digest(paths: List[str], read: Callable[[str], BinaryIO]) -> str:
-    digest = hashlib.sha256()
-    for path in paths:
-        with read(path) as file:
-            for piece in iter(lambda: file.read(1 << 20), b""):
-                digest.update(piece)
-    return digest.hexdigest()
 
 
 def _for_each_pack(index: Dict[str, Any], call: Callable[[int, List[Entry], str], None]) -> None:

@@ -23,7 +23,7 @@ from skylift.runner.server.concurrently import thread_pool
 from skylift.runner.server.console import say
 from skylift.runner.server.find_files import Found, Stamp, files_below, files_named, spelled, stamp_of
 from skylift.runner.server.gauge import Tally
-from skylift.runner.server.open_result import OneByOne, WorkingFolder, elsewhere
+from skylift.runner.server.open_result import WorkingFolder
 from skylift.runner.server.outputs import asked_for
 from skylift.runner.server.prefix import Prefix
 from skylift.runner.server.unpack import digest_of
@@ -49,17 +49,16 @@ _SETTLED = 0.5
 
 
 class Results:
-    """The files that match the outputs and are not as they arrived; what else is new is named, not sent. `uid` is the
-    program's user.
+    """The files that match the outputs and are not as they arrived; what else is new is named, not sent.
 
     `arrived` notes how things are before the program starts; without it there is nothing to send. `journal` is where a
     next supervisor finds what has been sent.
     """
 
     def __init__(
-        self, prefix: Prefix, place: Path, cwd: Path, outputs: List[str], uid: int, journal: Optional[Path] = None
+        self, prefix: Prefix, place: Path, cwd: Path, outputs: List[str], journal: Optional[Path] = None
     ) -> None:
-        self._prefix, self._place, self._outputs, self._uid = prefix, place, outputs, uid
+        self._prefix, self._place, self._outputs = prefix, place, outputs
         self._base = os.path.relpath(str(cwd), str(place))
         self._before: Optional[Dict[str, Stamp]] = None
         self._elsewhere: Dict[str, Entry] = {}
@@ -72,7 +71,7 @@ class Results:
 
     def arrived(self) -> Dict[str, Stamp]:
         self._before = {}
-        with contextlib.suppress(OSError), WorkingFolder(self._place, ".", self._uid) as top:
+        with contextlib.suppress(OSError), WorkingFolder(self._place, ".") as top:
             self._before.update(files_below(top, lambda inner, error: None))
         return self._before
 
@@ -102,7 +101,7 @@ class Results:
         self.tally = sending.tally
         unmatched: List[str] = []
         try:
-            top = WorkingFolder(self._place, self._base, self._uid)
+            top = WorkingFolder(self._place, self._base)
         except OSError as error:
             unmatched = self._add_to(sending, None)
             if error.errno in _ELSEWHERE:
@@ -140,7 +139,7 @@ class Results:
         return unmatched
 
     def _left_behind(self, dealt_with: "set[str]") -> List[str]:
-        with contextlib.suppress(OSError), WorkingFolder(self._place, ".", self._uid) as top:
+        with contextlib.suppress(OSError), WorkingFolder(self._place, ".") as top:
             return heapq.nsmallest(20, self._unmatched(top, dealt_with))
         return []
 
@@ -216,10 +215,7 @@ class _Sending:
         if not _is_key(path):
             key = "files/" + hashlib.sha256(os.fsencode(found.inner)).hexdigest()
         try:
-            descriptor = self._top.open(found.inner)
-            if descriptor is None:
-                raise elsewhere(found.inner)
-            with os.fdopen(descriptor, "rb") as file:
+            with os.fdopen(self._top.open(found.inner), "rb") as file:
                 before, now = os.fstat(file.fileno()), time.time()
                 known = self._journal.find(path, stamp_of(before))
                 if known is not None and digest_of(file) == known["sha256"]:
@@ -249,12 +245,12 @@ class _Sending:
 
         from skylift.runner.server.tar_header import file_header  # noqa: PLC0415
 
-        with IN_HAND, OneByOne(self._top) as folder:
+        with IN_HAND:
             whole = bytearray()
             entries: List[Tuple[Entry, Stamp, float]] = []
             for found in files:
                 try:
-                    data, stamp, now = self._read(found.inner, folder)
+                    data, stamp, now = self._read(found.inner)
                 except OSError as error:
                     self.give_up(found.inner, error)
                     continue
@@ -279,13 +275,11 @@ class _Sending:
             self.sent[entry["path"]] = entry
         self._journal.note(entries, still=self._final)
 
-    def _read(self, inner: str, folder: OneByOne) -> Tuple[bytes, Stamp, float]:
+    def _read(self, inner: str) -> Tuple[bytes, Stamp, float]:
         """The content of a small file, its stamp, and when that was read. Raises OSError, also when it is no longer in
         the working directory, as after a link was put in its place."""
         for _ in range(3):
-            file = folder.open(inner)
-            if file is None:
-                raise elsewhere(inner)
+            file = self._top.open(inner)
             try:
                 before, now = os.fstat(file), time.time()
                 # Not more: a buffer of its own for each of thousands of files takes longer than reading them.

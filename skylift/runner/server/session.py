@@ -67,8 +67,8 @@ class Session:
             for name in ("stdout", "stderr")
         ]
         self.terminal = Terminal(context.handles, self.streams[0]) if record.terminal is not None else None
-        uid, journal = context.login.uid, context.folder / "sent"
-        self.results = Results(context.prefix, context.login.place, self.cwd, record.outputs, uid, journal)
+        journal = context.folder / "sent"
+        self.results = Results(context.prefix, context.login.place, self.cwd, record.outputs, journal)
         archive = context.root / "var/lib/skylift/supervisor.pyz"
         self.stdin = Stdin(context.folder, archive, context.where()) if record.stdin else None
         self.control = Control(program, self.terminal, self.stdin)
@@ -85,9 +85,8 @@ class Session:
             self.results.inherit(attempt.fields["results"])
             checkpoint = None
             if record.spot.checkpoint:
-                path, place = self.cwd / record.spot.checkpoint, context.login.place
-                spool = context.folder / "checkpoint"
-                checkpoint = Checkpoint(path, context.prefix, attempt, context.login.user, spool, place)
+                path, spool = self.cwd / record.spot.checkpoint, context.folder / "checkpoint"
+                checkpoint = Checkpoint(path, context.prefix, attempt, context.login.user, spool)
                 self.results.leave_out(path)
             more = (record.spot, passed_on, self.how_far)
             self.spot = SpotServer(context, attempt, checkpoint, program, status, *more)
