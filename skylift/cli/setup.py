@@ -82,12 +82,10 @@ class Setup:
         from skylift.place.start import make_data
         from skylift.place.unit import Unit
 
-        if self._at_boot is None:
-            return
-        make_data(self._home)
         if self._at_boot:
+            make_data(self._home)
             Unit(self._home).keep()
-        else:
+        elif self._at_boot is not None:
             Unit(self._home).remove(kept=True)
 
     def _complete(self, missing: list[Part]) -> bool:

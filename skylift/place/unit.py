@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import shlex
+import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -56,11 +57,12 @@ class Unit:
             raise RunError(f"systemd does not take {FOR_GOOD / self.name}: {done.stderr.strip()}")
 
     def remove(self, *, kept: bool) -> None:
-        """With `kept` also one that starts at each boot. A cloud that runs goes on."""
+        """With `kept` also one that starts at each boot. A cloud that runs has its own until it ends."""
         if kept and self.starts_at_boot:
             self._systemctl("disable", self.name)
-        for place in (UNTIL_OFF, FOR_GOOD) if kept else (UNTIL_OFF,):
-            (place / self.name).unlink(missing_ok=True)
+            shutil.move(FOR_GOOD / self.name, UNTIL_OFF / self.name)
+        if self._home.running_pid() is None:
+            (UNTIL_OFF / self.name).unlink(missing_ok=True)
         self._systemctl("daemon-reload")
 
     def _write(self, place: Path, arguments: Sequence[str] = ()) -> None:

@@ -111,6 +111,22 @@ def test_one_that_starts_with_the_machine_until_it_is_removed(home: Home, system
     assert not one.starts_at_boot
 
 
+def test_a_cloud_that_runs_has_its_unit_until_it_ends(
+    home: Home, systemctl: Systemctl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without it, systemd knows neither its stop nor that its servers' monitors are to be left."""
+    start_cloud(home)
+    one = Unit(home)
+    one.keep()
+    monkeypatch.setattr(Home, "running_pid", lambda home: 4711)
+    one.remove(kept=True)
+    assert not one.starts_at_boot
+    assert "ExecStop=" in (tmp_path / "UNTIL_OFF" / one.name).read_text()
+    monkeypatch.setattr(Home, "running_pid", lambda home: None)
+    one.remove(kept=False)
+    assert not (tmp_path / "UNTIL_OFF" / one.name).exists()
+
+
 def test_clouds_have_units_of_their_own(home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     first = Unit(home).name
     monkeypatch.setenv("SKYLIFT_DATA", str(tmp_path / "other"))
