@@ -27,6 +27,15 @@ from skylift.cloud.state.data import Data
 HERE = Path(__file__).parent
 TOP = HERE.parents[1]
 ADDRESS = "10.99.0.2"
+SENT = ("skylift", "examples", "README.md", "LICENSE", "pyproject.toml")
+PACKAGED = """
+# /// script
+# dependencies = ["six"]
+# ///
+import six
+print("six", six.__version__)
+"""
+"""A program with a package of an index, which the server fetches."""
 BOOT = 90
 """Seconds until SSH answers, at most."""
 
@@ -85,9 +94,12 @@ class Guest:
         assert self._running is not None
         self._ssh("root", "systemctl poweroff", capture_output=True)
         self._running.wait(timeout=180)
-        self._running = None
-        (self._place / "dev").unlink(missing_ok=True)
-        (self._place / "root").unlink(missing_ok=True)
+        self._hang_up()
+
+    def cut_off(self) -> None:
+        """The power goes, with whatever has not reached the disk."""
+        self.kill()
+        self._hang_up()
 
     def kill(self) -> None:
         if self._running is not None:
@@ -95,6 +107,11 @@ class Guest:
             pids = subprocess.run(["ip", "netns", "pids", self.name], capture_output=True, text=True, check=False)
             subprocess.run(["kill", "-KILL", *pids.stdout.split()], check=False)
             self._running.wait()
+
+    def _hang_up(self) -> None:
+        self._running = None
+        for user in ("dev", "root"):
+            (self._place / user).unlink(missing_ok=True)
 
     def console(self) -> str:
         return "\n".join((self._place / "cow.log").read_text(errors="replace").splitlines()[-30:])
@@ -109,7 +126,15 @@ class Guest:
         assert done.returncode == code, f"{command}: exit code {done.returncode}\n{said}"
         return said
 
-    def send(self, names: Sequence[str], to: str) -> None:
+    def write(self, name: str, text: str) -> None:
+        self.run(f"mkdir -p programs && cat > programs/{name} <<'END'\n{text}\nEND")
+
+    def install(self) -> None:
+        """README's first line."""
+        self._send(SENT, "skylift")
+        self.run("cd skylift && python3 -m venv ~/.skylift && ~/.skylift/bin/pip install -q .")
+
+    def _send(self, names: Sequence[str], to: str) -> None:
         """These files and folders of the checkout."""
         packed = BytesIO()
         with tarfile.open(fileobj=packed, mode="w") as archive:

@@ -6,23 +6,11 @@ mark fails with the mend.
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
-from guest import Guest, booted
+from guest import PACKAGED, Guest
 
 pytestmark = [pytest.mark.vm, pytest.mark.heavy]
 
-SENT = ("skylift", "examples", "README.md", "LICENSE", "pyproject.toml")
-PACKAGED = """
-# /// script
-# dependencies = ["six"]
-# ///
-import six
-print("six", six.__version__)
-"""
 ALL_MEMORY = "x = []\nwhile True: x.append(bytearray(b'x' * (16 << 20)))\n"
 HEARS = """
 import signal, sys, time
@@ -49,16 +37,6 @@ except OSError as error:
 """
 
 
-@pytest.fixture(scope="module")
-def guest() -> Iterator[Guest]:
-    with tempfile.TemporaryDirectory(prefix="skylift-vm-", dir="/var/tmp") as place, booted(Path(place)) as guest:
-        yield guest
-
-
-def write(guest: Guest, name: str, text: str) -> None:
-    guest.run(f"mkdir -p programs && cat > programs/{name} <<'END'\n{text}\nEND")
-
-
 def test_it_is_a_stock_debian(guest: Guest) -> None:
     assert guest.run("systemctl is-system-running --wait").strip() == "running"
     assert "VERSION_CODENAME=trixie" in guest.run("cat /etc/os-release")
@@ -67,8 +45,7 @@ def test_it_is_a_stock_debian(guest: Guest) -> None:
 
 
 def test_readme_first_lines(guest: Guest) -> None:
-    guest.send(SENT, "skylift")
-    guest.run("cd skylift && python3 -m venv ~/.skylift && ~/.skylift/bin/pip install -q .")
+    guest.install()
     said = guest.run("skylift setup --yes")
     assert "Ready: the cloud is up" in said
     assert "no way to the internet" not in said
@@ -93,19 +70,19 @@ def test_a_failing_run_has_the_exit_code_of_its_program(guest: Guest) -> None:
 
 def test_a_job_with_a_package_runs(guest: Guest) -> None:
     """It is fetched by the server, through pasta."""
-    write(guest, "packaged.py", PACKAGED.strip())
+    guest.write("packaged.py", PACKAGED.strip())
     assert "\nsix 1." in guest.run("skylift run programs/packaged.py")
 
 
 def test_a_program_that_takes_all_memory_is_stopped(guest: Guest) -> None:
-    write(guest, "greedy.py", ALL_MEMORY)
+    guest.write("greedy.py", ALL_MEMORY)
     # 128 and SIGSEGV, with which User-Mode Linux ends it; Linux itself has SIGKILL.
     guest.run("skylift run --type t3.micro programs/greedy.py", code=139)
     assert guest.run("systemctl is-system-running --wait").strip() == "running"
 
 
 def test_a_program_that_makes_processes_is_bounded(guest: Guest) -> None:
-    write(guest, "forks.py", ALL_PROCESSES)
+    guest.write("forks.py", ALL_PROCESSES)
     assert "no more: " in guest.run("skylift run programs/forks.py")
 
 
@@ -161,7 +138,7 @@ def test_a_job_goes_on_while_its_unit_is_stopped(guest: Guest) -> None:
 
 def test_a_detached_job_outlives_a_reboot(guest: Guest) -> None:
     """It has SIGTERM, and its results come home."""
-    write(guest, "hears.py", HEARS)
+    guest.write("hears.py", HEARS)
     guest.run("skylift run --name long --detach --out heard.txt programs/hears.py")
     guest.power_off()
     guest.boot()
