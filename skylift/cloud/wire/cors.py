@@ -25,8 +25,13 @@ TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """What the name of a header is made of (RFC 9110, 5.6.2)."""
 
 
-_SHOWN = re.compile(r"(?:audio|video)/[\w.-]+|image/(?!svg)[\w.-]+|text/(?:plain|csv)|application/(?:json|pdf)")
-"""Types of which a browser runs nothing. XML of any name may be a page: those have a `+`."""
+_SHOWN = re.compile(
+    r"(?:(?:audio|video)/[\w.-]+|image/(?!svg)[\w.-]+|text/(?:plain|csv)|application/(?:json|pdf))"
+    r'(?:; ?[\w-]+=(?:[\w.-]+|"[\w.-]+"))*',
+    re.ASCII | re.IGNORECASE,
+)
+"""Types of which a browser runs nothing. XML of any name may be a page: those have a `+`. In a header with a comma, the
+last type counts for browsers."""
 _INERT = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _WITHOUT_ORIGIN = "sandbox allow-scripts allow-forms allow-modals allow-popups allow-downloads"
 
@@ -73,8 +78,7 @@ def contained(response: Response, *, public: bool) -> Response:
     """An object that a browser may run as a page, with the headers by which that page is none of the endpoint's: it
     shares nothing with other answers. Of a presigned address it also runs no script, and is saved rather than shown,
     unless the object or the address says otherwise; what is public may be a web site."""
-    kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if _SHOWN.fullmatch(kind):
+    if _SHOWN.fullmatch(response.headers.get("Content-Type", "")):
         return response
     policy = {"Content-Security-Policy": _WITHOUT_ORIGIN if public else _INERT}
     saved = {} if public else {"Content-Disposition": "attachment"}

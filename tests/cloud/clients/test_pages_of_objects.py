@@ -88,9 +88,30 @@ def test_a_presigned_page_is_saved(s3: Any, page: Page, kind: str) -> None:
     assert headers(link(s3, "page"))["content-disposition"] == "attachment"
 
 
-def test_a_public_page_runs_without_the_endpoints_origin(cloud: Cloud, s3: Any, page: Page) -> None:
+SEVERAL = "text/plain;,text/html", "image/png; x=y,text/html", 'text/csv;x="a", text/html', "video/x;, text/html"
+"""Each is one header. Browsers take the last type in it."""
+
+
+@pytest.mark.parametrize("kind", SEVERAL)
+def test_a_page_that_names_another_type_before_its_own_is_a_page(cloud: Cloud, s3: Any, page: Page, kind: str) -> None:
+    put_page(s3, "page", kind, ContentDisposition="inline")
+    page.goto(link(s3, "page"))
+    assert page.title() == "page"
+    page.goto(link(s3, "page", ResponseContentType=kind))
+    assert page.title() == "page"
+    make_public(s3)
+    put_page(s3, "page", kind, ACL="public-read")
+    page.goto(f"{cloud.url}/{BUCKET}/page")
+    assert page.title() == "ran as null, read refused, worker refused"
+
+
+def make_public(s3: Any) -> None:
     s3.delete_public_access_block(Bucket=BUCKET)
     s3.put_bucket_ownership_controls(Bucket=BUCKET, OwnershipControls={"Rules": [{"ObjectOwnership": "ObjectWriter"}]})
+
+
+def test_a_public_page_runs_without_the_endpoints_origin(cloud: Cloud, s3: Any, page: Page) -> None:
+    make_public(s3)
     put_page(s3, "index.html", ACL="public-read")
     page.goto(f"{cloud.url}/{BUCKET}/index.html")
     assert page.title() == "ran as null, read refused, worker refused"
