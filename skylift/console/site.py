@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import jinja2
 from fastapi import FastAPI
 from nicegui import app as nicegui_app
+from nicegui import json as nicegui_json
 from nicegui import ui
 from nicegui.client import templates
 
@@ -114,6 +117,7 @@ def build_site(site: FastAPI, port: Port) -> None:
             )
 
     _put_nonces_into_the_template()
+    _spell_what_is_no_text()
     add_transfers(site, port)
     nicegui_app.on_shutdown(shells.close_all)
     nicegui_app.add_static_files("/console", STATIC)
@@ -143,3 +147,17 @@ def _put_nonces_into_the_template() -> None:
         return text.replace("<script", '<script nonce="{{ request.scope.nonce }}"'), file, None
 
     environment.loader = jinja2.FunctionLoader(load)
+
+
+def _spell_what_is_no_text() -> None:
+    """The name of a file may be of any bytes, and a server's JSON may have half a character. NiceGUI's JSON refuses the
+    whole page for it; Python's spells it as an escape, which a browser shows as a replacement character."""
+    strict = nicegui_json.dumps
+
+    def dumps(value: Any, **options: Any) -> str:
+        try:
+            return strict(value, **options)
+        except TypeError:
+            return json.dumps(value)
+
+    vars(nicegui_json)["dumps"] = dumps

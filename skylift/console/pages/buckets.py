@@ -25,7 +25,7 @@ from skylift.runner.errors import UsageError
 COLUMNS = (Column("id", "Bucket", leads="/s3/"), Column("created", "Created", 180))
 PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp")
 _PREVIEWED = 1 << 16
-_ROWS = 100
+_ROWS, _CELLS = 100, 50
 _LINK_SECONDS = 3600
 
 
@@ -184,12 +184,12 @@ class BucketPage:
 def _show_text(key: str, text: str, *, whole: bool) -> None:
     rest = "" if whole else f"This is the beginning, {spell(_PREVIEWED, 'bytes')} of it. Download it to see the rest."
     if key.lower().endswith(".csv"):
-        rows = list(csv.reader(io.StringIO(text)))
-        if len(rows) > _ROWS:
-            rest = f"These are the first {_ROWS} rows. Download it to see the rest."
+        rows = list(csv.reader(io.StringIO(text, newline="")))
+        if len(rows) > _ROWS or any(len(row) > _CELLS for row in rows):
+            rest = f"These are the first {_ROWS} rows, and {_CELLS} columns. Download it to see the rest."
         with box("preview-table", tabindex="0", role="group", aria_label=key), small_table():
             for row in rows[:_ROWS]:
-                table_row(*row)
+                table_row(*row[:_CELLS])
     else:
         tag("pre", text or "It is empty.", "output", tabindex="0", aria_label=key)
     if rest:

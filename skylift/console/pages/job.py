@@ -17,7 +17,7 @@ from skylift.console.rows import as_moment
 from skylift.console.widgets.dialog import confirm
 from skylift.console.widgets.element import box, button, command_line, copyable, enable, facts, link, on_input, tag
 from skylift.console.widgets.frame import head
-from skylift.console.widgets.small_table import file_row, small_table, state
+from skylift.console.widgets.small_table import file_table, state
 from skylift.console.widgets.tabs import Tabs, WhenGone, in_thread
 from skylift.console.widgets.terminal import Terminal, full_screen
 from skylift.console.widgets.trouble import panel
@@ -129,9 +129,7 @@ class JobPage:
         if not found:
             tag("p", "There are no results yet. They are here when the program has ended.", "empty-line")
         else:
-            with small_table("File", "Size", "Actions", aria_label="Results"):
-                for path, size in found:
-                    file_row(path, size, partial(self._view.job_port.result, self._name))
+            file_table(found, partial(self._view.job_port.result, self._name))
         copyable(f"skylift results {quote(self._name)}")
 
     async def _details(self) -> None:

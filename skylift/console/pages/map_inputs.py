@@ -15,14 +15,11 @@ from skylift.console.rows import as_time
 from skylift.console.widgets.element import box, command_line, copyable, facts, link, on_input, tag
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.grid import Column, Grid
-from skylift.console.widgets.small_table import file_row, small_table, state
+from skylift.console.widgets.small_table import file_table, state
 from skylift.console.widgets.tabs import in_background, in_thread
 from skylift.console.widgets.terminal import Terminal, full_screen
 from skylift.console.widgets.trouble import trouble_in
 from skylift.runner.errors import SkyliftError
-
-"""Bytes of a result that is given to the browser. Larger ones are for the command."""
-_MOST_RESULTS = 200
 
 
 def _columns(job: str) -> tuple[Column, ...]:
@@ -159,14 +156,9 @@ class InputPage:
 
     def _results(self, shown: ShownInput) -> None:
         results = shown.outcome.results if shown.outcome else ()
-        if not results:
-            return
-        tag("h2", "Results")
-        with small_table():
-            for each in results[:_MOST_RESULTS]:
-                file_row(each.path, each.size, partial(self._inputs.result, self._index))
-        if len(results) > _MOST_RESULTS:
-            tag("p", f"There are {len(results):,}; the first {_MOST_RESULTS} are shown.", "empty-line")
+        if results:
+            tag("h2", "Results")
+            file_table([(each.path, each.size) for each in results], partial(self._inputs.result, self._index))
 
     def _output(self, title: str, text: str) -> None:
         if text:

@@ -110,7 +110,8 @@ class Grid:
             "columnDefs": [column.definition() for column in columns],
             "defaultColDef": {"sortable": True, "resizable": True, "filter": True, "suppressHeaderMenuButton": True},
             "rowData": [],
-            ":getRowId": "(params) => params.data.id",
+            # It keeps rows in plain objects, in which each has a `constructor`.
+            ":getRowId": "(params) => params.data.id in {} ? `id ${params.data.id}` : params.data.id",
             "rowHeight": 32,
             "headerHeight": 34,
             "animateRows": False,

@@ -9,12 +9,13 @@ from pathlib import PurePosixPath
 from nicegui.elements.mixins.text_element import TextElement
 
 from skylift.console.widgets.chart import spell
-from skylift.console.widgets.element import Element, button, save, tag
+from skylift.console.widgets.element import Element, box, button, save, tag
 from skylift.console.widgets.tabs import in_thread
 
 Cell = str | Callable[[], object]
 """A text, or what puts into a cell what is there."""
 _LARGEST = 64 << 20
+_AT_ONCE = 200
 
 
 @contextmanager
@@ -51,8 +52,27 @@ def table_row(*cells: Cell, actions: Callable[[], object] | None = None) -> None
                 actions()
 
 
-def file_row(path: str, size: int, read: Callable[[str], bytes]) -> None:
-    """A result with its size and a button that downloads it. Larger ones come by the command only."""
+def file_table(files: Sequence[tuple[str, int]], read: Callable[[str], bytes]) -> None:
+    """Results, each with its size and a button that downloads it. They are shown by parts: a job may have a million."""
+    with small_table("File", "Size", "Actions", aria_label="Results") as rows:
+        pass
+    further = box()
+
+    def add(first: int) -> None:
+        after = first + _AT_ONCE
+        with rows:
+            for path, size in files[first:after]:
+                _file_row(path, size, read)
+        with further.clear():
+            if after < len(files):
+                button("Show more", lambda: add(after))
+                tag("p", f"There are {len(files):,}; the first {after:,} are shown.", "empty-line")
+
+    add(0)
+
+
+def _file_row(path: str, size: int, read: Callable[[str], bytes]) -> None:
+    """Larger ones come by the command only."""
 
     async def download() -> None:
         save(PurePosixPath(path).name, await in_thread(read, path))
