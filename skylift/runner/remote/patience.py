@@ -20,6 +20,8 @@ _SILENT = 10.0
 _LONGEST = 10.0
 _ATTEMPTS = 4
 """Requests, one after the other, that nobody answers."""
+_INTERNAL = ("InternalError", "unexpectedError")
+"""How S3, and DeleteFleets, call what others answer with the status 500."""
 
 
 class Patience:
@@ -42,10 +44,9 @@ class Patience:
             lost = state["lost"] = state.get("lost", 0) + 1
             return (lost < _ATTEMPTS and pause(_some_of(2.0 ** (lost - 1)))) or self._end(state)
         state["lost"] = 0
-        # S3 deletes many objects by one request, answers with 200, and names those that it has not deleted.
-        error: dict[str, Any] = answer[1].get("Error") or next(iter(answer[1].get("Errors", ())), {})
+        error = answer[1].get("Error") or _error_within(answer[1])
         code = str(error.get("Code", ""))
-        status = 500 if code == "InternalError" else answer[0].status_code
+        status = 500 if code in _INTERNAL else answer[0].status_code
         if not is_not_now(status, code):
             return self._end(state)
         now = time.monotonic()
@@ -81,6 +82,13 @@ class Patience:
         with self._telling:
             self._told -= state.pop("told", False)
         return False
+
+
+def _error_within(answer: dict[str, Any]) -> dict[str, Any]:
+    """Of an answer with the status 200, which names objects that S3 has not deleted, or fleets that EC2 has not, the
+    first error that passes."""
+    failed = [*answer.get("Errors", ()), *(each["Error"] for each in answer.get("UnsuccessfulFleetDeletions", ()))]
+    return next((each for each in failed if (code := str(each.get("Code"))) in _INTERNAL or is_not_now(200, code)), {})
 
 
 def _some_of(most: float) -> float:

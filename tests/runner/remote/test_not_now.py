@@ -26,6 +26,7 @@ from skylift.runner.job.settings import Settings
 from skylift.runner.jobs.sweep import Sweep
 from skylift.runner.launch import role
 from skylift.runner.launch.bucket import ensure_bucket
+from skylift.runner.launch.fleet import Fleet, delete_fleets
 from skylift.runner.launch.server import live_servers
 from skylift.runner.plan.plan_job import Order, plan_job
 from skylift.runner.remote import patience
@@ -409,6 +410,23 @@ def test_an_object_that_s3_did_not_delete_for_now_is_deleted(outside: Settings, 
     weather.add("DeleteObjects", code, times=3, status=200, body=f"<DeleteResult>{error}</DeleteResult>".encode())
     assert api.delete_below(BUCKET, "x/") == 1
     assert not api.has(BUCKET, "x/0")
+
+
+@pytest.mark.usefixtures("short_pauses")
+def test_a_fleet_that_ec2_did_not_delete_for_now_is_deleted(outside: Settings, weather: Weather) -> None:
+    """Of several, each has its own error, also beside one of a fleet that is gone."""
+
+    def answer(code: str) -> bytes:
+        failed = "".join(
+            f"<item><fleetId>{fleet}</fleetId><error><code>{each}</code><message>Later.</message></error></item>"
+            for fleet, each in (("fleet-1", "fleetIdDoesNotExist"), ("fleet-2", code))
+        )
+        return f"<R><unsuccessfulFleetDeletionSet>{failed}</unsuccessfulFleetDeletionSet></R>".encode()
+
+    weather.add("DeleteFleets", "unexpectedError", times=3, status=200, body=answer("unexpectedError"))
+    weather.add("DeleteFleets", "fleetNotInDeletableState", status=200, body=answer("fleetNotInDeletableState"))
+    delete_fleets(Api(outside), [Fleet("fleet-1", "count"), Fleet("fleet-2", "count")], servers_too=False)
+    assert weather.count("DeleteFleets") == 4
 
 
 @pytest.mark.usefixtures("short_pauses")
