@@ -22,6 +22,8 @@ log = logging.getLogger("skylift.cloud.wire")
 SMALL = 64 * 1024
 MOST_HELD = 256 << 20
 """Bytes of one sender's bodies that are in memory at a time."""
+MOST_OF_ALL = 1 << 30
+"""Bytes of all bodies that are in memory at a time."""
 Result = TypeVar("Result")
 
 
@@ -42,29 +44,34 @@ class Body(Protocol):
 
 
 class Sender:
-    """What the requests of one sender have of the endpoint: so many turns in a worker, and memory for their bodies."""
+    """What the requests of one sender have of the endpoint: so many turns in a worker, and memory for their bodies.
 
-    def __init__(self, turns: int) -> None:
+    No sender takes more memory than it leaves free, so that there is always some for the next one."""
+
+    def __init__(self, turns: int, everyone: Sender | None = None) -> None:
         self.turns = asyncio.Semaphore(turns)
+        self._everyone = everyone or self
         self._held = 0
 
     @contextmanager
     def body(self) -> Iterator[Callable[[int], None]]:
         """Called with the number of bytes that have come, or with a negative one when so many are no longer in memory.
-        Raises ServiceError when the sender's bodies take too much together."""
+        Raises ServiceError when the sender's bodies, or all senders', take too much together."""
         held = 0
 
         def hold(count: int) -> None:
             nonlocal held
             held += count
             self._held += count
-            if self._held > MOST_HELD:
+            self._everyone._held += count
+            if count > 0 and self._held > min(MOST_HELD, MOST_OF_ALL - self._everyone._held):
                 raise _overload()
 
         try:
             yield hold
         finally:
             self._held -= held
+            self._everyone._held -= held
 
 
 class Pipeline:
@@ -75,13 +82,14 @@ class Pipeline:
         self._parts = parts
         self._workers = workers
         self._of_sender = of_sender
+        self._everyone = Sender(of_sender)
         self._senders: WeakValueDictionary[tuple[str, str], Sender] = WeakValueDictionary()
 
     async def answer(self, request: Request, body: Body) -> Response:
         plain = plain_answer(request)
         if plain is not None:
             return plain
-        sender = self._senders.setdefault((request.place, request.source_ip), Sender(self._of_sender))
+        sender = self._senders.setdefault((request.place, request.source_ip), Sender(self._of_sender, self._everyone))
         exchange = Exchange(self._parts, request)
         exchange.turns = sender.turns
         with sender.body() as hold:

@@ -428,3 +428,29 @@ def test_the_bodies_of_one_sender_have_a_bound_together(cloud: Running, monkeypa
         again = stack.enter_context(begin("127.0.0.1"))
         again.sendall(b"a")
         assert answer_on(again)[0] == 400
+
+
+def test_the_bodies_of_all_senders_have_a_bound_together_and_leave_room_for_one_more(
+    cloud: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "MOST_OF_ALL", 2 << 20, raising=False)
+    where = urlsplit(cloud.url)
+
+    def begin(source: str, size: int) -> socket.socket:
+        """All of a body but its last byte."""
+        opened = socket.create_connection((where.hostname, where.port), timeout=10, source_address=(source, 0))
+        form = f"POST / HTTP/1.1\r\nHost: {where.netloc}\r\nContent-Length: {size}\r\nContent-Type: {FORM}\r\n\r\n"
+        opened.sendall(form.encode() + b"a" * (size - 1))
+        return opened
+
+    with ExitStack() as stack:
+        waiting = {stack.enter_context(begin(f"127.0.1.{number}", 600_000)) for number in range(1, 9)}
+        while len(waiting) > 2:
+            refused, _, _ = select.select(list(waiting), [], [], 10)
+            assert refused, "three of them are more than there may be"
+            for one in refused:
+                assert answer_on(one)[0] == 503
+                waiting.remove(one)
+        other = stack.enter_context(begin("127.0.2.1", 100_000))
+        other.sendall(b"a")
+        assert answer_on(other)[0] == 400
