@@ -167,6 +167,8 @@ class World:
         assert process.stdout and process.stdout.readline() == b"ready\n"
         namespace = Namespace.of_process(process.pid)
         self.stack.callback(namespace.close)
+        # As servers have it, whatever the host has.
+        namespace.write_settings({"ipv4/ip_forward": "0"})
         return Server(process, namespace)
 
     def public(self, name: str) -> str:

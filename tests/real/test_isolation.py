@@ -196,6 +196,15 @@ print(errno.errorcode[link.connect_ex(chr(0) + "{marker}")])
     server.ssh(f"sudo pkill -f {marker}")
 
 
+def test_a_server_forwards_once_its_root_says_so(server: Server) -> None:
+    """Beside Docker the host forwards, and a new network namespace has what the host has."""
+    asked = "cat /proc/sys/net/ipv4/ip_forward"
+    assert server.says(asked) == "0"
+    server.says("sudo sysctl -qw net.ipv4.ip_forward=1")
+    assert server.says(asked) == "1"
+    server.says("sudo sysctl -qw net.ipv4.ip_forward=0")
+
+
 def test_memory_ends_where_the_type_says(server: Server) -> None:
     assert limit(server, "memory.limit_in_bytes", "memory.max") == 512 * MIB
     greedy = "python3 -c 'print(len(b\"x\" * (700 << 20)))'"

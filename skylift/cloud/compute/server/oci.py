@@ -105,6 +105,8 @@ def oci_config(
                 *({"type": kind} for kind in ("pid", "network", "ipc", "uts", "mount", "cgroup")),
                 {"type": "user", **({"path": users} if users else {})},
             ],
+            # A new network namespace has the host's value, which is 1 beside Docker.
+            "sysctl": {"net.ipv4.ip_forward": "0"},
             "resources": _resources(plan),
             "seccomp": seccomp,
             "maskedPaths": [
