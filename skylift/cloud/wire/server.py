@@ -374,6 +374,8 @@ async def _while_it_moves(http: BaseRequest, sending: Coroutine[Any, Any, Sent])
         return task.result()
     finally:
         task.cancel()
+        # What it sends from is closed next.
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def _acknowledged(sock: socket.socket) -> int:

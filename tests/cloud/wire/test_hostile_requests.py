@@ -13,6 +13,8 @@ import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import pytest
@@ -296,6 +298,34 @@ def test_a_slow_reader_gets_all_and_one_that_stops_reading_is_let_go(
     assert asyncio.run(read(0.01)) == size
     # Nothing. What the kernel has of it already comes all the same, and no more than that.
     assert asyncio.run(asyncio.wait_for(read(0, until_let_go=True), 120)) < size
+
+
+@pytest.mark.parametrize("gone", [False, True], ids=["reads nothing", "is cancelled"])
+async def test_nothing_is_sent_any_more_once_an_answer_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, *, gone: bool
+) -> None:
+    """The file that it comes from is closed then."""
+    sends: list[str] = []
+
+    async def send() -> int:
+        sends.append("begun")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            sends.append("ended")
+        return 0
+
+    monkeypatch.setattr(server, "STALLED", 3600.0 if gone else 0.0)
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as sock:
+        http: Any = SimpleNamespace(transport=SimpleNamespace(get_extra_info=lambda _: sock))
+        sending = asyncio.ensure_future(server._while_it_moves(http, send()))
+        while gone and not sends:
+            await asyncio.sleep(0)
+        if gone:
+            sending.cancel()
+        with pytest.raises((ConnectionResetError, asyncio.CancelledError)):
+            await sending
+        assert sends == ["begun", "ended"]
 
 
 def is_established(endpoint: int | None, client: int) -> bool:
