@@ -5,6 +5,7 @@ https://docs.aws.amazon.com/vpc/latest/userguide/managed-prefix-lists.html
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
@@ -16,6 +17,7 @@ from skylift.cloud.domain.network import (
     PrefixEntry,
     PrefixList,
     RouteTable,
+    Rule,
     SecurityGroup,
     services_prefix_list,
 )
@@ -42,6 +44,8 @@ MOST_VERSIONS = 1000
 """Then the oldest goes with each new one."""
 MOST_CHANGES = 100
 """The most entries that one request may add or remove."""
+MOST_RULES = 60
+"""AWS's quota for a security group, of each direction and family of addresses."""
 RESERVED = "com.amazonaws"
 
 LIMITS = Limits(most=100, least=1)
@@ -146,6 +150,9 @@ def modify(tx: Tx, caller: Caller, params: ec2.ModifyManagedPrefixListRequest) -
         entries = _added(_without(found.entries, removed, found.family), added, found.family)
         changed = _next(tx, changed, _fitting(entries, found.max_entries))
     tx.save(changed)
+    for group in tx.find(SecurityGroup) if changed.max_entries > found.max_entries else ():
+        if any(rule.prefix_list_id == found.id for rule in group.rules):
+            refuse_crowd(tx, group.rules)
     return {"PrefixList": view(changed, caller)}
 
 
@@ -184,6 +191,24 @@ def users_of(tx: Tx, prefix_list_id: str) -> list[str]:
     groups = [one.id for one in tx.find(SecurityGroup) if any(r.prefix_list_id == prefix_list_id for r in one.rules)]
     tables = [one.id for one in tx.find(RouteTable) if any(r.prefix_list_id == prefix_list_id for r in one.routes)]
     return [*groups, *tables]
+
+
+def refuse_crowd(tx: Tx, rules: Iterable[Rule]) -> None:
+    """Raises where a group would have more rules than it may. A list counts as all that there may be in it."""
+    counts: Counter[tuple[bool, str]] = Counter()
+    for rule in rules:
+        listed = known(tx, rule.prefix_list_id) if rule.prefix_list_id else None
+        for family, other in (("IPv4", rule.cidr6), ("IPv6", rule.cidr)):
+            if other is None and (listed is None or listed.family == family):
+                counts[rule.egress, family] += listed.max_entries if listed else 1
+    refuse_more(max(counts.values(), default=0))
+
+
+def refuse_more(count: int) -> None:
+    if count > MOST_RULES:
+        raise ServiceError(
+            "RulesPerSecurityGroupLimitExceeded", "The maximum number of rules per security group has been reached."
+        )
 
 
 def view(found: PrefixList, caller: Caller) -> ec2.ManagedPrefixList:

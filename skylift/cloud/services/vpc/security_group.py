@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
@@ -41,8 +40,6 @@ def _rule_filters(prefix: str, member: str) -> dict[str, str]:
         f"{prefix}.user-id": f"{member}.UserIdGroupPairs.UserId",
     }
 
-
-MOST_RULES = 60
 
 LISTING = Listing(
     SecurityGroup,
@@ -151,7 +148,7 @@ def authorize(
                 "InvalidPermission.Duplicate",
                 f"the specified rule {security_rule.worded(rule)} already exists",
             )
-    _refuse_too_many(asked, [rule for rule in group.rules if rule.egress == egress])
+    prefix_list.refuse_crowd(tx, (*group.rules, *added))
     tx.save(replace(group, rules=(*group.rules, *added)))
     return {"Return": True, "SecurityGroupRules": [security_rule.view(tx, rule, group, caller) for rule in added]}
 
@@ -253,7 +250,10 @@ def asked_rules(
     referred: frozenset[str] = frozenset(),
 ) -> list[Rule]:
     """The rules that permissions stand for. Groups with an id in `referred` are not looked for."""
-    _refuse_too_many(asked)
+    # Before they are looked at: a request may be of thousands.
+    for family in ("IpRanges", "Ipv6Ranges"):
+        peers = (family, "UserIdGroupPairs", "PrefixListIds")
+        prefix_list.refuse_more(sum(len(cast(Params, one).get(peer) or ()) for one in asked for peer in peers))
     named: list[ec2.IpPermission] = [
         {
             **permission,
@@ -270,19 +270,6 @@ def asked_rules(
         for item in permission.get("PrefixListIds") or []:
             prefix_list.known(tx, item.get("PrefixListId") or "")
     return security_rule.rules_in(named, egress=egress)
-
-
-def _refuse_too_many(asked: Iterable[Params], present: Sequence[Rule] = ()) -> None:
-    """Raises where a group would have more rules in this direction than AWS's quota, which counts them of each family
-    of addresses, and before they are looked at: a request may be of thousands."""
-    for members, others in (("IpRanges", "cidr6"), ("Ipv6Ranges", "cidr")):
-        peers = (members, "UserIdGroupPairs", "PrefixListIds")
-        count = sum(len(permission.get(peer) or ()) for permission in asked for peer in peers)
-        if count + sum(getattr(rule, others) is None for rule in present) > MOST_RULES:
-            raise ServiceError(
-                "RulesPerSecurityGroupLimitExceeded",
-                "The maximum number of rules per security group has been reached.",
-            )
 
 
 def _peer(tx: Tx, caller: Caller, group: SecurityGroup, pair: ec2.UserIdGroupPair) -> ec2.UserIdGroupPair:
@@ -304,11 +291,12 @@ def _peer(tx: Tx, caller: Caller, group: SecurityGroup, pair: ec2.UserIdGroupPai
     raise ServiceError("InvalidGroup.NotFound", "You have specified two resources that belong to different networks.")
 
 
-def own_rule(group: SecurityGroup, rule_id: str, *, egress: bool) -> Rule:
+def own_rule(group: SecurityGroup, rule_id: str, *, egress: bool | None = None) -> Rule:
+    """In either direction, or in this one."""
     if not well_formed("sgr", rule_id):
         raise ServiceError("InvalidSecurityGroupRuleId.Malformed", f'Invalid id: "{rule_id}" (expecting "sgr-...")')
     for rule in group.rules:
-        if rule.id == rule_id and rule.egress == egress:
+        if rule.id == rule_id and egress in (None, rule.egress):
             return rule
     raise ServiceError("InvalidSecurityGroupRuleId.NotFound", f"The security group rule ID '{rule_id}' does not exist")
 

@@ -15,7 +15,7 @@ from skylift.cloud.services.api.ec2_operation import acts_on, writes
 from skylift.cloud.services.api.operation import Check, below
 from skylift.cloud.services.api.refusal import combination, invalid, missing
 from skylift.cloud.services.api.resource import SECURITY_GROUP_RULE, arn, require
-from skylift.cloud.services.vpc import security_rule
+from skylift.cloud.services.vpc import prefix_list, security_rule
 from skylift.cloud.services.vpc.security_group import asked_permissions, asked_rules, named_group, own_rule
 from skylift.cloud.services.vpc.security_rule import PERMISSIONS
 from skylift.cloud.store.database import Tx
@@ -40,7 +40,7 @@ def modify_rules(
     group = require(tx, SecurityGroup, params["GroupId"])
     changes: dict[str, Rule] = {}
     for update in params["SecurityGroupRules"]:
-        old = _rule_of(group, update["SecurityGroupRuleId"])
+        old = own_rule(group, update["SecurityGroupRuleId"])
         if old.id in changes:
             raise invalid(f"The security group rule {old.id} must not appear multiple times")
         changes[old.id] = _changed(tx, caller, group, old, update.get("SecurityGroupRule") or {})
@@ -53,6 +53,7 @@ def modify_rules(
             raise ServiceError(
                 "InvalidPermission.Duplicate", f"the specified rule {security_rule.worded(rule)} already exists"
             )
+    prefix_list.refuse_crowd(tx, rules)
     tx.save(replace(group, rules=rules))
     return {"Return": True}
 
@@ -63,8 +64,8 @@ def check_modify(tx: Tx, caller: Caller, params: ec2.ModifySecurityGroupRulesReq
     yield from on(action, "GroupId")(tx, caller, params)
     for update in params["SecurityGroupRules"]:
         yield Check(action, arn(caller, SECURITY_GROUP_RULE, update["SecurityGroupRuleId"]))
-        if prefix_list := update.get("SecurityGroupRule", {}).get("PrefixListId"):
-            yield on_row(tx, caller, action, PrefixList, prefix_list)
+        if list_id := update.get("SecurityGroupRule", {}).get("PrefixListId"):
+            yield on_row(tx, caller, action, PrefixList, list_id)
 
 
 def _describe_anew(
@@ -106,12 +107,6 @@ def _by_key(group: SecurityGroup, rules: list[Rule]) -> dict[str, str]:
 
 def _described(rule: Rule, texts: dict[str, str]) -> Rule:
     return replace(rule, description=texts[rule.id]) if rule.id in texts else rule
-
-
-def _rule_of(group: SecurityGroup, rule_id: str) -> Rule:
-    """The rule in either direction."""
-    egress = any(rule.id == rule_id and rule.egress for rule in group.rules)
-    return own_rule(group, rule_id, egress=egress)
 
 
 def _changed(tx: Tx, caller: Caller, group: SecurityGroup, old: Rule, asked: ec2.SecurityGroupRuleRequest) -> Rule:

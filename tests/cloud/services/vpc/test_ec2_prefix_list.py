@@ -237,3 +237,23 @@ def test_of_a_thousand_versions_the_oldest_goes_with_a_new_one(cloud: Cloud, mon
     assert [entries(version) for version in (3, 4, 5)] == [2, 3, 4]
     with pytest.raises(ServiceError, match="PrefixListVersionNotFound"):
         entries(2)
+
+
+def test_a_list_counts_as_all_that_there_may_be_in_it(cloud: Cloud) -> None:
+    group, large, small = cloud.default("group")["GroupId"], make(cloud, MaxEntries=61), make(cloud, MaxEntries=58)
+    refused = "RulesPerSecurityGroupLimitExceeded"
+
+    def add(list_id: str) -> dict[str, Any]:
+        return {"GroupId": group, "IpPermissions": permission(list_id)}
+
+    assert cloud.code("AuthorizeSecurityGroupEgress", **add(large)) == refused
+    (rule,) = cloud.call("AuthorizeSecurityGroupEgress", **add(small))["SecurityGroupRules"]
+    assert cloud.code("AuthorizeSecurityGroupEgress", **add(make(cloud, MaxEntries=2))) == refused
+    of_ipv6 = make(cloud, [], MaxEntries=59, AddressFamily="IPv6")
+    cloud.call("AuthorizeSecurityGroupEgress", **add(of_ipv6))
+    assert cloud.code("ModifyManagedPrefixList", PrefixListId=small, MaxEntries=60) == refused
+    assert shown(cloud, small)["MaxEntries"] == 58
+    cloud.call("ModifyManagedPrefixList", PrefixListId=small, MaxEntries=59)
+    change = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "PrefixListId": large}
+    update = {"SecurityGroupRuleId": rule["SecurityGroupRuleId"], "SecurityGroupRule": change}
+    assert cloud.code("ModifySecurityGroupRules", GroupId=group, SecurityGroupRules=[update]) == refused
