@@ -86,21 +86,6 @@ def test_a_link_that_an_earlier_program_has_left_leads_root_nowhere(case: Case, 
         assert [(folder / name).read_text() for name in FILES] == ["environment"] * 2
 
 
-@pytest.mark.parametrize("path", [VENV, ".local", ".local/share/uv", PYTHONS])
-def test_one_that_takes_the_place_of_a_folder_in_the_moment_in_which_it_is_made(case: Case, path: str) -> None:
-    with at_opening(Path(path).name, lambda: case.lead_away(path)):
-        assert case.taking.take() is None
-    assert seen(case.other) == case.before
-    assert "cannot be taken" in case.told[0]
-
-
-@pytest.mark.parametrize("path", [VENV, ".local", PYTHONS])
-def test_one_that_takes_its_place_while_it_is_filled(case: Case, path: str) -> None:
-    with at_opening("activate", lambda: case.lead_away(path)):
-        assert case.taking.take() is not None
-    assert seen(case.other) == case.before
-
-
 def test_nobody_else_can_enter_a_folder_that_is_not_full(case: Case) -> None:
     modes = list[int]()
     with at_opening("module.py", lambda: modes.extend(each.stat().st_mode & 0o777 for each in case.folders)):

@@ -7,7 +7,6 @@ as long as a file in it is open. A path is no such proof: that of a file in anot
 from __future__ import annotations
 
 import os
-from typing import Set
 
 
 def mount_of(descriptor: int) -> int:
@@ -17,9 +16,3 @@ def mount_of(descriptor: int) -> int:
     finally:
         os.close(file)
     return int(found.partition(b"mnt_id:")[2].split(None, 1)[0])
-
-
-def own_mounts() -> Set[int]:
-    """Those of this process's namespace."""
-    with open("/proc/self/mountinfo", "rb") as file:
-        return {int(line.split(b" ", 1)[0]) for line in file}

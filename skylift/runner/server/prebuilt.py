@@ -32,7 +32,6 @@ from skylift.runner.server.concurrently import thread_pool
 from skylift.runner.server.console import say
 from skylift.runner.server.environment_index import Changed, parse_index
 from skylift.runner.server.login_user import Login
-from skylift.runner.server.new_folders import NewFolders
 from skylift.runner.server.prefix import Prefix
 from skylift.runner.server.proof import Contents, check_files
 from skylift.runner.server.remove_tree import remove_below
@@ -120,32 +119,50 @@ class PrebuiltEnvironment:
         if text is None or hashlib.sha256(text).hexdigest() != self._sha256:
             raise Changed("its index is not the one that the record names")
         index = parse_index(text, self._login.home, self._folders)
-        with NewFolders(self._login.home, self._folders, self._login.uid, self._login.gid) as new:
-            self._fill(new, index, until)
-            new.give()
+        self._fill(index, until)
         return dict(index, name=self._name)
 
-    def _fill(self, new: NewFolders, index: Dict[str, Any], until: float) -> None:
+    def _fill(self, index: Dict[str, Any], until: float) -> None:
+        """The environment's own folders are root's alone until they are full."""
+        modes = {}
         for path, kind, *more in index["entries"]:
-            if kind == "d":
-                new.make(path, more[0])
+            place = self._login.home / path
+            if kind == "d" and place in self._folders:
+                place.mkdir(mode=0o700)
+                modes[place] = more[0]
+            elif kind == "d":
+                self._make(place, more[0])
             elif kind == "l":
-                os.symlink(more[0], new.place(path))
-                self._give(new.place(path))
-        _for_each_pack(index, partial(self._take_pack, new, until))
+                os.symlink(more[0], str(place))
+                self._give(place)
+        _for_each_pack(index, partial(self._take_pack, until))
+        for place, mode in modes.items():
+            self._give(place)
+            place.chmod(mode)
 
-    def _give(self, place: str) -> None:
-        os.lchown(place, self._login.uid, self._login.gid)
+    def _make(self, place: Path, mode: int) -> None:
+        """A folder that the environment's own are in may be there, and stays as it is."""
+        try:
+            place.mkdir()
+        except FileExistsError:
+            if not stat.S_ISDIR(place.lstat().st_mode):
+                raise
+            return
+        self._give(place)
+        place.chmod(mode)
 
-    def _take_pack(self, new: NewFolders, until: float, number: int, files: List[Entry], digest: str) -> None:
+    def _give(self, place: Path) -> None:
+        os.lchown(str(place), self._login.uid, self._login.gid)
+
+    def _take_pack(self, until: float, number: int, files: List[Entry], digest: str) -> None:
         key = _pack(number)
         if len(files) == 1:
             path, _, mode, _, modified = files[0]
-            place = Path(new.place(path))
+            place = self._login.home / path
             patiently(key, lambda: self._prefix.fetch(key, place), until, self._say)
             if sha256_of(place) != digest:
                 raise Changed(path)
-            self._give(str(place))
+            self._give(place)
             place.chmod(mode)
             os.utime(str(place), (modified, modified))
             return
@@ -157,7 +174,7 @@ class PrebuiltEnvironment:
         start, whole = 0, memoryview(content)
         for path, _, mode, size, modified in files:
             data, start = whole[start : start + size], start + size
-            self._write(new.place(path), data, mode, modified)
+            self._write(str(self._login.home / path), data, mode, modified)
 
     def _write(self, place: str, data: memoryview, mode: int, modified: int) -> None:
         """Write a file with few system calls: there are thousands of small files."""
