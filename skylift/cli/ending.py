@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from skylift.runner.text.duration import moment, spell_duration, spell_rest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from skylift.runner.job.outcome import Missing, Outcome
 
@@ -18,6 +18,9 @@ _MARKS = {"succeeded": "✓", "cancelled": "■"}
 
 _SHOWN = 4
 """Results, or folders of them, that are named."""
+
+_LONGEST = 200
+"""Characters of a path that are shown."""
 
 
 def summary(outcome: Outcome, now: float | None = None, arguments: Sequence[str] = ()) -> list[str]:
@@ -28,7 +31,7 @@ def summary(outcome: Outcome, now: float | None = None, arguments: Sequence[str]
         return [f"■ Left running: `skylift attach {name}`, or `cancel` instead of `attach`."]
     lines = [_head(outcome), *troubles(outcome)]
     if outcome.left_behind:
-        names = ", ".join(outcome.left_behind[:5])
+        names = ", ".join(map(_in_short, outcome.left_behind[:5]))
         lines.append(f"New on the server, but not asked for with --out: {names}.{_misplaced(arguments)}")
     if outcome.price is not None and (price := outcome.price.in_short()):
         lines.append(price)
@@ -54,7 +57,7 @@ def _head(outcome: Outcome) -> str:
 def _spell_results(paths: Sequence[str]) -> str:
     """All of a few files; of many the folders that they are in, with how many each has."""
     if len(paths) <= _SHOWN:
-        return ", ".join(paths)
+        return ", ".join(map(_in_short, paths))
     folders = Counter(path.split("/", 1)[0] for path in paths if "/" in path)
     named = [f"{folder}/ ({count} {'file' if count == 1 else 'files'})" for folder, count in folders.items()]
     files = [path for path in paths if "/" not in path]
@@ -87,17 +90,24 @@ def _never_began(outcome: Outcome) -> bool:
 
 
 def spell_not_written(paths: Sequence[str]) -> str:
-    more = f" and {len(paths) - 5} more" if len(paths) > 5 else ""
-    return f"Sent by the server, but not asked for with --out, so not written here: {', '.join(paths[:5])}{more}."
+    return f"Sent by the server, but not asked for with --out, so not written here: {_first_of(map(_in_short, paths))}."
 
 
 def spell_missing(missing: Sequence[Missing], changed: Sequence[str]) -> list[str]:
     lines = []
     if missing:
-        named = ", ".join(f"{each.path} ({each.reason})" for each in missing[:5])
-        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
-        lines.append(f"Results that did not come home: {named}{more}.")
+        named = _first_of(f"{_in_short(each.path)} ({each.reason})" for each in missing)
+        lines.append(f"Results that did not come home: {named}.")
     if changed:
-        more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
-        lines.append(f"Changed while they were read, so perhaps not whole: {', '.join(changed[:5])}{more}.")
+        lines.append(f"Changed while they were read, so perhaps not whole: {_first_of(map(_in_short, changed))}.")
     return lines
+
+
+def _first_of(names: Iterable[str]) -> str:
+    shown = list(names)
+    return ", ".join(shown[:5]) + (f" and {len(shown) - 5} more" if len(shown) > 5 else "")
+
+
+def _in_short(path: str) -> str:
+    """A path of a usual length as it is. A program can nest folders so deep that one path would fill the terminal."""
+    return path if len(path) <= _LONGEST else f"{path[: _LONGEST // 2]}…{path[-_LONGEST // 2 :]}"

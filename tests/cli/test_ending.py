@@ -152,3 +152,10 @@ def test_who_wants_quiet_hears_of_failures_only(
     show_outcome(outcome, Outlet(1, 2), quiet=True, as_json=False)
     assert capsys.readouterr() == ("", words)
     assert bool(troubles(outcome)) == bool(words)
+
+
+def test_a_path_that_a_program_made_too_long_does_not_fill_the_terminal() -> None:
+    deep = "/".join(["d"] * 6000)
+    outcome = replace(OUTCOME, missing=(Missing(deep, "File name too long"),), left_behind=(deep,), changed=(deep,))
+    assert max(map(len, summary(outcome))) < 300
+    assert any(f"{deep[:100]}…{deep[-100:]} (File name too long)" in line for line in summary(outcome))
