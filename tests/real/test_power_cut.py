@@ -39,6 +39,23 @@ print("ready", flush=True)
 time.sleep(3600)
 """
 
+SAVES = """
+import os, signal, sys, time
+
+def save(number, frame):
+    with open("seen.part", "w") as file:
+        file.write("SIGTERM")
+    os.replace("seen.part", "seen.txt")
+    sys.exit(75)
+
+signal.signal(signal.SIGTERM, save)
+if os.path.exists("seen.txt"):
+    open("went-on.txt", "w").write("from " + open("seen.txt").read())
+    sys.exit(0)
+print("ready", flush=True)
+time.sleep(3600)
+"""
+
 FAILS = """
 import sys, time
 time.sleep(3)
@@ -82,6 +99,21 @@ def test_servers_shut_down_with_the_machine_and_start_again(own_cloud: RealCloud
     assert (own_cloud.work / "heard.txt").read_text() == "SIGTERM"
     until(lambda: job.name not in [each["name"] for each in jobs(own_cloud)], "the job's server to be gone")
     passing.terminate()
+
+
+def test_a_spot_job_goes_on_from_its_checkpoint_after_the_machines_orderly_stop(own_cloud: RealCloud) -> None:
+    job = RunningJob(own_cloud, own_cloud.work, "--spot", "--checkpoint", "seen.txt", "--out", "*.txt", source=SAVES)
+    (first,) = [each["instance"] for each in jobs(own_cloud) if each["name"] == job.name]
+    job.client.kill()
+    job.client.wait()
+    own_cloud.switch_off()
+    own_cloud.up()
+    attached = own_cloud.skylift("attach", job.name, check=False)
+    assert attached.returncode == 0, attached.stderr
+    assert "goes on from attempt 1's checkpoint" in attached.stderr
+    assert (own_cloud.work / "went-on.txt").read_text() == "from SIGTERM"
+    (ended,) = [each for each in jobs(own_cloud, "--all") if each["name"] == job.name]
+    assert (ended["state"], ended["attempt"], ended["instance"] != first) == ("succeeded", 2, True)
 
 
 def test_servers_start_again_with_what_they_have_synced_after_a_power_cut(image_home: Home) -> None:

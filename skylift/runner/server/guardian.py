@@ -45,7 +45,8 @@ def guard(folder: Path, ledger: Ledger, work: Callable[[Handles], None], prepare
     """Run `work` in a child process, and again whenever it is killed. Returns the exit code it ends with. `prepare`
     does ahead in this process what the next child, which is a copy of it, need not do any more."""
     pipes, terminal = _hold_pipes(folder), _hold_terminal()
-    signal.signal(signal.SIGTERM, lambda number, frame: _go_down(ledger))
+    down: List[float] = []
+    signal.signal(signal.SIGTERM, lambda number, frame: _note_shutdown(ledger, down))
     signal.signal(signal.SIGUSR1, functools.partial(_prepare, prepare))
     pause = 0.05
     while True:
@@ -56,9 +57,14 @@ def guard(folder: Path, ledger: Ledger, work: Callable[[Handles], None], prepare
             for each in filter(lambda number: number >= 0, (*pipes, *terminal)):
                 os.close(each)
             return code
-        # SIGTERM comes from a shutdown, which ends this process too in this time. A new supervisor would only see the
-        # shutdown end the program.
-        time.sleep(_SHUTDOWN if code == -signal.SIGTERM else pause)
+        # SIGTERM comes from a shutdown, of which this process hears too in this time. A new supervisor would only see
+        # the shutdown end the program.
+        if not down:
+            time.sleep(_SHUTDOWN if code == -signal.SIGTERM else pause)
+        if down and code == -signal.SIGTERM:
+            _see_out(ledger)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGTERM)
         say("the supervisor was ended by signal %d; another one takes its place" % -code)
         pause = min(pause * 2, 10)
 
@@ -136,17 +142,35 @@ def _watch(child: int, ledger: Ledger, telling: int) -> int:
         # WNOWAIT: the end is noted before it is reaped, because it cannot be asked for again.
         ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
         assert ended is not None
-        code = code_of(ended)
-        if ended.si_pid != child:
-            noted = ledger.latest("pid", "end")
-            if noted.get("pid") == ended.si_pid and noted.get("end") is None:
-                ledger.note(end=code, ended=time.time(), clock=time.monotonic())
-                # No process reads the pipe when the supervisor has died too. The next one reads the ledger.
-                with contextlib.suppress(BrokenPipeError):
-                    os.write(telling, b"%d\n" % code)
+        if ended.si_pid != child and _note_end(ended, ledger):
+            # No process reads the pipe when the supervisor has died too. The next one reads the ledger.
+            with contextlib.suppress(BrokenPipeError):
+                os.write(telling, b"%d\n" % code_of(ended))
         os.waitid(os.P_PID, ended.si_pid, os.WEXITED)
         if ended.si_pid == child:
-            return code
+            return code_of(ended)
+
+
+def _note_end(ended: Any, ledger: Ledger) -> bool:
+    """Whether it is the program that has ended."""
+    noted = ledger.latest("pid", "end")
+    if noted.get("pid") != ended.si_pid or noted.get("end") is not None:
+        return False
+    ledger.note(end=code_of(ended), ended=time.time(), clock=time.monotonic())
+    return True
+
+
+def _see_out(ledger: Ledger) -> None:
+    """Wait until the program has ended, which has some time to save its work. What it exits with says whether it had
+    enough."""
+    while ledger.latest("pid").get("pid") is not None and ledger.latest("end").get("end") is None:
+        try:
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+        except ChildProcessError:
+            return
+        assert ended is not None
+        _note_end(ended, ledger)
+        os.waitid(os.P_PID, ended.si_pid, os.WEXITED)
 
 
 def code_of(ended: Any) -> int:
@@ -154,8 +178,7 @@ def code_of(ended: Any) -> int:
     return int(ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status)
 
 
-def _go_down(ledger: Ledger) -> None:
-    """Note that the server shuts down. The program gets SIGTERM as well, so its end is not its own from now on."""
-    ledger.note(down=time.time())
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    os.kill(os.getpid(), signal.SIGTERM)
+def _note_shutdown(ledger: Ledger, down: List[float]) -> None:
+    """The program gets SIGTERM as well, so its end is not its own from now on."""
+    down.append(time.time())
+    ledger.note(down=down[-1])

@@ -6,12 +6,14 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Union
 
+from skylift.runner.server.attempts import Attempt
 from skylift.runner.server.clock import Alarm
 from skylift.runner.server.console import say
 from skylift.runner.server.delivery import end_what_is_left
@@ -162,6 +164,8 @@ def take_up(session: Session, recovery: Recovery) -> Union[Running, Concluded]:
             if session.record.tools is not None and recovery.ending is None:
                 # Of a map only what ran is lost: what has no outcome runs now. An input may have done this.
                 return go_on_trying(session, recovery, anew=True)
+            if session.spot is not None and session.spot.checkpoint is not None and recovery.ending is None:
+                return _interrupted(session, session.spot.attempt, recovery)
             reason = "The server was rebooted, or stopped and started, while the program ran."
             raise Ended(State.REBOOTED, reason, exit_code=REBOOTED)
     if recovery.concluded is not None:
@@ -180,6 +184,17 @@ def take_up(session: Session, recovery: Recovery) -> Union[Running, Concluded]:
     return Running(session, recovery.boot, None, start)
 
 
+def _interrupted(session: Session, attempt: Attempt, recovery: Recovery) -> Concluded:
+    """Another server goes on from the checkpoint. The one on this disk is whole only if the program has had time to end
+    by itself."""
+    if recovery.exit_code is None:
+        # The power went off at some time after the last beat.
+        session.stopwatch.stop_at(attempt.fields.get("running", 0.0))
+    code = -signal.SIGKILL if recovery.exit_code is None else recovery.exit_code
+    words = {State.INTERRUPTED: "The server was rebooted; the job goes on on another one."}
+    return _as_concluded(session, judge(code, State.INTERRUPTED, words, 0, None))
+
+
 def go_on_trying(session: Session, recovery: Recovery, *, anew: bool = False) -> Running:
     """An earlier supervisor was ended when it was about to start the program again. With `anew`, its files are made
     again: where the power went off, those that had just come are empty. Raises Ended when it cannot be started."""
@@ -191,6 +206,11 @@ def go_on_trying(session: Session, recovery: Recovery, *, anew: bool = False) ->
     running = Running(session, recovery.boot, Preparation(session).run() if anew else None, start)
     running.start()
     return running
+
+
+def _as_concluded(session: Session, outcome: Outcome) -> Concluded:
+    seconds = round(session.ran_before + (session.stopwatch.seconds or 0.0), 3)
+    return Concluded(outcome, {"program_seconds": seconds, **session.retries.fields()})
 
 
 class Running:
@@ -248,7 +268,7 @@ class Running:
             while (pause := self._pause_after(outcome)) is not None:
                 again = self._rest(outcome, pause)
                 if again is not None:
-                    return self._concluded(again)
+                    return _as_concluded(session, again)
                 outcome = self._try_again()
         finally:
             cap.cancel()
@@ -256,7 +276,7 @@ class Running:
                 syncing.stop()
         if outcome.state is not State.INTERRUPTED:
             self._add_try(outcome)
-        return self._concluded(outcome)
+        return _as_concluded(session, outcome)
 
     def _try_again(self) -> Outcome:
         program = self._session.program
@@ -269,11 +289,6 @@ class Running:
             return self._judge(self._code, program.ending)
         self._session.status.set(pid=program.pid)
         return self._await_end()
-
-    def _concluded(self, outcome: Outcome) -> Concluded:
-        session = self._session
-        seconds = round(session.ran_before + (session.stopwatch.seconds or 0.0), 3)
-        return Concluded(outcome, {"program_seconds": seconds, **session.retries.fields()})
 
     def _await_end(self) -> Outcome:
         session, record, idleness = self._session, self._session.record, None
