@@ -18,8 +18,9 @@ from typing import Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 from skylift.runner.server.console import say
 
-_KILLING = 10.0
-"""Seconds to wait for killed processes: one that waits for a broken disk may never end."""
+_KILLING, _DYING = 10.0, 10.0
+"""Seconds to find all processes and kill them, and then to wait for those: one that waits for a broken disk may never
+end."""
 _LOOKS = 3
 """Searches in a row that must find nothing, where all processes of a machine are searched: some start and end all the
 time, and no search is sure."""
@@ -67,7 +68,7 @@ class LeftRunning:
         """Stop all processes, and then kill them: a process that forks cannot replace itself meanwhile. One that forks
         thousands of times a second may escape."""
         until = time.monotonic() + _KILLING
-        while True:
+        while time.monotonic() < until:
             stopped: Set[int] = set()
             in_vain = 0
             while (self._exact or in_vain < _LOOKS) and time.monotonic() < until:
@@ -77,11 +78,16 @@ class LeftRunning:
                     break
                 in_vain = 0 if look.new else in_vain + 1
             if not stopped:
-                return None
+                break
             for pid in stopped:
                 _send(pid, signal.SIGKILL)
+        # Those that were killed last may be on their way out.
+        until = time.monotonic() + _DYING
+        while self._look(signal.SIGKILL, set()).found:
             if time.monotonic() > until:
                 return say("some processes that the program left running could not be ended")
+            time.sleep(0.02)
+        return None
 
     def _look(self, number: signal.Signals, signalled: Set[int]) -> _Look:
         """Find all processes and send each a signal at once, unless it has had that signal. The newest come first: they
