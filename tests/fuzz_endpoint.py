@@ -19,11 +19,12 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from unittest import mock
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -422,30 +423,32 @@ class Fuzzer:
 
 
 class Faults(logging.Handler):
-    """What is logged as an error."""
+    """What is logged as an error meanwhile."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
         self.found: list[str] = []
 
+    def __enter__(self) -> Self:
+        logging.getLogger().addHandler(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger().removeHandler(self)
+
     def emit(self, record: logging.LogRecord) -> None:
         self.found.append(logging.Formatter().format(record))
 
 
+@contextmanager
 def fuzzing(directory: Path, seed: int) -> Iterator[tuple[Fuzzer, Faults]]:
     """A fuzzer in front of a cloud of its own, which has a bucket and an object."""
     performed: list[str] = []
-    faults = Faults()
-    root = logging.getLogger()
-    root.addHandler(faults)
-    try:
-        with serverless_cloud(directory, performed.append) as cloud:
-            s3 = cloud.client("s3")
-            s3.create_bucket(Bucket="bucket")
-            s3.put_object(Bucket="bucket", Key="key", Body=json.dumps({"a": 1}))
-            yield Fuzzer(cloud, seed, performed), faults
-    finally:
-        root.removeHandler(faults)
+    with Faults() as faults, serverless_cloud(directory, performed.append) as cloud:
+        s3 = cloud.client("s3")
+        s3.create_bucket(Bucket="bucket")
+        s3.put_object(Bucket="bucket", Key="key", Body=json.dumps({"a": 1}))
+        yield Fuzzer(cloud, seed, performed), faults
 
 
 def resident_mib() -> float:
@@ -457,22 +460,21 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     chosen = parser.parse_args()
-    with tempfile.TemporaryDirectory() as directory:
-        for fuzzer, faults in fuzzing(Path(directory), chosen.seed):
-            begun = told = time.monotonic()
-            print(f"seed {chosen.seed}")
-            while time.monotonic() - begun < chosen.seconds:
-                try:
-                    fuzzer.shoot()
-                finally:
-                    print(*faults.found, sep="\n", end="", file=sys.stderr)
-                if faults.found:
-                    return 1
-                if time.monotonic() - told > 10:
-                    told = time.monotonic()
-                    print(f"{sum(fuzzer.kinds.values())} requests, {resident_mib():.0f} MiB", flush=True)
-            print(f"{sum(fuzzer.kinds.values())} requests, {resident_mib():.0f} MiB; {dict(fuzzer.kinds)}")
-            print(f"answers (0: hung up): {dict(sorted(fuzzer.statuses.items()))}")
+    with tempfile.TemporaryDirectory() as directory, fuzzing(Path(directory), chosen.seed) as (fuzzer, faults):
+        begun = told = time.monotonic()
+        print(f"seed {chosen.seed}")
+        while time.monotonic() - begun < chosen.seconds:
+            try:
+                fuzzer.shoot()
+            finally:
+                print(*faults.found, sep="\n", end="", file=sys.stderr)
+            if faults.found:
+                return 1
+            if time.monotonic() - told > 10:
+                told = time.monotonic()
+                print(f"{sum(fuzzer.kinds.values())} requests, {resident_mib():.0f} MiB", flush=True)
+        print(f"{sum(fuzzer.kinds.values())} requests, {resident_mib():.0f} MiB; {dict(fuzzer.kinds)}")
+        print(f"answers (0: hung up): {dict(sorted(fuzzer.statuses.items()))}")
     return 0
 
 

@@ -12,7 +12,7 @@ GROWTH = 40.0
 
 
 def test_whatever_is_sent_the_endpoint_answers_in_order(tmp_path: Path) -> None:
-    for fuzzer, faults in fuzzing(tmp_path, seed=20261128):
+    with fuzzing(tmp_path, seed=20261128) as (fuzzer, faults):
         for _ in range(WARM):
             fuzzer.shoot()
         before = resident_mib()
