@@ -13,7 +13,7 @@ from typing import Any
 
 from skylift.python import work
 from skylift.python.cluster.size import MOST
-from skylift.python.watching import Watcher
+from skylift.python.watching import Watcher, log
 from skylift.runner.dask.authority import Identity
 from skylift.runner.errors import LaunchFailed, UsageError
 from skylift.runner.job.job import NAME_FORM, Bundle, Job, Program, SentFile
@@ -102,7 +102,10 @@ def _with_node(bundle: Bundle) -> Bundle:
 def start_server(job: Job, settings: Settings, group: str, identity: Identity, told: dict[str, Any]) -> Launched:
     """Start the job of one part and wait until its server has it. `told` is what node.py is to know besides."""
     secret = Secret(json.dumps({**identity.encode(), "alone": ALONE, **told}))
-    dressed = replace(job, bundle=renew(job.bundle), env=(*job.env, ("SKYLIFT_DASK", secret)), groups=(group,))
+    bundle = renew(job.bundle)
+    for note in bundle.notes:
+        log.warning("%s: %s.", job.name, note)
+    dressed = replace(job, bundle=bundle, env=(*job.env, ("SKYLIFT_DASK", secret)), groups=(group,))
     taken = work.start_submission(dressed, settings, Watcher(), None).result()
     if isinstance(taken, Outcome):
         raise KeyboardInterrupt

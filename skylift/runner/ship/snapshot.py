@@ -37,10 +37,22 @@ def _copy(opener: Opener, sent: SentFile, target: Path) -> SentFile:
 
 
 def renew(bundle: Bundle) -> Bundle:
-    """The bundle with its large files as they are now: one may have been saved anew. Who reads one that is gone finds
-    out."""
-    anew = {each.place for each in bundle.files if each.place in bundle.large and os.path.lexists(each.real)}
-    return replace(bundle, files=tuple(_as_it_is(each) if each.place in anew else each for each in bundle.files))
+    """The bundle with its large files as they are now: one may have been saved anew. One that cannot be read any more
+    is left out. The notes tell of that alone."""
+    files, notes = [], []
+    with Opener() as opener:
+        for each in bundle.files:
+            try:
+                files.append(_renewed(opener, each) if each.place in bundle.large else each)
+            except OSError as error:
+                notes.append(f"{shown(each.path)} cannot be read any more, and is left out: {error.strerror}")
+    return replace(bundle, files=tuple(files), notes=tuple(notes))
+
+
+def _renewed(opener: Opener, sent: SentFile) -> SentFile:
+    found = _as_it_is(sent)
+    os.close(opener.open(found))
+    return found
 
 
 def _as_it_is(sent: SentFile) -> SentFile:

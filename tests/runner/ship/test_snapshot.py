@@ -86,10 +86,29 @@ def test_large_files_are_sent_as_they_are_then(project: Path, tmp_path: Path) ->
         large_files(taken)
     (found,) = large_files(renew(taken))
     assert found.blob.size == 800
-    (project / "data").unlink()
-    (project / "data").symlink_to("/etc/passwd")
-    with pytest.raises(UsageError, match="cannot be read"):
-        large_files(renew(taken))
-    (project / "data").unlink()
-    with pytest.raises(UsageError, match="data cannot be read: No such file"):
-        large_files(renew(taken))
+    assert renew(taken).notes == ()
+
+
+@pytest.mark.parametrize("how", ["removed", "a link", "a folder", "its folder is a link"])
+def test_a_large_file_that_is_gone_keeps_no_later_server_away(project: Path, tmp_path: Path, how: str) -> None:
+    """Each start of a worker of a Cluster failed, for ever, and tasks waited for it."""
+    inner = project / "inner"
+    inner.mkdir()
+    (project / "data").rename(inner / "data")
+    taken = planned(project, tmp_path)
+    assert taken.large == {"inner/data"}
+    before, aside = content(taken), tmp_path / "aside"
+    inner.rename(aside)
+    if how == "its folder is a link":
+        inner.symlink_to(aside)
+    else:
+        inner.mkdir()
+    if how == "a link":
+        (inner / "data").symlink_to("/etc/passwd")
+    if how == "a folder":
+        (inner / "data").mkdir()
+    later = renew(taken)
+    assert large_files(later) == ()
+    assert content(later) == before
+    (note,) = later.notes
+    assert "inner/data cannot be read any more, and is left out: " in note
