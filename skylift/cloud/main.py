@@ -43,6 +43,7 @@ from skylift.cloud.compute.server.seccomp import ProfileMissing
 from skylift.cloud.compute.server.seed_files import Inheritance
 from skylift.cloud.compute.server.server import ServerError, Servers
 from skylift.cloud.domain.instance import Console
+from skylift.cloud.domain.upstream import FORWARDER
 from skylift.cloud.loops.adoption import Adoption
 from skylift.cloud.loops.cloudwatch.alarm import AlarmLoop
 from skylift.cloud.loops.cloudwatch.metering import Metering
@@ -80,6 +81,7 @@ from skylift.cloud.state.program import programs_path
 from skylift.cloud.store.database import Database, StoreError
 from skylift.cloud.wire.endpoint import AwsEndpoint, keep_models, load_models
 from skylift.cloud.wire.forwarder import forward
+from skylift.cloud.wire.sender import Senders
 from skylift.cloud.wire.settling import Settling
 from skylift.cloud.wiring import alarm_action
 from skylift.cloud.wiring.bootstrap import (
@@ -143,10 +145,10 @@ def _seen_as(host_address: str, source: str) -> str:
     return host_address if source.startswith("127.") else source
 
 
-def _forward(inheritance: Inheritance, network: Network) -> None:
-    bundle = inheritance.files.get(BUNDLE)
+def _forward(inheritance: Inheritance, network: Network, senders: Senders) -> None:
+    bundle, sender = inheritance.files.get(BUNDLE), partial(senders.of, FORWARDER)
     try:
-        forward(inheritance.upstreams, network.listen_for_all, bundle.decode() if bundle else None)
+        forward(inheritance.upstreams, network.listen_for_all, bundle.decode() if bundle else None, sender)
     except (NetworkError, OSError) as error:
         log.error("servers cannot reach the indexes and proxies that have passwords: %s", error)
 
@@ -257,7 +259,7 @@ class Cloud:
         adopting: asyncio.Task[None] | None = None
         try:
             await asyncio.to_thread(parts.openings.start)
-            await asyncio.to_thread(_forward, settings.inheritance, network)
+            await asyncio.to_thread(_forward, settings.inheritance, network, api.senders)
             seal()
             stopping = asyncio.create_task(stop.wait())
             if parts.first_start:

@@ -54,7 +54,7 @@ class Request:
     """An HTTP request as the server hands it over, before anything is understood.
 
     `target` is the raw request target with its percent-encoding as the client sent it: signatures need it. `place` is
-    the VPC whose router took it, if one did.
+    the VPC whose router took it, if one did, and `sender` who it is that has its share of this process's threads.
     """
 
     method: str
@@ -64,6 +64,7 @@ class Request:
     secure: bool = False
     tls_version: str = ""
     place: str = ""
+    sender: str = ""
 
     def header(self, name: str, default: str = "") -> str:
         """The first header of that name (given in lower case)."""

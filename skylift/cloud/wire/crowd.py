@@ -42,7 +42,7 @@ class Seat:
 
 
 class Crowd:
-    """At most `most` connections, half of them from one place, so that no sender keeps all others out."""
+    """At most `most` connections, half of them of one sender, so that no sender keeps all others out."""
 
     def __init__(self, most: int, now: Callable[[], float] = time.monotonic) -> None:
         self._most = most
@@ -53,9 +53,9 @@ class Crowd:
         self._spare: int | None = _any_descriptor()
 
     def enter(self, who: str) -> Seat | None:
-        """A seat for a connection from this address; None if none is left."""
+        """A seat for a connection of this sender; None if none is left."""
         if self._by.total() >= self._most or self._by[who] >= max(1, self._most // 2):
-            self._refuse(f"{self._by.total()} are open, {self._by[who]} of them from {who}, of {self._most} at most")
+            self._refuse(f"{self._by.total()} are open, {self._by[who]} of them of {who}, of {self._most} at most")
             return None
         self._by[who] += 1
 

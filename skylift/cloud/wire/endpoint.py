@@ -17,6 +17,7 @@ from skylift.cloud.wire.exchange import Parts
 from skylift.cloud.wire.models import keep_all, load_all
 from skylift.cloud.wire.pipeline import Body, Pipeline
 from skylift.cloud.wire.route import ServiceRouter
+from skylift.cloud.wire.sender import Senders
 from skylift.cloud.wire.server import GRACE, HttpServer
 from skylift.cloud.wire.settling import Settling
 from skylift.cloud.wire.signature import Verifier
@@ -80,6 +81,7 @@ class AwsEndpoint:
         self._secret_for = secret_for
         self._perform = perform
         self._seen_as = seen_as
+        self.senders = Senders(seen_as)
         self._cors = cors
         self._settling = settling
         self._hosts = (
@@ -101,7 +103,7 @@ class AwsEndpoint:
                 request if seen == request.source_ip else replace(request, source_ip=seen), body
             )
 
-        self._server = HttpServer(answer)
+        self._server = HttpServer(answer, senders=self.senders)
 
     async def add_socket(self, sock: socket.socket, tls: ssl.SSLContext | None = None, *, vpc_id: str = "") -> None:
         """Serve a bound TCP socket, in whatever network namespace it was made. The endpoint closes it.

@@ -58,16 +58,19 @@ _FOR_PROXY = re.compile(r"https?://[\x21-\x7e]+|[A-Za-z0-9._:\[\]-]+:[0-9]{1,5}"
 
 
 def forward(
-    upstreams: Iterable[Upstream], listen: Callable[[int], socket.socket], authorities: str | None = None
+    upstreams: Iterable[Upstream],
+    listen: Callable[[int], socket.socket],
+    authorities: str | None = None,
+    sender: Callable[[str], str] = str,
 ) -> None:
     """Serve all of them from now on. `listen` gives the socket for a port that servers know; `authorities` are
-    certificates in place of those that this machine trusts."""
+    certificates in place of those that this machine trusts. `sender` says who has an address."""
     crowd = Crowd(MOST)
     for upstream in upstreams:
         handler: Callable[..., _Request] = partial(_Tunnel, upstream)
         if upstream.kind == "index":
             handler = partial(_IndexRequest, Index(upstream, authorities))
-        listener = _Listener(listen(upstream.listen), handler, crowd)
+        listener = _Listener(listen(upstream.listen), handler, crowd, sender)
         threading.Thread(target=listener.serve_forever, args=(3600,), name="forwarder", daemon=True).start()
 
 
@@ -77,15 +80,21 @@ class _Listener(ThreadingHTTPServer):
     _lock = threading.Lock()
     """The crowd is that of all listeners."""
 
-    def __init__(self, sock: socket.socket, handler: Callable[..., BaseHTTPRequestHandler], crowd: Crowd) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        handler: Callable[..., BaseHTTPRequestHandler],
+        crowd: Crowd,
+        sender: Callable[[str], str],
+    ) -> None:
         super().__init__(sock.getsockname(), handler, bind_and_activate=False)
         self.socket.close()
-        self.socket, self._crowd, self._seats = sock, crowd, dict[Any, Seat]()
+        self.socket, self._crowd, self._sender, self._seats = sock, crowd, sender, dict[Any, Seat]()
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
         """Before it has a thread."""
         with self._lock:
-            if seat := self._crowd.enter(client_address[0]):
+            if seat := self._crowd.enter(self._sender(client_address[0])):
                 self._seats[request] = seat
         return seat is not None
 

@@ -83,13 +83,13 @@ class Pipeline:
         self._workers = workers
         self._of_sender = of_sender
         self._everyone = Sender(of_sender)
-        self._senders: WeakValueDictionary[tuple[str, str], Sender] = WeakValueDictionary()
+        self._senders: WeakValueDictionary[str, Sender] = WeakValueDictionary()
 
     async def answer(self, request: Request, body: Body) -> Response:
         plain = plain_answer(request)
         if plain is not None:
             return plain
-        sender = self._senders.setdefault((request.place, request.source_ip), Sender(self._of_sender, self._everyone))
+        sender = self._senders.setdefault(request.sender, Sender(self._of_sender, self._everyone))
         exchange = Exchange(self._parts, request)
         exchange.turns = sender.turns
         with sender.body() as hold:

@@ -30,6 +30,7 @@ from skylift.cloud.wire.call import Request, Response
 from skylift.cloud.wire.crowd import AT_A_TIME, Crowd, Seat, everybody, refuse
 from skylift.cloud.wire.files import OpenBody
 from skylift.cloud.wire.pipeline import Body, Disconnected
+from skylift.cloud.wire.sender import Senders
 
 log = logging.getLogger("skylift.cloud.wire")
 
@@ -62,7 +63,7 @@ def blocking(handler: Callable[[Request], Response]) -> Answer:
     turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def answer(request: Request, body: Body) -> Response:
-        turn = turns.setdefault(request.source_ip, asyncio.Lock())
+        turn = turns.setdefault(request.sender, asyncio.Lock())
         async with turn:
             return await asyncio.to_thread(handler, request)
 
@@ -72,10 +73,11 @@ def blocking(handler: Callable[[Request], Response]) -> Answer:
 class HttpServer:
     """Serves `answer` on any number of listening sockets."""
 
-    def __init__(self, answer: Answer, crowd: Crowd | None = None) -> None:
+    def __init__(self, answer: Answer, crowd: Crowd | None = None, senders: Senders | None = None) -> None:
         """`crowd` bounds how many connections are open, by default together with those of this process's others."""
         self._answer = answer
         self._crowd = crowd or everybody()
+        self._senders = senders or Senders()
         self._servers: WeakValueDictionary[str, _Server] = WeakValueDictionary()
         """The servers by place; each lives as long as a connection of it."""
         self._listening: set[socket.socket] = set()
@@ -120,7 +122,7 @@ class HttpServer:
             if accepted is None:
                 return
             connection, source = accepted
-            seat = self._crowd.enter(f"{place} {source}".lstrip())
+            seat = self._crowd.enter(self._senders.of(place, source))
             if seat is None:
                 refuse(connection)
                 continue
@@ -162,7 +164,7 @@ class HttpServer:
     async def _handle(self, place: str, http: BaseRequest) -> StreamResponse:
         body = _HttpBody(http)
         try:
-            response = await self._answer(_request(http, place), body)
+            response = await self._answer(_request(http, place, self._senders), body)
         except Disconnected:
             raise ConnectionResetError from None
         try:
@@ -289,9 +291,10 @@ class _HttpBody:
             raise Disconnected from error
 
 
-def _request(http: BaseRequest, place: str) -> Request:
-    headers = tuple((_text(name), _text(value)) for name, value in http.raw_headers)
-    return Request(http.method, http.raw_path, headers, http.remote or "", http.secure, _tls_version(http), place)
+def _request(http: BaseRequest, place: str, senders: Senders) -> Request:
+    headers, source = tuple((_text(name), _text(value)) for name, value in http.raw_headers), http.remote or ""
+    who = senders.of(place, source)
+    return Request(http.method, http.raw_path, headers, source, http.secure, _tls_version(http), place, who)
 
 
 def _tls_version(http: BaseRequest) -> str:

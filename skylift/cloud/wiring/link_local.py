@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from functools import partial
 
 from skylift.cloud.compute.network.error import NetworkError
 from skylift.cloud.compute.network.firewall import DNS, ENDPOINT, METADATA, dns_address
 from skylift.cloud.compute.network.metadata import MetadataService
 from skylift.cloud.compute.network.network import Network
+from skylift.cloud.compute.network.plan import VpcPlan
 from skylift.cloud.compute.network.resolver import HostNames, Names, Resolver, Serving, serve
 from skylift.cloud.domain.network import Vpc
+from skylift.cloud.domain.upstream import FORWARDER
 from skylift.cloud.wire.call import Request, Response
 from skylift.cloud.wire.endpoint import AwsEndpoint
 from skylift.cloud.wire.server import HttpServer, blocking
@@ -46,9 +48,11 @@ class LinkLocalServices:
         self._host_names = HostNames()
         self._open: dict[str, _VpcServices] = {}
 
-    def follow(self, vpcs: dict[str, Vpc]) -> dict[str, NetworkError]:
-        """Be there in exactly these VPCs. Called from the loops' threads; returns once servers can reach it. Answers
-        the VPCs for which it failed, and why."""
+    def follow(self, plans: list[VpcPlan]) -> dict[str, NetworkError]:
+        """Be there in exactly these VPCs, and know whose their addresses are. Called from the loops' threads; returns
+        once servers can reach it. Answers the VPCs for which it failed, and why."""
+        self._api.senders.servers = dict(_servers(plans))
+        vpcs = {plan.vpc.id: plan.vpc for plan in plans}
         return asyncio.run_coroutine_threadsafe(self._follow(vpcs), self._loop).result()
 
     async def _follow(self, vpcs: dict[str, Vpc]) -> dict[str, NetworkError]:
@@ -70,9 +74,9 @@ class LinkLocalServices:
             endpoint = listen(vpc.id, ENDPOINT, 80)
             await self._api.add_socket(endpoint, vpc_id=vpc.id)
             undo.push_async_callback(self._api.remove_socket, endpoint)
-            metadata = HttpServer(blocking(partial(self._answer_metadata, vpc.id)))
+            metadata = HttpServer(blocking(self._answer_metadata), senders=self._api.senders)
             undo.push_async_callback(metadata.stop, grace=0)
-            await metadata.add_socket(listen(vpc.id, METADATA, 80))
+            await metadata.add_socket(listen(vpc.id, METADATA, 80), place=vpc.id)
             sockets = []
             for address in (DNS, str(dns_address(vpc))):
                 for kind in ("udp", "tcp"):
@@ -91,7 +95,17 @@ class LinkLocalServices:
         await services.metadata.stop(grace=0)
         services.names.close()
 
-    def _answer_metadata(self, vpc_id: str, request: Request) -> Response:
+    def _answer_metadata(self, request: Request) -> Response:
         headers = {name: values[0] for name, values in request.headers_by_name.items()}
-        answer = self._metadata.answer(request.method, request.path, headers, vpc_id, request.source_ip)
+        answer = self._metadata.answer(request.method, request.path, headers, request.place, request.source_ip)
         return Response(answer.status, answer.headers, answer.body, answer.hops)
+
+
+def _servers(plans: list[VpcPlan]) -> Iterator[tuple[tuple[str, str], str]]:
+    """Whose each address is: a private one in its VPC, a public one where the forwarder sees it."""
+    for plan in plans:
+        for interface in plan.interfaces:
+            for address in interface.addresses:
+                yield (plan.vpc.id, address.private_ip), interface.instance_id or interface.id
+                yield (FORWARDER, address.public_ip or ""), interface.instance_id or interface.id
+        yield from (((FORWARDER, at.public_ip or ""), nat.id) for nat in plan.nat_gateways for at in nat.addresses)

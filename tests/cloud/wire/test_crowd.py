@@ -16,6 +16,7 @@ import pytest
 from skylift.cloud.wire import crowd
 from skylift.cloud.wire.call import Response
 from skylift.cloud.wire.crowd import QUIET, Crowd
+from skylift.cloud.wire.sender import Senders
 from skylift.cloud.wire.server import HttpServer, blocking
 
 ASK = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -52,6 +53,23 @@ def against(server: Callable[[], HttpServer], act: Callable[[int], Any]) -> Any:
 
 def serving(crowd: Crowd) -> Callable[[], HttpServer]:
     return lambda: HttpServer(blocking(lambda request: Response(200, {}, b"")), crowd)
+
+
+def test_a_server_with_many_addresses_has_the_seats_of_one() -> None:
+    senders = Senders()
+    senders.servers = {("", f"127.0.0.{number}"): "i-1" for number in range(1, 9)}
+
+    def flood(port: int) -> None:
+        def enter(source: str) -> bytes:
+            guest = end.enter_context(socket.create_connection(("127.0.0.1", port), 30, (source, 0)))
+            return asked(guest)[:12]
+
+        with ExitStack() as end:
+            said = [enter(f"127.0.0.{number}") for number in range(1, 9)]
+            assert said == [b"HTTP/1.1 200"] * 4 + [b"HTTP/1.1 503"] * 4
+            assert enter("127.0.1.1") == b"HTTP/1.1 200"
+
+    against(lambda: HttpServer(blocking(lambda request: Response(200, {}, b"")), Crowd(8), senders), flood)
 
 
 def test_those_who_are_there_go_on_and_seats_are_given_again(caplog: pytest.LogCaptureFixture) -> None:

@@ -343,7 +343,8 @@ def test_whoever_asks_a_lot_keeps_nobody_else_waiting() -> None:
 
     async def ask() -> list[str]:
         answer = blocking(handler)
-        requests = [Request("GET", "/", (), sender) for sender in ["10.0.0.1"] * 100 + ["10.0.0.2"]]
+        addresses = ["10.0.0.1"] * 100 + ["10.0.0.2"]
+        requests = [Request("GET", "/", (), address, sender=address) for address in addresses]
         *many, one = [asyncio.ensure_future(answer(request, None)) for request in requests]  # type: ignore[arg-type]
         await one
         seen = list(held)
@@ -391,6 +392,37 @@ def test_slow_requests_of_one_sender_leave_workers_to_others(cloud: Running) -> 
     for one in slow:
         with one:
             assert answer_on(one)[0] == 404
+
+
+def test_a_server_with_many_addresses_has_the_share_of_one_sender(
+    cloud: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of connections, of workers and of memory."""
+    monkeypatch.setattr(pipeline, "MOST_HELD", 1 << 20)
+    listening, senders = cloud.listen(), cloud.endpoint.senders
+    cloud.run(cloud.endpoint.add_socket(listening, vpc_id="vpc-1"))
+    where, size = listening.getsockname(), 300_000
+    addresses = [f"127.0.1.{number}" for number in range(1, 7)]
+    senders.servers = {**{("vpc-1", one): "i-1" for one in addresses}, ("vpc-1", "127.0.0.2"): "i-2"}
+    form = f"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\nContent-Type: {FORM}\r\n\r\n".encode()
+
+    def begin(source: str) -> socket.socket:
+        """All of a body but its last byte."""
+        opened = socket.create_connection(where, timeout=10, source_address=(source, 0))
+        opened.sendall(form + b"a" * (size - 1))
+        return opened
+
+    with ExitStack() as stack:
+        waiting = {stack.enter_context(begin(one)) for one in addresses}
+        while len(waiting) > 3:
+            refused, _, _ = select.select(list(waiting), [], [], 10)
+            assert refused, "each of them is held"
+            for one in refused:
+                assert answer_on(one)[0] == 503
+                waiting.remove(one)
+        for one in (stack.enter_context(begin("127.0.0.2")), *waiting):
+            one.sendall(b"a")
+            assert answer_on(one)[0] == 400
 
 
 def test_a_list_of_more_ids_than_ec2_takes_is_refused(cloud: Running) -> None:

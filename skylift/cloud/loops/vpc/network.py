@@ -41,7 +41,7 @@ class Networks(Protocol):
 
 @dataclass(eq=False)
 class NetworkLoop:
-    """`on_vpcs(by id)` is called after every change with the current VPCs: their routers can be listened in. It answers
+    """`on_vpcs(plans)` is called after every change with the current VPCs: their routers can be listened in. It answers
     the VPCs for which it failed, and why, as `networks.apply` does, which answers peering connections, too. The others
     do not wait for them: they are tried again and again.
 
@@ -51,7 +51,7 @@ class NetworkLoop:
 
     database: Database
     networks: Networks
-    on_vpcs: Callable[[dict[str, Vpc]], Mapping[str, Exception]]
+    on_vpcs: Callable[[list[VpcPlan]], Mapping[str, Exception]]
     wake_in: Callable[[float], None]
 
     def __post_init__(self) -> None:
@@ -103,7 +103,7 @@ class NetworkLoop:
             if plans != self._applied:
                 self._applied = None
                 behind = dict(self.networks.apply(plans))
-                self._amiss = behind = {**self.on_vpcs({plan.vpc.id: plan.vpc for plan in plans}), **behind}
+                self._amiss = behind = {**self.on_vpcs(plans), **behind}
                 if behind:
                     self.wake_in(self._pause)
                     self._pause = min(2 * self._pause, LONGEST_PAUSE)

@@ -42,7 +42,7 @@ def test_who_is_told_of_vpcs_and_fails_is_told_again(tmp_path: Path) -> None:
             loop.step()
         for _ in range(2):
             loop.step()
-    assert told == [{}, {}]
+    assert told == [[], []]
 
 
 class Kernel:
@@ -68,7 +68,7 @@ def test_a_vpc_that_fails_is_tried_again_and_only_who_needs_it_hears_of_it(tmp_p
     kernel.failing["vpc-1"] = ListenRefused("no")
 
     def on_vpcs(vpcs: Any) -> dict[str, Exception]:
-        told.append(set(vpcs))
+        told.append({plan.vpc.id for plan in vpcs})
         return {}
 
     with closing(Database(tmp_path / "state.db")) as database:
