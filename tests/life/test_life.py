@@ -96,6 +96,13 @@ def test_a_checkpoint_that_a_program_leaves_at_a_shutdown_counts() -> None:
             assert later[-1].count_at_start > 0, tell(life)
 
 
+def test_a_program_that_ends_with_0_in_a_shutdown_is_done_if_it_could_go_on_elsewhere() -> None:
+    job = {"spot": True, "save_every": 50, "on_term": "finish", "pace": 20.0, "end_code": 0}
+    for life in each_way(job, Blow("reboot", at=65.0), number=25):
+        if life.job.runs[0].code == 0:
+            assert (status(life)["state"], len(life.job.runs)) == ("succeeded", 1), tell(life)
+
+
 def test_who_stands_by_takes_nothing_up_from_a_server_that_goes_down() -> None:
     """The second pair, which is there since the keeper was killed, begins when the shutdown has ended the first."""
     for life in each_way({"pace": 10.0}, Blow("kill keeper", at=5.0), Blow("reboot", at=20.0), number=25):

@@ -189,18 +189,35 @@ def lose_keeper(machine: Machine) -> None:
     until(lambda: len(machine.pairs - before) == 2, "a second pair")
 
 
-def test_no_pair_stands_by_when_the_server_goes_down(shipped: Shipped, machine: Machine) -> None:
+def test_a_keeper_that_hears_of_a_shutdown_first_stays(shipped: Shipped, machine: Machine) -> None:
     """A shutdown says SIGTERM to everybody, not to all of them at once."""
     shipped.ship(COUNTS)
     shipped.boot()
     until(lambda: shipped.stream("stdout"), "output in S3")
     assert machine.process is not None
     machine.process.terminate()
-    machine.process.wait()
+    until(lambda: noted(shipped, machine, b'"down"'), "the keeper to hear of it")
     go(machine)
     until(lambda: shipped.status().get("final"), "the final status")
     until(lambda: not machine.pairs, "the supervisor to leave")
+    assert (shipped.status()["state"], shipped.status()["exit_code"]) == ("failed", 7)
     assert "stands by" not in machine.console()
+
+
+def test_how_a_program_ends_in_a_shutdown_is_noted(shipped: Shipped, machine: Machine) -> None:
+    """It may have taken its time to save its work, when its supervisor was gone."""
+    shipped.ship(COUNTS)
+    shipped.boot()
+    until(lambda: shipped.stream("stdout"), "output in S3")
+    (supervisor,) = machine.supervisors
+    assert machine.process is not None
+    for pid in (machine.process.pid, supervisor):
+        os.kill(pid, signal.SIGTERM)
+    until(lambda: not machine.supervisors, "the supervisor to end")
+    assert not noted(shipped, machine, b'"end": 7')
+    go(machine)
+    assert machine.process.wait() == -signal.SIGTERM
+    assert noted(shipped, machine, b'"end": 7')
 
 
 def test_when_both_are_killed_the_job_says_that_nobody_knows_its_end(shipped: Shipped, machine: Machine) -> None:

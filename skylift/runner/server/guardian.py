@@ -59,9 +59,10 @@ def guard(folder: Path, ledger: Ledger, work: Callable[[Handles], None], prepare
             return code
         # SIGTERM comes from a shutdown, of which this process hears too in this time. A new supervisor would only see
         # the shutdown end the program.
-        if not down:
-            time.sleep(_SHUTDOWN if code == -signal.SIGTERM else pause)
-        if down and code == -signal.SIGTERM:
+        asked = code == -signal.SIGTERM
+        if not (asked and down):
+            time.sleep(_SHUTDOWN if asked else pause)
+        if asked and down:
             _see_out(ledger)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             os.kill(os.getpid(), signal.SIGTERM)
@@ -163,7 +164,10 @@ def _note_end(ended: Any, ledger: Ledger) -> bool:
 def _see_out(ledger: Ledger) -> None:
     """Wait until the program has ended, which has some time to save its work. What it exits with says whether it had
     enough."""
-    while ledger.latest("pid").get("pid") is not None and ledger.latest("end").get("end") is None:
+    while True:
+        noted = ledger.latest("pid", "end")
+        if noted.get("pid") is None or noted.get("end") is not None:
+            return
         try:
             ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
         except ChildProcessError:

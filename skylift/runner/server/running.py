@@ -13,7 +13,6 @@ import time
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Union
 
-from skylift.runner.server.attempts import Attempt
 from skylift.runner.server.clock import Alarm
 from skylift.runner.server.console import say
 from skylift.runner.server.delivery import end_what_is_left
@@ -158,14 +157,16 @@ def take_up(session: Session, recovery: Recovery) -> Union[Running, Concluded]:
         ended = recovery.seconds_to_end(start)
         if ended is not None:
             session.stopwatch.stop_at(ended)
-        if recovery.concluded is None and recovery.rebooted(start):
+        goes_on = session.spot is not None and session.spot.checkpoint is not None and recovery.ending is None
+        # As after a notice: a program that goes on elsewhere says with 0 that it is done.
+        if recovery.concluded is None and recovery.rebooted(start) and not (goes_on and recovery.exit_code == 0):
             if recovery.ending is State.BROKEN:
                 raise Ended(State.BROKEN, STDIN_BROKE_OFF)
             if session.record.tools is not None and recovery.ending is None:
                 # Of a map only what ran is lost: what has no outcome runs now. An input may have done this.
                 return go_on_trying(session, recovery, anew=True)
-            if session.spot is not None and session.spot.checkpoint is not None and recovery.ending is None:
-                return _interrupted(session, session.spot.attempt, recovery)
+            if goes_on:
+                return _interrupted(session, recovery)
             reason = "The server was rebooted, or stopped and started, while the program ran."
             raise Ended(State.REBOOTED, reason, exit_code=REBOOTED)
     if recovery.concluded is not None:
@@ -184,12 +185,13 @@ def take_up(session: Session, recovery: Recovery) -> Union[Running, Concluded]:
     return Running(session, recovery.boot, None, start)
 
 
-def _interrupted(session: Session, attempt: Attempt, recovery: Recovery) -> Concluded:
+def _interrupted(session: Session, recovery: Recovery) -> Concluded:
     """Another server goes on from the checkpoint. The one on this disk is whole only if the program has had time to end
     by itself."""
+    assert session.spot is not None
     if recovery.exit_code is None:
         # The power went off at some time after the last beat.
-        session.stopwatch.stop_at(attempt.fields.get("running", 0.0))
+        session.stopwatch.stop_at(session.spot.attempt.fields.get("running", 0.0))
     code = -signal.SIGKILL if recovery.exit_code is None else recovery.exit_code
     words = {State.INTERRUPTED: "The server was rebooted; the job goes on on another one."}
     return _as_concluded(session, judge(code, State.INTERRUPTED, words, 0, None))

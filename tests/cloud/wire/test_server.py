@@ -13,7 +13,7 @@ import threading
 import tracemalloc
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -394,35 +394,52 @@ def test_slow_requests_of_one_sender_leave_workers_to_others(cloud: Running) -> 
             assert answer_on(one)[0] == 404
 
 
+def place(cloud: Running) -> tuple[str, int]:
+    where = urlsplit(cloud.url)
+    assert where.hostname is not None and where.port is not None
+    return where.hostname, where.port
+
+
+def begin(where: tuple[str, int], source: str, size: int) -> socket.socket:
+    """A connection that has sent all of a form's body but its last byte."""
+    opened = socket.create_connection(where, timeout=10, source_address=(source, 0))
+    opened.sendall(f"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\nContent-Type: {FORM}\r\n\r\n".encode())
+    opened.sendall(b"a" * (size - 1))
+    return opened
+
+
+def held(begun: Iterable[socket.socket], most: int) -> set[socket.socket]:
+    """Those whose bodies are held, when the others have been told to come again."""
+    waiting = set(begun)
+    while len(waiting) > most:
+        refused, _, _ = select.select(list(waiting), [], [], 10)
+        assert refused, "more than there may be are held"
+        for one in refused:
+            assert answer_on(one)[0] == 503
+            waiting.remove(one)
+    return waiting
+
+
+def end(one: socket.socket) -> int:
+    """The status, when the last byte of the body has come."""
+    one.sendall(b"a")
+    return answer_on(one)[0]
+
+
 def test_a_server_with_many_addresses_has_the_share_of_one_sender(
     cloud: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of connections, of workers and of memory."""
+    """Of what is held in memory."""
     monkeypatch.setattr(pipeline, "MOST_HELD", 1 << 20)
     listening, senders = cloud.listen(), cloud.endpoint.senders
     cloud.run(cloud.endpoint.add_socket(listening, vpc_id="vpc-1"))
     where, size = listening.getsockname(), 300_000
     addresses = [f"127.0.1.{number}" for number in range(1, 7)]
     senders.servers = {**{("vpc-1", one): "i-1" for one in addresses}, ("vpc-1", "127.0.0.2"): "i-2"}
-    form = f"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\nContent-Type: {FORM}\r\n\r\n".encode()
-
-    def begin(source: str) -> socket.socket:
-        """All of a body but its last byte."""
-        opened = socket.create_connection(where, timeout=10, source_address=(source, 0))
-        opened.sendall(form + b"a" * (size - 1))
-        return opened
-
     with ExitStack() as stack:
-        waiting = {stack.enter_context(begin(one)) for one in addresses}
-        while len(waiting) > 3:
-            refused, _, _ = select.select(list(waiting), [], [], 10)
-            assert refused, "each of them is held"
-            for one in refused:
-                assert answer_on(one)[0] == 503
-                waiting.remove(one)
-        for one in (stack.enter_context(begin("127.0.0.2")), *waiting):
-            one.sendall(b"a")
-            assert answer_on(one)[0] == 400
+        waiting = held([stack.enter_context(begin(where, one, size)) for one in addresses], most=3)
+        other = stack.enter_context(begin(where, "127.0.0.2", size))
+        assert [end(one) for one in (other, *waiting)] == [400] * 4
 
 
 def test_a_list_of_more_ids_than_ec2_takes_is_refused(cloud: Running) -> None:
@@ -435,54 +452,19 @@ def test_a_list_of_more_ids_than_ec2_takes_is_refused(cloud: Running) -> None:
 def test_the_bodies_of_one_sender_have_a_bound_together(cloud: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody has signed them: a form is verified with its body."""
     monkeypatch.setattr(pipeline, "MOST_HELD", 1 << 20)
-    where, size = urlsplit(cloud.url), 300_000
-    form = f"POST / HTTP/1.1\r\nHost: {where.netloc}\r\nContent-Length: {size}\r\nContent-Type: {FORM}\r\n\r\n".encode()
-
-    def begin(source: str) -> socket.socket:
-        """All of a body but its last byte."""
-        opened = socket.create_connection((where.hostname, where.port), timeout=10, source_address=(source, 0))
-        opened.sendall(form + b"a" * (size - 1))
-        return opened
-
+    where, size = place(cloud), 300_000
     with ExitStack() as stack:
-        begun = [stack.enter_context(begin("127.0.0.1")) for _ in range(6)]
-        waiting = set(begun)
-        while len(waiting) > 3:
-            refused, _, _ = select.select(list(waiting), [], [], 10)
-            assert refused, "each of them is held"
-            for one in refused:
-                assert answer_on(one)[0] == 503
-                waiting.remove(one)
-        other = stack.enter_context(begin("127.0.0.2"))
-        for one in (other, *waiting):
-            one.sendall(b"a")
-            assert answer_on(one)[0] == 400
-        again = stack.enter_context(begin("127.0.0.1"))
-        again.sendall(b"a")
-        assert answer_on(again)[0] == 400
+        waiting = held([stack.enter_context(begin(where, "127.0.0.1", size)) for _ in range(6)], most=3)
+        other = stack.enter_context(begin(where, "127.0.0.2", size))
+        assert [end(one) for one in (other, *waiting)] == [400] * 4
+        assert end(stack.enter_context(begin(where, "127.0.0.1", size))) == 400
 
 
 def test_the_bodies_of_all_senders_have_a_bound_together_and_leave_room_for_one_more(
     cloud: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pipeline, "MOST_OF_ALL", 2 << 20, raising=False)
-    where = urlsplit(cloud.url)
-
-    def begin(source: str, size: int) -> socket.socket:
-        """All of a body but its last byte."""
-        opened = socket.create_connection((where.hostname, where.port), timeout=10, source_address=(source, 0))
-        form = f"POST / HTTP/1.1\r\nHost: {where.netloc}\r\nContent-Length: {size}\r\nContent-Type: {FORM}\r\n\r\n"
-        opened.sendall(form.encode() + b"a" * (size - 1))
-        return opened
-
+    where = place(cloud)
     with ExitStack() as stack:
-        waiting = {stack.enter_context(begin(f"127.0.1.{number}", 600_000)) for number in range(1, 9)}
-        while len(waiting) > 2:
-            refused, _, _ = select.select(list(waiting), [], [], 10)
-            assert refused, "three of them are more than there may be"
-            for one in refused:
-                assert answer_on(one)[0] == 503
-                waiting.remove(one)
-        other = stack.enter_context(begin("127.0.2.1", 100_000))
-        other.sendall(b"a")
-        assert answer_on(other)[0] == 400
+        held([stack.enter_context(begin(where, f"127.0.1.{number}", 600_000)) for number in range(1, 9)], most=2)
+        assert end(stack.enter_context(begin(where, "127.0.2.1", 100_000))) == 400
