@@ -7,6 +7,7 @@ and what the schedule's role may do.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import islice
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
@@ -38,9 +39,10 @@ class Invoker:
         if unsupported := operation.unsupported(params):
             raise ServiceError("UnsupportedOperation", f"{name} does not support: {', '.join(unsupported)}.")
         authorize(tx, caller, operation.checks(tx, caller, params), service=service)
-        handlers = list(operation.prepared(tx, caller, params))
+        # A launch in turns ends only when its handlers have run: two of them say enough.
+        handlers = [*islice(operation.prepared(tx, caller, params), 2)]
         if len(handlers) > 1:
-            raise ServiceError("ResourceCountExceeded", f"A schedule's {name} changes what one transaction can.")
+            raise ServiceError("ResourceCountExceeded", f"A schedule's {name} changes more than one transaction may.")
         for handler in handlers:
             handler(tx, caller, params)
         return name

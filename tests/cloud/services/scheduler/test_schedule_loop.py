@@ -61,6 +61,14 @@ def test_what_is_older_than_it_may_be_is_not_made_up_for(
     assert (scene.count("InvocationAttemptCount"), scene.count("TargetErrorCount")) == (1, 0)
 
 
+def test_what_takes_several_transactions_is_refused_and_holds_nobody_up(scene: SchedulerScene) -> None:
+    """So many servers are launched in turns, each of which begins when the one before is done."""
+    scene.create(Target=scene.target(Input=json.dumps(scene.launch(MaxCount=100))))
+    scene.pass_time(hours=14)
+    assert scene.instances == []
+    assert scene.count("TargetErrorCount") == 1
+
+
 @pytest.mark.parametrize("expression", ["rate(1 minute)", "cron(* * * * ? *)"])
 def test_a_year_of_minutes_holds_nobody_up(scene: SchedulerScene, expression: str) -> None:
     asked = 0
