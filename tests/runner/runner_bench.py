@@ -34,6 +34,8 @@ from skylift.runner.ship.archive import boot_archive
 
 PATIENCE = 120
 """Seconds after which a wait for what must come is a failure."""
+SERVERS_PYTHON = os.environ.get("SKYLIFT_TEST_SERVERS_PYTHON") or sys.executable
+"""The supervisor's. See test_old_python.py."""
 
 
 OFF = """\
@@ -146,7 +148,7 @@ class Machine:
     def show_host_key(self, line: str) -> None:
         (self.root / "etc" / "ssh" / "ssh_host_ed25519_key.pub").write_text(line + "\n")
 
-    def boot(self, arguments: list[str], program: bytes | None = None, interpreter: str = sys.executable) -> None:
+    def boot(self, arguments: list[str], program: bytes | None = None, interpreter: str = SERVERS_PYTHON) -> None:
         """Start the boot program with the arguments of a boot script (all that follows its own name)."""
         place = self.root / "boot.pyz"
         place.write_bytes(program or boot_archive())
