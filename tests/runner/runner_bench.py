@@ -210,7 +210,9 @@ class Machine:
         return {int(each.name) for each in Path("/proc").iterdir() if each.name.isdigit() and self._is_ours(each.name)}
 
     def _is_ours(self, pid: str) -> bool:
-        return f"--root={self.root}".encode() in cmdline(int(pid)).split(b"\0")
+        """Also a map's own process, which is told its options as JSON."""
+        command = cmdline(int(pid))
+        return f"--root={self.root}".encode() in command.split(b"\0") or f'"root": "{self.root}"'.encode() in command
 
     def kill(self) -> None:
         """The keeper, the supervisor and whatever they started, which are sessions. All at once, as a server goes:

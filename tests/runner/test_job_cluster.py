@@ -28,7 +28,16 @@ from skylift.runner.job.server_time import ServerTime, read_times
 from skylift.runner.plan.plan_job import Order
 from skylift.runner.server import job_cluster
 from skylift.runner.server.aws import Metadata as AskedMetadata
-from skylift.runner.server.job_cluster import ALONE, FAILURES, NODE, SOON, STARTING, OtherServers, cluster_argv
+from skylift.runner.server.job_cluster import (
+    ALONE,
+    FAILURES,
+    NODE,
+    SOON,
+    STARTING,
+    ClusterOptions,
+    OtherServers,
+    cluster_argv,
+)
 from skylift.runner.server.job_record import RetryPlan
 from skylift.runner.server.program import GRACE
 from skylift.runner.server.retries import LONGEST
@@ -262,10 +271,22 @@ def bare(tmp_path: Path, metadata: Metadata) -> Iterator[Bare]:
     with ZipFile(io.BytesIO(whole_archive())) as whole, ZipFile(archive, "w") as mine:
         for each in whole.namelist():
             mine.writestr(each, LISTENS % (address, job_cluster.SCHEDULER) if each == NODE else whole.read(each))
-    where = {"bucket": "b", "prefix": "jobs/bare", "region": "us-east-1", "imds": metadata.url}
-    python, program = sys.executable, ["sh", "-c", TELLS]
     with (tmp_path / "failure").open("w") as failure:
-        argv = cluster_argv(python, archive, where, None, "g", 2, python, "", failure.fileno(), program)
+        options = ClusterOptions(
+            archive=str(archive),
+            bucket="b",
+            prefix="jobs/bare",
+            region="us-east-1",
+            imds=metadata.url,
+            endpoint="",
+            group="g",
+            servers=2,
+            python=sys.executable,
+            script="",
+            failure=failure.fileno(),
+            moves=False,
+        )
+        argv = cluster_argv(sys.executable, options, ["sh", "-c", TELLS])
         yield Bare(argv, failure.fileno(), tmp_path / "failure")
     until(lambda: not end_those_in(tmp_path), "everybody to be gone")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Callable, Dict, Optional, TypeVar
+from typing import Any, Callable, Dict, Optional, TypeVar
 
 from skylift.runner.server.aws import Aws, Metadata, patiently
 from skylift.runner.server.guardian import Handles
@@ -28,6 +28,7 @@ class Context:
         self.last = self.deadline - RESERVE
         self.job = options.prefix.rstrip("/").rsplit("/", 1)[-1]
         self.folder = self.root / "var/lib/skylift" / self.job
+        self.archive = self.root / "var/lib/skylift/supervisor.pyz"
         self.login = Login(options.user, self.root, self.job, options.region)
         self.poll, self.patience = float(options.poll), float(options.patience)
         self._bucket, self._imds = options.bucket, options.imds
@@ -38,10 +39,10 @@ class Context:
     def retry(self, what: str, call: Callable[[], T], until: Optional[float] = None) -> T:
         return patiently(what, call, self.last if until is None else until)
 
-    def where(self) -> Dict[str, str]:
-        """The job's prefix in S3, for another process."""
+    def where(self) -> Dict[str, Any]:
+        """This package and the job's prefix in S3, for another process."""
         place = {"bucket": self._bucket, "prefix": "jobs/" + self.job, "region": self.aws.region, "imds": self._imds}
-        return {name: str(value) for name, value in place.items()}
+        return {"archive": str(self.archive), **{name: str(value) for name, value in place.items()}}
 
     def place(self, name: str) -> Prefix:
         """Another prefix in the job's bucket."""

@@ -7,6 +7,7 @@ import json
 import os
 import select
 import signal
+import sys
 from typing import Optional, Tuple
 
 from skylift.runner.server.aws import Aws, Metadata, Refused, Unreachable
@@ -20,9 +21,9 @@ _FIRST, _LONGEST = 0.05, 2.0
 """Seconds between two looks for the next piece if no message announces one."""
 
 
-def main(where: str) -> None:
-    """`where` is an object of region, bucket, prefix, imds, bell and state. The pipe is our standard output."""
-    given = json.loads(where)
+def main() -> None:
+    """It is told an object of region, bucket, prefix, imds, bell and state. The pipe is our standard output."""
+    given = json.loads(sys.argv[1])
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     aws = Aws(given["region"], os.environ.get("AWS_ENDPOINT_URL"), Metadata(given["imds"]))
     bell = os.open(given["bell"], os.O_RDWR | os.O_NONBLOCK)

@@ -17,7 +17,6 @@ which nobody is any more.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import os
@@ -28,10 +27,11 @@ import sys
 import time
 import zipfile
 from pathlib import Path
-from typing import Any, Callable, Dict, List, NoReturn, Optional, Set, TextIO, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, NoReturn, Set, TextIO, Tuple
 
 from skylift.runner.server.aws import Aws, Metadata, Refused, Unreachable, patiently
 from skylift.runner.server.console import say
+from skylift.runner.server.our_process import argv_of, read_options, write_options
 from skylift.runner.server.prefix import Prefix
 from skylift.runner.server.worker_group import SECRETS, Resizable, end_servers, keys_of_servers, open_group
 
@@ -64,30 +64,29 @@ class CannotStart(Exception):
     """There is no cluster. The text is for the user."""
 
 
-def cluster_argv(
-    interpreter: str,
-    archive: Path,
-    where: Dict[str, str],
-    endpoint: Optional[str],
-    group: str,
-    servers: int,
-    python: str,
-    script: str,
-    failure: int,
-    argv: List[str],
-    *,
-    moves: bool = False,
-) -> List[str]:
-    """The command that is started in the program's place. `interpreter` is the server's own, `python` that of the job's
-    environment, `script` the program's path if it is one, and `argv` the program's own command. Into the descriptor
-    `failure` goes why there is no cluster; then the program is not started. With `moves`, another server may go on with
-    the job, and needs the keys."""
-    options = dict(where, endpoint=endpoint or "", group=group, servers=str(servers), python=python, script=script)
-    options.update(failure=str(failure), moves="yes" if moves else "")
-    start = "import sys; sys.path.insert(0, %r); from skylift.runner.server.job_cluster import main; main()"
-    words = ["--%s=%s" % (name, value) for name, value in options.items()]
-    # Isolated: the job's own files must not be imported here.
-    return [interpreter, "-I", "-c", start % str(archive), "--archive=%s" % archive, *words, "--", *argv]
+class ClusterOptions(NamedTuple):
+    """`python` is the interpreter of the job's environment, and `script` the program's path if it is one. Into the
+    descriptor `failure` goes why there is no cluster; then the program is not started. With `moves`, another server may
+    go on with the job, and needs the keys."""
+
+    archive: str
+    bucket: str
+    prefix: str
+    region: str
+    imds: str
+    endpoint: str
+    group: str
+    servers: int
+    python: str
+    script: str
+    failure: int
+    moves: bool
+
+
+def cluster_argv(interpreter: str, options: ClusterOptions, argv: List[str]) -> List[str]:
+    """The command that is started in the program's place. `interpreter` is the server's own, `argv` the program's
+    command."""
+    return argv_of(interpreter, options.archive, "server.job_cluster", write_options(options), *argv)
 
 
 def place_node(archive: Path, folder: Path) -> Path:
@@ -193,7 +192,7 @@ class JobCluster:
     """The cluster on the job's own server. The program may be started again after a failure: what a cluster of the
     program before has left in the folder is taken up."""
 
-    def __init__(self, options: argparse.Namespace) -> None:
+    def __init__(self, options: ClusterOptions) -> None:
         self._options = options
         self._metadata = Metadata(options.imds)
         self._aws = Aws(options.region, options.endpoint or None, self._metadata)
@@ -256,7 +255,7 @@ class JobCluster:
         for name in ("ca", "cert", "key"):
             _write(self._folder / ("%s.pem" % name), mine[name].encode())
         return {
-            "SKYLIFT_SERVERS": self._options.servers,
+            "SKYLIFT_SERVERS": str(self._options.servers),
             "DASK_SCHEDULER_ADDRESS": self._scheduler,
             "DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "true",
             "DASK_DISTRIBUTED__COMM__TLS__CA_FILE": str(self._folder / "ca.pem"),
@@ -352,7 +351,7 @@ class JobCluster:
         key = json.dumps(dict(self._keys["worker"], scheduler=self._scheduler)).encode()
         group = open_group(self._aws, self._options.group, self._tell)
         prepare = lambda instance: self._prefix.put(keys + instance, key)  # noqa: E731
-        seen, wanted = self._seen(), int(self._options.servers) - 1
+        seen, wanted = self._seen(), self._options.servers - 1
         self._before = self._times_before()
         others = self._others = OtherServers(
             group, wanted, prepare, seen, tell=self._tell, strangers=self._is_first_here  # type: ignore[arg-type]
@@ -433,25 +432,7 @@ def main() -> None:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         # Ctrl-C ends it as it would the program, without a traceback of ours.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    split = sys.argv.index("--")
-    ours, argv = sys.argv[1:split], sys.argv[split + 1 :]
-    parser = argparse.ArgumentParser(prog="cluster")
-    for name in (
-        "archive",
-        "bucket",
-        "prefix",
-        "region",
-        "imds",
-        "endpoint",
-        "group",
-        "servers",
-        "python",
-        "script",
-        "moves",
-    ):
-        parser.add_argument("--" + name, required=True)
-    parser.add_argument("--failure", required=True, type=int)
-    options = parser.parse_args(ours)
+    options, argv = read_options(ClusterOptions, sys.argv[1]), sys.argv[2:]
     # Neither the program nor a part of the cluster has it.
     os.set_inheritable(options.failure, False)
     try:

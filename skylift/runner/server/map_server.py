@@ -26,7 +26,6 @@ A schedule's run has no client that would issue them: its server does, and the f
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import os
@@ -39,10 +38,11 @@ import threading
 import time
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, NamedTuple, Optional
 
 from skylift.runner.server.aws import Aws, Metadata, Refused, Unreachable, patiently
 from skylift.runner.server.console import say, write_to_console
+from skylift.runner.server.context import Context
 from skylift.runner.server.fitness import Fitness, Unfit
 from skylift.runner.server.input_folders import InputFolders, make_unchangeable
 from skylift.runner.server.input_helper import NO_ROOM, raise_descriptors
@@ -50,6 +50,7 @@ from skylift.runner.server.input_memory import InputMemory
 from skylift.runner.server.input_run import InputRun, MapPlace, Withheld, remove_runs
 from skylift.runner.server.input_spawner import Spawner
 from skylift.runner.server.login_user import Login
+from skylift.runner.server.our_process import argv_of, read_options, write_options
 from skylift.runner.server.prefix import Prefix
 from skylift.runner.server.root_path import ROOT_PATH
 from skylift.runner.server.tls_keys import CannotIssue, issue
@@ -82,49 +83,50 @@ LEFT = 3
 """The exit code of a worker of Dask's that has not found its scheduler for long enough."""
 
 
-def map_argv(
-    archive: Path,
-    python: str,
-    tools: str,
-    where: Dict[str, str],
-    root: str,
-    login: Login,
-    cwd: str,
-    *,
-    part: str = "coordinator",
-    group: str = "",
-    keeps: str = "",
-    source: str = "",
-    dask: Optional[Dict[str, Any]] = None,
-    until: float = 0.0,
-) -> List[str]:
-    """The command that starts this: `python` is the interpreter of the inputs' program, `tools` that of Dask, and `cwd`
-    the working directory in the job's folder. `part` is `coordinator` or `worker`. `group` is the Auto Scaling group of
-    a map with several servers. `keeps` is what stays for another coordinator's server: see KEEPS_ALL. `source` is the
-    prefix with the map's spec and local inputs, where that is not the job's: of a schedule's run. `dask` is what the
-    record says of Dask's environment, which a coordinator of several servers has made when it wants another one. Keys
-    that are issued here hold `until` then, in seconds since the epoch."""
-    options = dict(
-        where, root=root, user=login.user.pw_name, python=python, tools=tools, tree=str(login.place), cwd=cwd,
-        part=part, group=group, keeps=keeps, source=source, dask=json.dumps(dask), until=str(until),
-    )  # fmt: skip
-    start = "import sys; sys.path.insert(0, %r); from skylift.runner.server.map_server import main; main()" % str(
-        archive
-    )
-    words = ["--%s=%s" % (name, value) for name, value in options.items()]
-    # Isolated: this is root, and would import the job's own files in place of Python's. Unbuffered, as it then does not
-    # hear of PYTHONUNBUFFERED either.
-    return [sys.executable, "-I", "-u", "-c", start, "--archive=%s" % archive, *words]
+class MapOptions(NamedTuple):
+    """`python` is the interpreter of the inputs' program, `tools` that of Dask, and `cwd` the working directory in the
+    job's folder. `source` is the prefix with the map's spec and local inputs, which differs from the job's in a
+    schedule's run. `part` is `coordinator` or `worker`. `group` is the Auto Scaling group of a map with several
+    servers. `keeps` is what stays for another coordinator's server: see KEEPS_ALL. `dask` is what the record says of
+    Dask's environment, for a coordinator of several servers. Keys that are issued here hold `until` then, in seconds
+    since the epoch."""
+
+    archive: str
+    bucket: str
+    prefix: str
+    region: str
+    imds: str
+    root: str
+    user: str
+    source: str
+    python: str
+    tools: str
+    cwd: str
+    dask: Dict[str, Any]
+    part: str = "coordinator"
+    group: str = ""
+    keeps: str = ""
+    until: float = 0.0
+
+    @property
+    def job(self) -> str:
+        return self.prefix.rpartition("/")[2]
+
+
+def map_argv(context: Context, python: str, tools: str, cwd: str, **more: Any) -> List[str]:
+    """The command that starts this. `more` is what only the coordinator's server is told."""
+    told = dict(context.where(), source=context.source_name, root=str(context.root), user=context.login.user.pw_name)
+    options = MapOptions(**told, python=python, tools=tools, cwd=cwd, **{"dask": {}, **more})
+    return argv_of(sys.executable, options.archive, "server.map_server", write_options(options))
 
 
 def dask_argv(tools: str, archive: str, module: str) -> List[str]:
     """The command of a process of Dask's: the coordinator, or a worker. It ends without a flush of its output."""
-    start = "import sys; sys.path.insert(0, %r); from skylift.runner.map.%s import main; main()"
-    return [tools, "-I", "-u", "-c", start % (archive, module)]
+    return argv_of(tools, archive, "map." + module)
 
 
 class MapServer:
-    def __init__(self, options: argparse.Namespace) -> None:
+    def __init__(self, options: MapOptions) -> None:
         self._options = options
         # First of all, while there is one thread.
         self._spawner = Spawner()
@@ -135,7 +137,7 @@ class MapServer:
         self._folder = Path(options.root) / "var/lib/skylift" / options.job / "map"
         login = Login(options.user, Path(options.root), options.job, options.region)
         instance = patiently("instance id", aws.instance, float("inf"))
-        folders = InputFolders(Path(options.tree), options.cwd, login)
+        folders = InputFolders(login.place, options.cwd, login)
         self._place = MapPlace(
             Prefix(aws, options.bucket, options.prefix), login, self._folder / "runs", folders, options.cwd,
             options.python, instance, self._down, dict(os.environ),
@@ -151,8 +153,8 @@ class MapServer:
 
     def _tool_environment(self, aws: Aws, login: Login) -> Optional[ToolEnvironment]:
         options, root, env = self._options, Path(self._options.root), login.environment()
-        record = json.loads(options.dask)
-        if record is None:
+        record = options.dask
+        if not record:
             return None
 
         def fetch(key: str, target: Path) -> None:
@@ -174,7 +176,7 @@ class MapServer:
         remove_runs(self._place.runs)
         self._place.runs.mkdir(mode=0o711, parents=True, exist_ok=True)
         self._folder.chmod(0o711)
-        make_unchangeable(Path(self._options.tree))
+        make_unchangeable(self._place.login.place)
         with self._listen() as listening:
             threading.Thread(target=self._end_dask, name="end", daemon=True).start()
             is_worker = self._options.part == "worker"
@@ -220,7 +222,7 @@ class MapServer:
                 "group": self._options.group,
                 "keeps": bool(self._options.keeps),
                 "dask": self._issue_secrets() if of_schedule else self._fetch_secrets(),
-                "built": bool((json.loads(self._options.dask) or {}).get("environment", {}).get("sha256")),
+                "built": bool(self._options.dask.get("environment", {}).get("sha256")),
             }
         return True
 
@@ -397,16 +399,4 @@ def keep_working(run: Callable[[], int], down: threading.Event) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="map")
-    parser.add_argument("--root", default="/")
-    parser.add_argument("--part", default="coordinator")
-    parser.add_argument("--until", type=float, default=0.0)
-    for name in ("group", "keeps", "source"):
-        parser.add_argument("--" + name, default="")
-    parser.add_argument("--dask", default="null")
-    for name in ("archive", "bucket", "prefix", "region", "imds", "user", "python", "tools", "tree", "cwd"):
-        parser.add_argument("--" + name, required=True)
-    options = parser.parse_args()
-    options.source = options.source or options.prefix
-    options.job = options.prefix.rstrip("/").rsplit("/", 1)[-1]
-    sys.exit(MapServer(options).run())
+    sys.exit(MapServer(read_options(MapOptions, sys.argv[1])).run())

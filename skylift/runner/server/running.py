@@ -66,17 +66,11 @@ def _execute(session: Session, prepared: Prepared, argv: List[str], env: Dict[st
         # Other jobs need not wait for its import.
         from skylift.runner.server.map_server import KEEPS_ALL, KEEPS_GROUP, map_argv  # noqa: PLC0415
 
-        context, python, cwd = session.context, prepared.environment.python, session.record.cwd
-        archive = context.root / "var/lib/skylift/supervisor.pyz"
-        where, root = context.where(), str(context.root)
+        record, context, group = session.record, session.context, session.record.group or ""
         # No other server goes on with a schedule's run.
-        keeps = "" if context.is_scheduled else KEEPS_ALL if session.record.fleet else KEEPS_GROUP
-        group = session.record.group or ""
-        dask = session.record.tools if group else None
-        argv = map_argv(
-            archive, python, prepared.tools, where, root, context.login, cwd,
-            group=group, keeps=keeps, source=context.source_name, dask=dask, until=context.deadline,
-        )  # fmt: skip
+        keeps = "" if context.is_scheduled else KEEPS_ALL if record.fleet else KEEPS_GROUP
+        own = {"group": group, "keeps": keeps, "dask": record.tools if group else {}, "until": context.deadline}
+        argv = map_argv(context, prepared.environment.python, prepared.tools, record.cwd, **own)
     try:
         if session.terminal is not None:
             _start_on(session.terminal, session, argv, env, **how)
@@ -97,20 +91,20 @@ def _with_cluster(
 ) -> List[str]:
     """The command that makes the program's Dask cluster first. A program that is not there is found before."""
     # Other jobs need not wait for its import.
-    from skylift.runner.server.job_cluster import cluster_argv  # noqa: PLC0415
+    from skylift.runner.server.job_cluster import ClusterOptions, cluster_argv  # noqa: PLC0415
 
     record, context = session.record, session.context
     assert record.cluster is not None and record.group is not None
     there = (session.cwd / argv[0]).exists() if "/" in argv[0] else shutil.which(argv[0], path=env["PATH"])
     if not there:
         raise _not_started(session, argv, env, FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)))
-    archive, endpoint = context.root / "var/lib/skylift/supervisor.pyz", os.environ.get("AWS_ENDPOINT_URL")
     interpreter = shutil.which("python3", path=context.login.environment()["PATH"]) or sys.executable
-    python, servers = prepared.environment.python, record.cluster
-    where, moves = context.where(), record.fleet
-    return cluster_argv(
-        interpreter, archive, where, endpoint, record.group, servers, python, record.script, failure, argv, moves=moves
-    )
+    options = ClusterOptions(
+        **context.where(), endpoint=os.environ.get("AWS_ENDPOINT_URL") or "", group=record.group,
+        servers=record.cluster, python=prepared.environment.python, script=record.script, failure=failure,
+        moves=record.fleet,
+    )  # fmt: skip
+    return cluster_argv(interpreter, options, argv)
 
 
 def _start_plain(session: Session, argv: List[str], env: Dict[str, str], **how: Any) -> None:

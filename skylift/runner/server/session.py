@@ -69,8 +69,7 @@ class Session:
         self.terminal = Terminal(context.handles, self.streams[0]) if record.terminal is not None else None
         journal = context.folder / "sent"
         self.results = Results(context.prefix, context.login.place, self.cwd, record.outputs, journal)
-        archive = context.root / "var/lib/skylift/supervisor.pyz"
-        self.stdin = Stdin(context.folder, archive, context.where()) if record.stdin else None
+        self.stdin = Stdin(context.folder, context.where()) if record.stdin else None
         self.control = Control(program, self.terminal, self.stdin)
         path = context.root / "run/skylift" / (context.job + ".sock")
         heard = (self.control, self.streams, status, self.under_way, self.usage)

@@ -15,15 +15,9 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import BinaryIO, Callable, Dict, Optional
+from typing import Any, BinaryIO, Callable, Dict, Optional
 
-FEED = """
-import sys
-sys.path.insert(0, sys.argv[1])
-from skylift.runner.server.feed_stdin import main
-main(sys.argv[2])
-"""
-
+from skylift.runner.server.our_process import argv_of
 
 _OVER = b"over"
 
@@ -34,9 +28,9 @@ class Stdin:
     the program has all input, or reads no more.
     """
 
-    def __init__(self, folder: Path, archive: Path, where: Dict[str, str]) -> None:
-        """`where` is what `feed` takes of the job's place in S3; `archive` has its module."""
-        self._bell, self._state, self._archive = folder / "stdin.bell", folder / "stdin.state", archive
+    def __init__(self, folder: Path, where: Dict[str, Any]) -> None:
+        """`where` is what `feed` takes of the job's place in S3, and the archive that has its module."""
+        self._bell, self._state = folder / "stdin.bell", folder / "stdin.state"
         self._where = dict(where, bell=str(self._bell))
         self._feed: Optional[subprocess.Popen[bytes]] = None
         self._over = threading.Event()
@@ -52,20 +46,13 @@ class Stdin:
         """
         self.close()
         state = self._begin_state()
+        told = json.dumps(dict(self._where, state=state))
         reading, writing = os.pipe()
         if os.geteuid() == 0:
             os.fchown(reading, uid, -1)
         try:
             feed = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-I",
-                    "-S",
-                    "-c",
-                    FEED,
-                    str(self._archive),
-                    json.dumps(dict(self._where, state=state)),
-                ],
+                argv_of(sys.executable, self._where["archive"], "server.feed_stdin", told),
                 stdin=subprocess.DEVNULL,
                 stdout=writing,
                 cwd="/",

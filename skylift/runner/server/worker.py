@@ -128,7 +128,7 @@ class Worker:
             say("nobody wants this server")
             return 1
         place.mkdir(exist_ok=True)
-        node = place_node(context.root / "var/lib/skylift/supervisor.pyz", place)
+        node = place_node(context.archive, place)
         # Read by the program's user.
         place.chmod(0o755)
         node.chmod(0o644)
@@ -147,9 +147,5 @@ class Worker:
     def _serve(self, prepared: Prepared) -> int:
         context, environment = self.context, prepared.environment
         env = prepared.variables(context.login)
-        archive = context.root / "var/lib/skylift/supervisor.pyz"
-        argv = map_argv(
-            archive, environment.python, prepared.tools, context.where(), str(context.root), context.login,
-            self.record.cwd, part="worker", source=context.source_name,
-        )  # fmt: skip
+        argv = map_argv(context, environment.python, prepared.tools, self.record.cwd, part="worker")
         return subprocess.Popen(argv, cwd=str(self.cwd), env=env, stdin=subprocess.DEVNULL, umask=0o022).wait()
