@@ -154,6 +154,8 @@ class LaunchRequest:
     metadata: MetadataRequest | None = None
     market: MarketRequest | None = None
     tags: tuple[TagRequest, ...] | None = None
+    within: tuple[str, ...] | None = None
+    """The default subnets that a launch may go to which names none: its caller was asked for permission for these."""
 
     def over(self, below: LaunchRequest) -> LaunchRequest:
         """This request with the data of its launch template, `below`.

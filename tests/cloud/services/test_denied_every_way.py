@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 from ec2_fixtures import ACCOUNT, REGION, Cloud, tagged
 from identity_fixtures import Account, refused
+from market_scene import STOPS, Scene
 from permission_scene import HERE, Permissions, deny
+
+from skylift.cloud.services.table import TABLE
 
 PROTECTED = {"StringEquals": {"aws:ResourceTag/keep": "yes"}}
 ALARM = {
@@ -172,6 +175,76 @@ def test_a_group_launches_in_no_subnet_that_a_deny_keeps(scene: Permissions) -> 
     assert scene.may("autoscaling", "UpdateAutoScalingGroup", AutoScalingGroupName="web", LaunchTemplate=template)
     scene.root("autoscaling", "UpdateAutoScalingGroup", AutoScalingGroupName="web", VPCZoneIdentifier=both)
     assert not scene.may("autoscaling", "UpdateAutoScalingGroup", AutoScalingGroupName="web", LaunchTemplate=template)
+
+
+def test_a_launch_on_a_dedicated_host_is_one_in_the_subnet_of_its_zone(scene: Permissions) -> None:
+    cloud = scene.cloud
+    (host,) = cloud.call("AllocateHosts", AvailabilityZone="us-east-1b", InstanceType="m5.large")["HostIds"]
+    asked = {"ImageId": cloud.image_id, "InstanceType": "m5.large", "MinCount": 1, "MaxCount": 1}
+    first, second, *_ = cloud.call("DescribeSubnets")["Subnets"]
+    for more in ({}, {"HostId": host}):
+        launch = {**asked, "Placement": {"Tenancy": "host", **more}}
+        for where, allowed in ((first, True), (second, False)):
+            zone = {"StringEquals": {"ec2:AvailabilityZone": where["AvailabilityZone"]}}
+            for denial in (
+                deny("ec2:RunInstances", f"{HERE}subnet/{where['SubnetId']}"),
+                deny("ec2:RunInstances", f"{HERE}instance/*", **zone),
+            ):
+                scene.given(denial)
+                assert scene.may("ec2", "RunInstances", **launch) == allowed
+        assert cloud.call("RunInstances", **launch)["Instances"][0]["SubnetId"] == second["SubnetId"]
+
+
+def test_a_spot_request_waits_for_no_subnet_that_a_deny_keeps(scene: Permissions) -> None:
+    """The market chooses the zone later, and of a persistent request anew each time."""
+    cloud = scene.cloud
+    wanted = {"ImageId": cloud.image_id, "InstanceType": "t3.micro"}
+    launch = {**wanted, "MinCount": 1, "MaxCount": 1}
+    for subnet in cloud.call("DescribeSubnets")["Subnets"]:
+        place = f"{HERE}subnet/{subnet['SubnetId']}"
+        zones = {"StringNotEquals": {"ec2:AvailabilityZone": subnet["AvailabilityZone"]}}
+        scene.given(deny("ec2:RequestSpotInstances", place))
+        assert not scene.may("ec2", "RequestSpotInstances", LaunchSpecification=wanted)
+        scene.given(deny("ec2:RunInstances", place))
+        assert not scene.may("ec2", "RunInstances", **launch, InstanceMarketOptions=STOPS)
+        scene.given(deny(["ec2:RunInstances", "ec2:RequestSpotInstances"], f"{HERE}subnet/*", **zones))
+        zone = {"Placement": {"AvailabilityZone": subnet["AvailabilityZone"]}}
+        for more, allowed in (({}, False), (zone, True), ({"SubnetId": subnet["SubnetId"]}, True)):
+            assert scene.may("ec2", "RequestSpotInstances", LaunchSpecification={**wanted, **more}) == allowed
+            assert scene.may("ec2", "RunInstances", **launch, **more, InstanceMarketOptions=STOPS) == allowed
+
+
+@pytest.mark.parametrize("asks", ["RequestSpotInstances", "RunInstances"])
+def test_a_spot_request_is_launched_in_no_subnet_that_was_made_later(scene: Permissions, asks: str) -> None:
+    cloud, market = scene.cloud, Scene(scene.cloud)
+    last = cloud.call("DescribeSubnets")["Subnets"][2]
+    assert last["AvailabilityZone"] == "us-east-1c"
+    cloud.call("DeleteSubnet", SubnetId=last["SubnetId"])
+    if asks == "RunInstances":
+        first = cloud.run(InstanceMarketOptions=STOPS)
+        cloud.call("TerminateInstances", InstanceIds=[first["InstanceId"]])
+        cloud.observe(first["InstanceId"], "terminated")
+    else:
+        market.ask()
+    cloud.call("CreateDefaultSubnet", AvailabilityZone="us-east-1c")
+    market.price("0.001", AvailabilityZone="us-east-1c")
+    market.settle()
+    (made,) = market.live()
+    assert cloud.instance(made)["Placement"]["AvailabilityZone"] == "us-east-1a"
+
+
+@pytest.mark.parametrize("count", [1, 40])
+def test_a_launch_goes_to_the_subnet_that_was_asked_about_also_a_moment_later(scene: Permissions, count: int) -> None:
+    cloud = scene.cloud
+    asked = {"ImageId": cloud.image_id, "InstanceType": "t3.micro", "MinCount": 1, "MaxCount": count}
+    with cloud.database.read() as tx:
+        handlers = TABLE["ec2", "RunInstances"].prepared(tx, cloud.caller, asked)
+    cloud.control("PutCapacity", InstanceType="t3.micro", AvailabilityZone="us-east-1a", InstanceCount=0)
+    with refused("InsufficientInstanceCapacity"):
+        for handler in handlers:
+            with cloud.database.write() as tx:
+                handler(tx, cloud.caller, asked)
+    assert cloud.run()["Placement"]["AvailabilityZone"] == "us-east-1b"
 
 
 def test_a_mixed_group_launches_no_type_image_or_market_that_a_deny_keeps(scene: Permissions) -> None:

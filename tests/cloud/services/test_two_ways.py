@@ -14,6 +14,7 @@ from ec2_fixtures import Cloud, open_cloud, tagged
 from fresh_state import quick_directory
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from market_scene import SPOT, STOPS
 from permission_scene import HERE, Permissions, deny
 from test_denied_every_way import ANYWHERE, with_action
 
@@ -37,7 +38,9 @@ class World(Permissions):
     def __init__(self, cloud: Cloud) -> None:
         super().__init__(cloud)
         made = cloud.call("DescribeSubnets")["Subnets"]
-        self.subnets = [one["SubnetId"] for one in made[:2]]
+        self.everywhere = [one["SubnetId"] for one in made]
+        self.subnets = self.everywhere[:2]
+        cloud.call("AllocateHosts", AvailabilityZone="us-east-1b", InstanceFamily="t3")
         for subnet, value in zip(self.subnets, VALUES, strict=True):
             cloud.call("CreateTags", Resources=[subnet], Tags=[{"Key": "team", "Value": value}])
         self.root("iam", "TagRole", RoleName="acting", Tags=[{"Key": "team", "Value": "a"}])
@@ -235,6 +238,37 @@ def test_a_server_is_started_by_all_ways_or_by_none(
     if kind == "t3.micro":
         moved = {"AutoScalingGroupName": "web", "VPCZoneIdentifier": subnet}
         assert world.may("autoscaling", "UpdateAutoScalingGroup", **moved) == expected
+
+
+@ENOUGH
+@given(
+    denied=denials(
+        ("ec2:RunInstances", "ec2:RequestSpotInstances", "ec2:R*"),
+        ("*", f"{HERE}instance/*", f"{HERE}subnet/*", f"{HERE}network-interface/*", f"{HERE}volume/*"),
+        "aws:ResourceTag/team=a b",
+        "ec2:ResourceTag/team=b a",
+        "ec2:AvailabilityZone=us-east-1a us-east-1c",
+        "ec2:AvailabilityZoneID=use1-az2 use1-az3",
+        "ec2:InstanceMarketType=on-demand spot",
+        "ec2:Tenancy=default host",
+    )
+)
+def test_a_server_without_a_subnet_is_one_in_each_that_it_may_go_to(world: World, denied: list[dict[str, Any]]) -> None:
+    world.given(*denied)
+
+    def may(market: dict[str, Any], **place: Any) -> bool:
+        return world.may("ec2", "RunInstances", **world.data, MinCount=1, MaxCount=1, **market, **place)
+
+    def may_ask(**place: Any) -> bool:
+        return world.may("ec2", "RequestSpotInstances", LaunchSpecification={**world.data, **place})
+
+    host = {"Placement": {"Tenancy": "host"}}
+    once, again = {"InstanceMarketOptions": SPOT}, {"InstanceMarketOptions": STOPS}
+    assert may({}) == may({}, SubnetId=world.subnets[0])
+    assert may(once) == may(once, SubnetId=world.subnets[0])
+    assert may(host) == may(host, SubnetId=world.subnets[1])
+    assert may(again) == all(may(again, SubnetId=one) for one in world.everywhere)
+    assert may_ask() == all(may_ask(SubnetId=one) for one in world.everywhere)
 
 
 @ENOUGH

@@ -42,7 +42,7 @@ from skylift.cloud.services.ec2.profile import wanted_profile
 from skylift.cloud.services.ec2.spot_option import REQUEST, SpotWish, market_wish
 from skylift.cloud.services.ec2.spot_status import fulfilled, write_request
 from skylift.cloud.services.ec2.tagging import MOST_AT_ONCE, OF_ROW
-from skylift.cloud.services.ec2.tenancy import HostPlacement, host_placement, with_zone_of_host
+from skylift.cloud.services.ec2.tenancy import HostPlacement, host_placement
 from skylift.cloud.services.ec2.user_data import user_data
 from skylift.cloud.services.vpc.interface_attachment import refuse_beyond
 from skylift.cloud.services.vpc.interface_making import interface_of
@@ -57,25 +57,25 @@ TOKENS: tuple[Literal["required", "optional"], ...] = ("required", "optional")
 SWITCH: tuple[Literal["enabled", "disabled"], ...] = ("enabled", "disabled")
 
 
-def run_instances(tx: Tx, caller: Caller, params: ec2.RunInstancesRequest) -> ec2.Reservation:
+def _run(tx: Tx, caller: Caller, params: ec2.RunInstancesRequest, request: LaunchRequest) -> ec2.Reservation:
     made_before = result_of(tx, "RunInstances", params)
     if made_before:
         return _answer(tx, caller, _repeated(tx, made_before))
-    refuse_other_values(params, NEUTRAL)
-    instances = launch(tx, caller, launch_request(params))
+    instances = launch(tx, caller, request)
     remember(tx, "RunInstances", params, instances[0].reservation_id)
     return _answer(tx, caller, instances)
 
 
 def prepare(tx: Tx, caller: Caller, params: ec2.RunInstancesRequest) -> Handler | Iterator[Handler]:
-    if result_of(tx, "RunInstances", params):
-        return run_instances
-    refuse_other_values(params, NEUTRAL)
     request = launch_request(params)
+    if result_of(tx, "RunInstances", params):
+        return partial(_run, request=request)
+    refuse_other_values(params, NEUTRAL)
     plan = _launch(tx, caller, request).plan()
+    request = replace(request, within=(plan.where.subnet.id,))
     at_once = max(1, MOST_AT_ONCE // plan.weight)
     count = len(plan.addresses)
-    return run_instances if count <= at_once else _InTurns(request, count, at_once).handlers()
+    return partial(_run, request=request) if count <= at_once else _InTurns(request, count, at_once).handlers()
 
 
 def launch(tx: Tx, caller: Caller, request: LaunchRequest) -> list[Instance]:
@@ -213,7 +213,7 @@ class _Launch:
         """Checks the launch. Nothing is written. Raises RunInstances' errors."""
         image = self._image()
         kind = self._type(image)
-        self._request = request = with_zone_of_host(self._tx, self._request, kind)
+        request = self._request
         placed = with_zone(self._tx, request, self._terms) if on_market else request
         where = place(self._tx, self._caller, placed)
         refuse_unless_offered(kind, where.subnet.zone)

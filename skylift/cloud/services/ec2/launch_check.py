@@ -6,14 +6,15 @@ https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ExamplePolicies_EC2.html#iam
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.instance import Image
-from skylift.cloud.domain.launch_request import InterfaceRequest, LaunchRequest, MetadataRequest
-from skylift.cloud.domain.network import NetworkInterface, SecurityGroup, Subnet, Vpc
+from skylift.cloud.domain.launch_request import InterfaceRequest, LaunchRequest, MarketRequest, MetadataRequest
+from skylift.cloud.domain.network import NetworkInterface, SecurityGroup, Subnet
 from skylift.cloud.services.api.check import making, on_key, on_row
 from skylift.cloud.services.api.condition_key import Context, of_metadata, of_zone
 from skylift.cloud.services.api.operation import Check
@@ -23,6 +24,7 @@ from skylift.cloud.services.api.resource import arn
 from skylift.cloud.services.api.zone import require_zone
 from skylift.cloud.services.ebs import block_device
 from skylift.cloud.services.ec2.launch_market import terms_of, with_zone
+from skylift.cloud.services.ec2.launch_place import default_subnet
 from skylift.cloud.services.ec2.launch_request import launch_request, spot_launch, tagged
 from skylift.cloud.services.ec2.launch_template import check_of
 from skylift.cloud.services.ec2.launch_template_version import with_template
@@ -32,6 +34,7 @@ from skylift.cloud.services.ec2.profile import find_profile
 from skylift.cloud.services.ec2.profile_association import check_pass
 from skylift.cloud.services.ec2.spot_option import REQUEST
 from skylift.cloud.services.ec2.tenancy import TENANCIES, tenancy_of
+from skylift.cloud.services.vpc.vpc import default_subnets
 from skylift.cloud.store.database import Tx
 
 if TYPE_CHECKING:
@@ -92,10 +95,11 @@ def on_spot_request(tx: Tx, caller: Caller, params: ec2.RequestSpotInstancesRequ
     https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html
     """
     yield from making(caller, "RequestSpotInstances", REQUEST, params)
-    for check in _checks(tx, caller, spot_launch(params.get("LaunchSpecification") or {})):
+    launch = spot_launch(params.get("LaunchSpecification") or {})
+    for check in _checks(tx, caller, replace(launch, market=MarketRequest("spot", type="persistent"))):
         if check.action != ACTION:
             yield check
-        elif _kind(check) not in ("instance", "volume"):
+        elif _kind(check) not in ("instance", "volume", REQUEST):
             yield replace(check, action="ec2:RequestSpotInstances")
 
 
@@ -108,8 +112,12 @@ def as_asked_by(action: str, launches: Iterable[Check], *kinds: str) -> Iterator
 
 
 def _checks(tx: Tx, caller: Caller, launch: LaunchRequest) -> Iterator[Check]:
-    request, tags = _in_zone(tx, caller, launch), tagged(launch)
-    interfaces = request.interfaces or (InterfaceRequest(),)
+    for placed in _in_zones(tx, caller, launch):
+        yield from _placed_checks(tx, caller, placed)
+
+
+def _placed_checks(tx: Tx, caller: Caller, request: LaunchRequest) -> Iterator[Check]:
+    tags, interfaces = tagged(request), request.interfaces or (InterfaceRequest(),)
     subnets = [_subnet(tx, request, asked) for asked in interfaces]
     subnet = subnets[0]
     parameter = image_parameter(request.image or "")
@@ -171,13 +179,16 @@ def _on_spot(request: LaunchRequest) -> bool:
     return request.market is not None and request.market.market == "spot"
 
 
-def _in_zone(tx: Tx, caller: Caller, request: LaunchRequest) -> LaunchRequest:
-    """The request with the zone that the launch would go to: the caller needs permission for its subnet."""
+def _in_zones(tx: Tx, caller: Caller, request: LaunchRequest) -> list[LaunchRequest]:
+    """The request with each zone that it may go to: the caller needs permission for their subnets."""
     try:
         named = require_zone(caller.region, request.place.zone, request.place.zone_id)
-        return request.in_zone(named) if named else with_zone(tx, request, terms_of(tx, request))
+        # The market launches a persistent request again, each time where it is cheapest then.
+        if request.leaves_zone_open and request.market is not None and request.market.type == "persistent":
+            return [request.in_zone(subnet.zone) for subnet in default_subnets(tx)] or [request]
+        return [request.in_zone(named) if named else with_zone(tx, request, terms_of(tx, request))]
     except ServiceError:
-        return request
+        return [request]
 
 
 def _of_instance(tx: Tx, caller: Caller, request: LaunchRequest, subnet: Subnet | None) -> Context:
@@ -221,10 +232,9 @@ def _subnet(tx: Tx, request: LaunchRequest, asked: InterfaceRequest) -> Subnet |
     named = existing.subnet_id if existing else request.subnet_id or asked.subnet_id
     if named:
         return tx.get(Subnet, id=named)
-    vpc = tx.get(Vpc, is_default=True)
-    subnets = tx.find(Subnet, vpc_id=vpc.id, default_for_zone=True) if vpc else []
-    zone = request.place.zone
-    return next((one for one in sorted(subnets, key=lambda one: one.zone) if zone in (None, one.zone)), None)
+    with suppress(ServiceError):
+        return default_subnet(tx, request.place.zone)
+    return None
 
 
 def _groups(tx: Tx, request: LaunchRequest, asked: InterfaceRequest, subnet: Subnet | None) -> list[str]:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.launch_request import LaunchRequest
 from skylift.cloud.domain.market import Market
-from skylift.cloud.domain.network import Subnet
 from skylift.cloud.services.ec2.capacity import check_pool, spot_price
 from skylift.cloud.services.ec2.spot_option import market_wish, refuse_price
-from skylift.cloud.services.vpc.vpc import default_vpc
+from skylift.cloud.services.ec2.tenancy import with_zone_of_host
+from skylift.cloud.services.vpc.vpc import default_subnets
 from skylift.cloud.store.database import Tx
 
 
@@ -36,12 +36,13 @@ def available_count(tx: Tx, type_name: str, zone: str, terms: Terms, least: int,
 
 
 def with_zone(tx: Tx, request: LaunchRequest, terms: Terms) -> LaunchRequest:
-    """A launch that leaves the zone to EC2 goes where there is room for it: first where it is cheapest."""
+    """A launch that leaves the zone to EC2 goes to its host, or where there is room: first where it is cheapest."""
+    request = with_zone_of_host(tx, request)
     if not request.leaves_zone_open:
         return request
     kind = request.type or ""
-    subnets = tx.find(Subnet, vpc_id=default_vpc(tx).id, default_for_zone=True)
-    for zone in sorted({one.zone for one in subnets}, key=lambda zone: (_price(tx, kind, zone, terms), zone)):
+    zones = [one.zone for one in default_subnets(tx, request.within)]
+    for zone in sorted(zones, key=lambda zone: (_price(tx, kind, zone, terms), zone)):
         if _to_be_had(tx, kind, zone, terms, request.least):
             return request.in_zone(zone)
     return request

@@ -19,7 +19,7 @@ from skylift.cloud.services.vpc.interface_attachment import HIGHEST_INDEX, free_
 from skylift.cloud.services.vpc.interface_group import groups_in_subnet
 from skylift.cloud.services.vpc.private_address import Slots, slots
 from skylift.cloud.services.vpc.security_group import by_name
-from skylift.cloud.services.vpc.vpc import default_vpc
+from skylift.cloud.services.vpc.vpc import default_subnets, default_vpc
 from skylift.cloud.store.database import Tx
 
 _OF_NEW_ONES = {
@@ -76,12 +76,12 @@ def place(tx: Tx, caller: Caller, request: LaunchRequest) -> Place:
     return Place(tuple(nics))
 
 
-def default_subnet(tx: Tx, zone: str | None) -> Subnet:
+def default_subnet(tx: Tx, zone: str | None, within: tuple[str, ...] | None = None) -> Subnet:
     """The default VPC's subnet in a zone, or in the first zone that has one."""
-    vpc = default_vpc(tx)
-    subnets = sorted(tx.find(Subnet, vpc_id=vpc.id, default_for_zone=True), key=lambda subnet: subnet.zone)
+    subnets = default_subnets(tx, within)
     if not subnets:
-        raise ServiceError("MissingInput", f"No subnets found for the default VPC '{vpc.id}'. Please specify a subnet.")
+        vpc = default_vpc(tx).id
+        raise ServiceError("MissingInput", f"No subnets found for the default VPC '{vpc}'. Please specify a subnet.")
     for subnet in subnets:
         if zone in (None, subnet.zone):
             return subnet
@@ -169,7 +169,7 @@ def _existing(
 def _subnet(tx: Tx, caller: Caller, request: LaunchRequest, subnet_id: str | None) -> Subnet:
     zone = require_zone(caller.region, request.place.zone, request.place.zone_id)
     if not subnet_id:
-        return default_subnet(tx, zone)
+        return default_subnet(tx, zone, request.within)
     subnet = require(tx, Subnet, subnet_id)
     if zone not in (None, subnet.zone):
         raise invalid_value(zone, "availabilityZone", f"The subnet '{subnet.id}' is in {subnet.zone}.")

@@ -27,7 +27,7 @@ from skylift.cloud.services.ec2.fleet_config import override_view
 from skylift.cloud.services.ec2.instance_requirement import affordable, fitting
 from skylift.cloud.services.ec2.launch_request import template_request
 from skylift.cloud.services.ec2.launch_template import data_of, template_of, version_of
-from skylift.cloud.services.vpc.vpc import default_vpc
+from skylift.cloud.services.vpc.vpc import default_subnets
 from skylift.cloud.store.database import Tx
 
 
@@ -127,7 +127,7 @@ def _places(
     elif planned:
         places = [_Place(require(tx, Subnet, planned).zone)]
     else:
-        places = [_Place(one) for one in ([zone] if zone else _default_zones(tx))]
+        places = [_Place(one) for one in ([zone] if zone else [subnet.zone for subnet in default_subnets(tx)])]
     for place in places:
         if zone not in (None, place.zone):
             raise combination(f"The subnet '{place.subnet_id or planned}' is not in the availability zone '{zone}'.")
@@ -156,11 +156,6 @@ def _types(
     taken = {market: {kind.name for kind in affordable(asked, market, kinds, price)} for market in MARKETS}
     found = [(kind.name, frozenset(one for one in MARKETS if kind.name in taken[one])) for kind in kinds]
     return [(kind_name, markets) for kind_name, markets in found if markets]
-
-
-def _default_zones(tx: Tx) -> list[str]:
-    subnets = tx.find(Subnet, vpc_id=default_vpc(tx).id, default_for_zone=True)
-    return sorted({subnet.zone for subnet in subnets})
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from skylift.cloud.domain.launch_request import LaunchRequest, PlacementRequest
 from skylift.cloud.domain.spot import Behavior, SpotRequest
 from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing, one_of
 from skylift.cloud.services.ec2.capacity import on_demand_price, spot_price
+from skylift.cloud.services.vpc.vpc import default_subnets
 from skylift.cloud.store.database import Tx
 
 if TYPE_CHECKING:
@@ -44,12 +45,13 @@ class SpotWish:
         self, tx: Tx, launch: LaunchRequest, instance_tags: dict[str, str], tags: dict[str, str]
     ) -> SpotRequest:
         """One instance's, not looked at yet. The request's tags are not the instance's."""
+        within = tuple(one.id for one in default_subnets(tx)) if launch.leaves_zone_open else None
         specified = tuple(one for one in launch.tags or () if one.resource_type != REQUEST)
         return SpotRequest(
             id=f"sir-{secrets.token_hex(4)}",
             type=self.type,
             created=tx.now,
-            launch=replace(launch, least=1, most=1, client_token=None, market=None, tags=specified),
+            launch=replace(launch, least=1, most=1, client_token=None, market=None, tags=specified, within=within),
             instance_type=launch.type or "",
             max_price=self.max_price,
             behavior=self.behavior,

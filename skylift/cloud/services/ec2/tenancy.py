@@ -67,10 +67,11 @@ def tenancy_of(tx: Tx, asked: str | None, vpc_id: str) -> Tenancy:
     return "dedicated" if wanted == "default" and vpc is not None and vpc.tenancy == "dedicated" else wanted
 
 
-def with_zone_of_host(tx: Tx, request: LaunchRequest, kind: InstanceType) -> LaunchRequest:
+def with_zone_of_host(tx: Tx, request: LaunchRequest) -> LaunchRequest:
     """Sets the zone of a launch without one: that of its host, or of any host with room."""
     if request.place.tenancy != "host" or not request.leaves_zone_open:
         return request
+    kind = instance_type(request.type or "")
     named = tx.get(DedicatedHost, id=request.place.host_id)
     hosts = [named] if named else [host for host in _candidates(tx, kind) if room_on(tx, host, kind)]
     return request.in_zone(hosts[0].zone) if hosts else request

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from ipaddress import IPv4Network
 from typing import TYPE_CHECKING, Any, Literal
@@ -204,6 +205,12 @@ def default_vpc(tx: Tx) -> Vpc:
             "No default VPC for this user. GroupName is only supported for EC2-Classic and default VPC.",
         )
     return vpc
+
+
+def default_subnets(tx: Tx, within: Collection[str] | None = None) -> list[Subnet]:
+    """The default VPC's subnets for a launch that names none, by their zones; only these if there are some."""
+    found = tx.find(Subnet, vpc_id=default_vpc(tx).id, default_for_zone=True)
+    return sorted((one for one in found if within is None or one.id in within), key=lambda one: one.zone)
 
 
 def _make(
