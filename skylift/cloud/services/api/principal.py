@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from skylift.cloud.domain.identity import Caller, Role
+from skylift.cloud.domain.identity import Caller, Role, User
 from skylift.cloud.services.api.policy_document import Principals, Statement
 from skylift.cloud.store.database import Tx
 
@@ -25,20 +25,24 @@ _ORDER: tuple[Reach, ...] = ("nobody", "account", "limited", "whole")
 
 @dataclass(frozen=True)
 class Who:
-    """The names under which a policy may speak of one caller. An anonymous caller has none; everybody is `*`."""
+    """The names of a caller in policies. An anonymous one has none. `holder` is the role or user of a session."""
 
     own: str | None = None
-    role: str | None = None
+    holder: str | None = None
     account: frozenset[str] = frozenset()
     root: bool = False
+    bounded: bool = False
 
 
 def who_is(tx: Tx, caller: Caller) -> Who:
     if caller.kind == "anonymous":
         return Who()
-    role = tx.get(Role, name=caller.role) if caller.role else None
+    name = caller.user or caller.federator
+    holder = tx.get(Role, name=caller.role) if caller.role else tx.get(User, name=name) if name else None
     account = frozenset({caller.account, f"arn:aws:iam::{caller.account}:root"})
-    return Who(caller.arn, role.arn if role else None, account, caller.kind == "root")
+    if holder is None:
+        return Who(caller.arn, None, account, caller.kind == "root")
+    return Who(caller.arn, holder.arn, account, bounded=bool(holder.permissions_boundary))
 
 
 def granted(statement: Statement, who: Who) -> Reach:
@@ -64,7 +68,7 @@ def _reach(principals: Principals, who: Who) -> Reach:
     named = set(principals.aws)
     if who.own in named:
         return "whole"
-    if "*" in named or who.role in named:
+    if "*" in named or who.holder in named:
         return "limited"
     if who.account & named:
         return "whole" if who.root else "account"
@@ -75,10 +79,10 @@ def _spared(principals: Principals, who: Who) -> bool:
     """Whether NotPrincipal takes this very caller out of a Deny. Naming the account spares its root only.
 
     A session is denied with its role and by itself, so that both have to be named: "AWS might validate the account
-    first, then the role, and then the assumed-role user".
+    first, then the role, and then the assumed-role user". Who has a permissions boundary is never spared.
     https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_notprincipal.html
     """
     named = set(principals.aws)
     if "*" in named or (who.root and who.account & named):
         return True
-    return who.own in named and (who.role is None or who.role in named)
+    return who.own in named and who.holder in (None, *named) and not who.bounded

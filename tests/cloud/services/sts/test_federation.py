@@ -83,6 +83,28 @@ def test_without_a_policy_it_may_what_a_resource_allows_it_by_name(account: Acco
     assert may(account, bob) and not may(account, bob, "s3:PutObject")
 
 
+def test_a_resource_means_it_by_the_name_of_its_user_too(account: Account) -> None:
+    """https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html (federated users)"""
+    ann = account.user("ann", FEDERATES, allow("s3:*"))
+    bob, _ = federated(account, ann, Policy=policy(allow("*")))
+    carl, _ = federated(account, account.user("carl", FEDERATES), Policy=policy(allow("s3:PutObject")))
+    account.s3("CreateBucket", Bucket="bucket")
+
+    def put(effect: str, **principal: Any) -> None:
+        statement = {"Effect": effect, **principal, "Action": "s3:*", "Resource": "arn:aws:s3:::bucket/*"}
+        account.s3("PutBucketPolicy", Bucket="bucket", Policy=json.dumps({"Statement": [statement]}))
+
+    put("Deny", Principal={"AWS": ann.arn})
+    assert not may(account, ann) and not may(account, bob)
+    put("Deny", NotPrincipal={"AWS": ARN})
+    assert not may(account, bob)
+    put("Deny", NotPrincipal={"AWS": [ARN, ann.arn]})
+    assert may(account, bob)
+    # What the user is allowed it may as far as its own policies go.
+    put("Allow", Principal={"AWS": f"arn:aws:iam::{ACCOUNT}:user/carl"})
+    assert may(account, carl, "s3:PutObject") and not may(account, carl)
+
+
 def test_for_root_an_hour_at_most(account: Account) -> None:
     bob, made = federated(account, account.root, DurationSeconds=7200, Policy=policy(allow("s3:GetObject")))
     assert made["Credentials"]["Expiration"] == START.replace(microsecond=0) + timedelta(hours=1)
