@@ -43,9 +43,10 @@ def spelled(pattern: Pattern) -> str:
 def _ties_down(condition: Condition) -> bool:
     if condition.if_exists or condition.quantifier == "ForAllValues":
         return False
+    # Whoever signs nothing has the user id `anonymous`.
+    fixed = not any(re.search(r"(?i)[*?]|\$\{|^anonymous$", spelled(value)) for value in condition.values)
     if condition.key == "aws:sourceip" and condition.operator == "IpAddress":
-        return not any(_widest(spelled(value)) for value in condition.values)
-    fixed = all(not re.search(r"[*?]|\$\{", spelled(value)) for value in condition.values)
+        return fixed and not any(_widest(spelled(value)) for value in condition.values)
     return condition.key in _FIXED_KEYS and condition.operator in _EQUALS and fixed
 
 

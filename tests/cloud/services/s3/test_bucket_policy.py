@@ -185,6 +185,16 @@ def test_not_principal_excepts_by_name(account: Account) -> None:
     assert may_read(account, account.root)
 
 
+def test_not_principal_spares_nobody_who_has_a_permissions_boundary(account: Account) -> None:
+    """https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_notprincipal.html ("Key points")"""
+    ann = account.user("ann", allow("s3:*"))
+    put(account, deny("s3:GetObject", OBJECTS, NotPrincipal={"AWS": [ann.arn, ROOT]}))
+    assert may_read(account, ann)
+    boundary = "arn:aws:iam::aws:policy/AdministratorAccess"
+    account.iam("PutUserPermissionsBoundary", UserName="ann", PermissionsBoundary=boundary)
+    assert not may_read(account, ann)
+
+
 def test_not_principal_that_names_only_the_role_denies_its_sessions(account: Account) -> None:
     """As on AWS: whom a Deny spares has to be named as session and as role."""
     worker = account.role("worker", allow("s3:*"))
@@ -281,6 +291,10 @@ def test_changing_the_policy_is_a_permission(account: Account) -> None:
         (allow("s3:GetObject", OBJECTS, NotPrincipal={"AWS": ACCOUNT}), True),
         (let("*", Condition={"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}}), False),
         (let("*", Condition={"IpAddress": {"aws:SourceIp": "0.0.0.0/1"}}), True),
+        (let("*", Condition={"IpAddress": {"aws:SourceIp": "${aws:username, '0.0.0.0/0'}"}}), True),
+        (let("*", Condition={"StringEquals": {"aws:userid": ["AIDAEXAMPLE", "anonymous"]}}), True),
+        (let("*", Condition={"StringEqualsIgnoreCase": {"aws:userid": "Anonymous"}}), True),
+        (let("*", Condition={"StringEquals": {"aws:userid": "AIDAEXAMPLE"}}), False),
         (let("*", Condition={"NotIpAddress": {"aws:SourceIp": "10.0.0.0/8"}}), True),
         (let("*", Condition={"StringEquals": {"aws:PrincipalAccount": ACCOUNT}}), False),
         (let("*", Condition={"StringLike": {"aws:PrincipalArn": "*"}}), True),
@@ -297,6 +311,22 @@ def test_what_is_public(account: Account, statement: dict[str, Any], public: boo
 
 def block(account: Account, **settings: bool) -> None:
     account.s3("PutPublicAccessBlock", Bucket="bucket", PublicAccessBlockConfiguration=settings)
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        {"IpAddress": {"aws:SourceIp": "${aws:username, '0.0.0.0/0'}"}},
+        {"StringEquals": {"aws:userid": "anonymous"}},
+    ],
+)
+def test_no_condition_that_anybody_fulfils_makes_a_policy_less_public(
+    account: Account, condition: dict[str, Any]
+) -> None:
+    put(account, let("*", Condition=condition))
+    assert may_read(account, account.anonymous)
+    block(account, RestrictPublicBuckets=True)
+    assert not may_read(account, account.anonymous)
 
 
 def test_a_new_bucket_takes_no_public_policy(account: Account) -> None:
