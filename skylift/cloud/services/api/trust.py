@@ -121,7 +121,8 @@ def trust_in_service(
 
     def place(statement: Statement) -> Trust:
         if statement.principals is not None:
-            return "named" if service in statement.principals.services else "no"
+            everybody = not statement.allows and "*" in statement.principals.aws
+            return "named" if everybody or service in statement.principals.services else "no"
         excepted = statement.not_principals is not None and service in statement.not_principals.services
         return "no" if excepted else "named"
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -209,6 +210,15 @@ def test_another_role_in_the_profile_means_other_credentials(account: Account, s
 
 def test_a_role_that_does_not_trust_ec2(account: Account, server: str) -> None:
     account.iam("UpdateAssumeRolePolicy", RoleName="server", PolicyDocument=trust({"AWS": ACCOUNT}))
+    with refused("AssumeRoleUnauthorizedAccess", "EC2 cannot assume the role server."):
+        ask_metadata(account)
+
+
+@pytest.mark.parametrize("principal", ["*", {"AWS": "*"}, {"AWS": "*", "Service": "scheduler.amazonaws.com"}])
+def test_a_role_that_denies_everybody_denies_ec2(account: Account, server: str, principal: Any) -> None:
+    statement = {"Effect": "Deny", "Principal": principal, "Action": "sts:AssumeRole"}
+    denied = json.dumps({"Statement": [*(json.loads(EC2_TRUST)["Statement"],), statement]})
+    account.iam("UpdateAssumeRolePolicy", RoleName="server", PolicyDocument=denied)
     with refused("AssumeRoleUnauthorizedAccess", "EC2 cannot assume the role server."):
         ask_metadata(account)
 
