@@ -278,9 +278,10 @@ def quoted(etag: str) -> str:
     return f'"{etag}"'
 
 
-def check_put(tx: Tx, _caller: Caller, params: _Write) -> Iterable[Check]:
+def check_put(tx: Tx, _caller: Caller, params: _Write, copied: Mapping[str, str] | None = None) -> Iterable[Check]:
     bucket, key = params["Bucket"], params["Key"]
-    yield from _check_put(bucket, key, creates=True, tags=from_header(params), acl=asked(params))
+    tags = from_header(params) if copied is None else copied
+    yield from _check_put(bucket, key, creates=True, tags=tags, acl=asked(params))
     if "IfMatch" in params:
         # The answer reveals something about the existing object.
         yield _reading(tx, bucket, key, None)

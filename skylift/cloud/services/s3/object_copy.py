@@ -19,7 +19,7 @@ from skylift.cloud.services.s3.error import access_denied, invalid_argument, inv
 from skylift.cloud.services.s3.expiration import expiring
 from skylift.cloud.services.s3.metadata import parse_metadata
 from skylift.cloud.services.s3.object import check_put, check_readable, quoted
-from skylift.cloud.services.s3.object_tag import existing_context, from_header, requested_context
+from skylift.cloud.services.s3.object_tag import existing_context, from_header
 from skylift.cloud.services.s3.operation import CREATED, SOURCE, on_object
 from skylift.cloud.services.s3.precondition import check_source, check_write
 from skylift.cloud.services.s3.rules import (
@@ -163,9 +163,15 @@ def source_name(params: s3.CopyObjectRequest | s3.UploadPartCopyRequest) -> tupl
 def check_copy(tx: Tx, caller: Caller, params: s3.CopyObjectRequest) -> Iterable[Check]:
     name, key, named = source_name(params)
     yield from check_readable(tx, name, key, named)
-    yield from check_put(tx, caller, params)
+    tags = None
     if _directive(params.get("TaggingDirective"), "x-amz-tagging-directive") == "COPY":
-        yield from _check_copied_tags(tx, name, key, named, params)
+        # A copy takes the tags along, so that the caller needs the permissions to read and to write them.
+        source = named_version(tx, name, key, named)
+        tags = source.tags if source is not None else {}
+        if source is not None and tags:
+            noun = "ObjectTagging" if named is None else "ObjectVersionTagging"
+            yield Check(f"s3:Get{noun}", object_arn(name, key), existing_context(source))
+    yield from check_put(tx, caller, params, tags)
 
 
 def prepare_copy(tx: Tx, caller: Caller, params: s3.CopyObjectRequest) -> Handler:
@@ -177,15 +183,6 @@ def prepare_copy(tx: Tx, caller: Caller, params: s3.CopyObjectRequest) -> Handle
         return partial(copy, source=source, found=None)
     found = digest_bytes(tx, source.extents, _algorithm(source, params.get("ChecksumAlgorithm")))
     return partial(copy, source=source, found=found)
-
-
-def _check_copied_tags(tx: Tx, name: str, key: str, named: str | None, params: s3.CopyObjectRequest) -> Iterable[Check]:
-    """A copy takes the tags along, so that the caller needs the permissions to read and to write them."""
-    source = named_version(tx, name, key, named)
-    if source is not None and source.tags:
-        noun = "ObjectTagging" if named is None else "ObjectVersionTagging"
-        yield Check(f"s3:Get{noun}", object_arn(name, key), existing_context(source))
-        yield Check("s3:PutObjectTagging", object_arn(params["Bucket"], params["Key"]), requested_context(source.tags))
 
 
 def _directive(asked: str | None, header: str) -> str:

@@ -6,6 +6,7 @@ import pytest
 from identity_fixtures import (
     Account,
     allow,
+    deny,
     refused,
 )
 
@@ -142,3 +143,20 @@ def test_giving_tags_takes_a_permission(account: Account) -> None:
     account.s3(
         "CopyObject", caller=copier, Bucket="bucket", Key="copy", CopySource="bucket/key", TaggingDirective="REPLACE"
     )
+
+
+def test_a_copy_is_asked_about_with_the_tags_that_it_gets(account: Account) -> None:
+    """Not with those of a header that does not count."""
+    account.put("bucket", "bare", b"data")
+    account.put("bucket", "prod", b"data", Tagging="env=prod")
+    account.put("bucket", "dev", b"data", Tagging="env=dev")
+    other = {"StringNotEquals": {"s3:RequestObjectTag/env": "dev"}}
+    dev = account.role("dev", allow("s3:*"), deny("s3:PutObject", "arn:aws:s3:::bucket/copy", Condition=other))
+    copy = {"Bucket": "bucket", "Key": "copy", "caller": dev}
+    for source in ("bare", "prod"):
+        for header in ({}, {"Tagging": "env=dev"}, {"Tagging": "env=dev", "TaggingDirective": "COPY"}):
+            with refused("AccessDenied", "s3:PutObject"):
+                account.s3("CopyObject", **copy, CopySource=f"bucket/{source}", **header)
+    account.s3("CopyObject", **copy, CopySource="bucket/dev")
+    account.s3("CopyObject", **copy, CopySource="bucket/prod", Tagging="env=dev", TaggingDirective="REPLACE")
+    assert tags(account, Key="copy") == {"env": "dev"}
