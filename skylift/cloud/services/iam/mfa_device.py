@@ -173,6 +173,13 @@ def check_create(_tx: Tx, caller: Caller, params: iam.CreateVirtualMFADeviceRequ
     return checks_to_make("VirtualMFADevice", arn, params, tag="iam:TagMFADevice")
 
 
+def check_get(tx: Tx, caller: Caller, params: iam.GetMFADeviceRequest) -> Iterable[Check]:
+    """Authorised against the user whose device it is."""
+    device = tx.get(MfaDevice, serial=params["SerialNumber"])
+    user = tx.get(User, id=device.user_id) if device and device.user_id else None
+    return [Check("iam:GetMFADevice", user.arn if user else users.arn_of(caller, params.get("UserName", "*")))]
+
+
 def _existing(tx: Tx, serial: str) -> MfaDevice:
     device = tx.get(MfaDevice, serial=serial)
     if device is None:
@@ -234,7 +241,7 @@ OPERATIONS = (
     ON_USER.writes("EnableMFADevice", enable, "SerialNumber AuthenticationCode1 AuthenticationCode2"),
     ON_USER.writes("DeactivateMFADevice", deactivate, "SerialNumber"),
     ON_USER.writes("ResyncMFADevice", resync, "SerialNumber AuthenticationCode1 AuthenticationCode2"),
-    ON_DEVICE.reads("GetMFADevice", get, "UserName"),
+    reads("GetMFADevice", get, "SerialNumber UserName", check_get),
     ON_DEVICE.writes("TagMFADevice", TAGS.tag, "Tags"),
     ON_DEVICE.writes("UntagMFADevice", TAGS.untag, "TagKeys"),
     ON_DEVICE.reads("ListMFADeviceTags", TAGS.list_all, PAGES),

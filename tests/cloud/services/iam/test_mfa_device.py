@@ -193,6 +193,16 @@ def test_who_may_handle_devices(account: Account) -> None:
     account.iam("UntagMFADevice", SerialNumber=f"arn:aws:iam::{ACCOUNT}:mfa/bobs", TagKeys=["k"])
 
 
+def test_a_device_is_looked_at_as_its_user(account: Account, ann: Caller, device: Device) -> None:
+    """https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsidentityandaccessmanagementiam.html"""
+    own = account.user("own", allow("iam:GetMFADevice", f"arn:aws:iam::{ACCOUNT}:user/ann"))
+    assert account.iam("GetMFADevice", caller=own, SerialNumber=device.serial)["UserName"] == "ann"
+    other = account.user("other", allow("iam:*"), deny("iam:GetMFADevice", f"arn:aws:iam::{ACCOUNT}:user/ann"))
+    for named in ({}, {"UserName": "other"}):
+        with refused("AccessDenied", "iam:GetMFADevice"):
+            account.iam("GetMFADevice", caller=other, SerialNumber=device.serial, **named)
+
+
 def wrong_code(account: Account, caller: Caller, device: Device) -> None:
     with refused("AccessDenied"):
         session(account, caller, SerialNumber=device.serial, TokenCode=device.code(500))
