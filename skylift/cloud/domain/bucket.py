@@ -267,8 +267,8 @@ class Upload:
     checksum_algorithm: str | None = None
     checksum_type: str = "FULL_OBJECT"
     tags: dict[str, str] = field(default_factory=dict)
-    key_deleted: bool = False
-    """Whether the key was deleted since the upload was started."""
+    deletions: int = 0
+    """Of the key, when the upload was started."""
     acl: tuple[AclGrant, ...] | None = None
     storage_class: str = STANDARD
 

@@ -177,8 +177,16 @@ def newest(tx: Tx, bucket: str, key: str) -> ObjectVersion | None:
 
 
 def note_deletion(tx: Tx, bucket: str, key: str) -> None:
-    """Uploads under way remember it: it is in conflict with their completion where that has conditions."""
-    tx.execute("UPDATE uploads SET key_deleted = 1 WHERE bucket = ? AND key = ? AND key_deleted = 0", bucket, key)
+    """It is in conflict with the completion of uploads under way where that has conditions. They may be any number."""
+    under_way = "EXISTS (SELECT 1 FROM uploads WHERE bucket = ?1 AND key = ?2)"
+    once_more = "ON CONFLICT DO UPDATE SET count = count + 1"
+    tx.execute(f"INSERT INTO key_deletions SELECT ?1, ?2, 1 WHERE {under_way} {once_more}", bucket, key)
+
+
+def deletions(tx: Tx, bucket: str, key: str) -> int:
+    """How often a key was deleted since it has had uploads under way."""
+    total = "SELECT total(count) FROM key_deletions WHERE bucket = ? AND key = ?"
+    return int(tx.execute(total, bucket, key).fetchone()[0])
 
 
 def has_objects(tx: Tx, bucket: str) -> bool:

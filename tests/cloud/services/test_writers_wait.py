@@ -134,7 +134,7 @@ def tag_a_large_one(account: Account) -> None:
 
 def delete_beside_many_uploads(account: Account) -> None:
     account.put("bucket", "key")
-    add(account, *(Upload(f"u{number}", "bucket", "key", account.now, account.root.arn) for number in range(5000)))
+    add(account, *(Upload(f"u{number}", "bucket", "key", account.now, account.root.arn) for number in range(11_000)))
     account.s3("DeleteObject", Bucket="bucket", Key="key")
 
 

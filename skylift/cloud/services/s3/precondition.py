@@ -82,8 +82,11 @@ def check_write(
         check_match(params["IfMatch"], params["Key"], existing)
 
 
-def check_completion(params: s3.CompleteMultipartUploadRequest, upload: Upload, existing: ObjectVersion | None) -> None:
-    """The conditions of a write that began with the upload: what was written to the key since is in conflict with it.
+def check_completion(
+    params: s3.CompleteMultipartUploadRequest, upload: Upload, existing: ObjectVersion | None, *, deleted: bool
+) -> None:
+    """The conditions of a write that began with the upload: what was written to the key since is in conflict with it,
+    and so is its deletion.
 
     As recorded on AWS in `test_multipart_if_match_with_put` and its neighbours of LocalStack's
     tests/aws/services/s3/test_s3_api.snapshot.json.
@@ -91,7 +94,7 @@ def check_completion(params: s3.CompleteMultipartUploadRequest, upload: Upload, 
     check_write(params, existing)
     if "IfMatch" in params and existing is not None and existing.modified > upload.started:
         raise conditional_conflict(_MEMBERS["IfMatch"], params["Key"])
-    if "IfNoneMatch" in params and upload.key_deleted:
+    if "IfNoneMatch" in params and deleted:
         raise conditional_conflict(_MEMBERS["IfNoneMatch"], params["Key"])
 
 

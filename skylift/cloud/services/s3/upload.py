@@ -55,7 +55,7 @@ from skylift.cloud.services.s3.rules import (
     storage_class_of,
     system_headers,
 )
-from skylift.cloud.store.bucket import list_uploads, parts
+from skylift.cloud.store.bucket import deletions, list_uploads, parts
 from skylift.cloud.store.content import discard, discard_parts, keep, share
 from skylift.cloud.store.database import Tx
 
@@ -90,6 +90,7 @@ def create(tx: Tx, caller: Caller, params: s3.CreateMultipartUploadRequest) -> s
         checksum_algorithm=algorithm,
         checksum_type=checksum_type,
         tags=from_header(params),
+        deletions=deletions(tx, bucket.name, key),
         acl=acl,
         storage_class=storage_class_of(params),
     )

@@ -32,7 +32,7 @@ from skylift.cloud.services.s3.operation import PAYER, on_object
 from skylift.cloud.services.s3.precondition import check_completion
 from skylift.cloud.services.s3.rules import CHECKSUM_MEMBERS, ENCRYPTION, bucket_of
 from skylift.cloud.services.s3.upload import upload_of
-from skylift.cloud.store.bucket import completed, current, seal
+from skylift.cloud.store.bucket import completed, current, deletions, seal
 from skylift.cloud.store.content import discard_parts
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.mapping import written
@@ -73,7 +73,8 @@ def complete(
     bucket, upload = bucket_of(tx, caller, params), tx.get(Upload, id=params["UploadId"])
     if upload is None or seal(tx, upload.id) != sealed:
         raise Outdated
-    check_completion(params, upload, current(tx, upload.bucket, upload.key))
+    deleted = deletions(tx, upload.bucket, upload.key) > upload.deletions
+    check_completion(params, upload, current(tx, upload.bucket, upload.key), deleted=deleted)
     stored = version.place(tx, bucket, replace(made, modified=tx.now))
     discard_parts(tx, upload.id, "AND number NOT IN (SELECT value FROM json_each(?))", numbers)
     tx.remove(upload)

@@ -1067,11 +1067,23 @@ CREATE TABLE uploads (
     checksum_algorithm TEXT,
     checksum_type TEXT NOT NULL,
     tags TEXT NOT NULL,
-    key_deleted INTEGER NOT NULL,
+    deletions INTEGER NOT NULL,
     acl TEXT,
     storage_class TEXT NOT NULL
 ) STRICT;
 CREATE INDEX uploads_by_key ON uploads (bucket, key, id);
+
+-- How often keys were deleted while uploads to them are under way.
+CREATE TABLE key_deletions (
+    bucket TEXT NOT NULL,
+    key TEXT NOT NULL,
+    count INTEGER NOT NULL,
+    PRIMARY KEY (bucket, key)
+) STRICT;
+CREATE TRIGGER key_deletions_end_with_the_uploads AFTER DELETE ON uploads
+WHEN NOT EXISTS (SELECT 1 FROM uploads WHERE bucket = OLD.bucket AND key = OLD.key) BEGIN
+    DELETE FROM key_deletions WHERE bucket = OLD.bucket AND key = OLD.key;
+END;
 
 CREATE TABLE parts (
     upload_id TEXT NOT NULL REFERENCES uploads (id) ON DELETE CASCADE,

@@ -151,6 +151,25 @@ def test_a_condition_is_in_conflict_with_a_deletion_during_the_upload(account: A
     assert account.get("bucket", "key") == b"after"
 
 
+def test_a_deletion_is_remembered_as_long_as_an_upload_of_its_key_is_under_way(account: Account) -> None:
+    before = Sender(account)
+    account.put("bucket", "key", b"one")
+    account.s3("DeleteObject", Bucket="bucket", Key="key")
+    between = Sender(account)
+    account.s3("AbortMultipartUpload", **before.place)
+    account.put("bucket", "key", b"two")
+    account.s3("DeleteObject", Bucket="bucket", Key="key")
+    after = Sender(account)
+    part = between.part(1, b"x")
+    with refused("ConditionalRequestConflict", status=409):
+        between.complete(part, IfNoneMatch="*")
+    between.complete(part)
+    account.s3("DeleteObject", Bucket="bucket", Key="key", VersionId="null")
+    after.complete(after.part(1, b"x"), IfNoneMatch="*")
+    with account.database.read() as tx:
+        assert tx.execute("SELECT * FROM key_deletions").fetchall() == []
+
+
 def crc64nvme(data: bytes) -> str:
     running = start("CRC64NVME")
     running.update(data)

@@ -258,6 +258,7 @@ INSERT INTO objects VALUES (
 INSERT INTO uploads VALUES (
     'upload', 'bucket', 'big', '2026-01-01T00:00:00+00:00', 'arn', 'text/csv', '{}', '{}', NULL, 'FULL_OBJECT', '{}', 0, NULL, 'STANDARD_IA'
 );
+INSERT INTO key_deletions VALUES ('bucket', 'big', 1);
 INSERT INTO parts VALUES (
     'upload', 1, 4, 'md5', '2026-01-01T00:00:00+00:00', '[{"file":"g","offset":0,"length":4}]', '{}'
 );
