@@ -36,17 +36,18 @@ PATIENCE = 10.0
 
 _MS_NOSUID, _MS_NODEV = 2, 4
 _PID_1 = Path("/proc/1/personality")
-_AS_PID_1 = """set -e
+_AS_PID_1 = """set -ef
 copies() { grep -E '^([^ ]+ ){4}/run/skylift/| - fuse.lxcfs ' /proc/self/mountinfo | cut -d' ' -f5 | tac; }
 umount --lazy "$0"
 kept='^/((proc|sys|dev|etc|usr|lib[^/]*|s?bin)(/.*)?)?$'
 for each in $(cut -d' ' -f5 /proc/self/mountinfo | tac | grep -vE "$kept"); do
+    place=$(printf %b "$each")
     case ${0%/*}/:$1 in
-        "$each"/* | *:"$each"/*) ;;
-        *) umount --lazy "$(printf %b "$each")" 2>&1 || true ;;
+        "$place"/* | *:"$place"/*) ;;
+        *) umount --lazy "$place" 2>&1 || true ;;
     esac
 done
-copies | xargs -r umount --lazy || true
+for each in $(copies); do umount --lazy "$(printf %b "$each")" || true; done
 if copies | grep .; then exit 1; fi
 mount --bind "/proc/$$/personality" /proc/1/personality
 exec "$@"
@@ -55,7 +56,7 @@ exec "$@"
 looks for there is that it may, so in a mount namespace of its own it finds its own file. That namespace must hold no
 copy of the mount of any lxcfs, which would never end, nor of a server's: disks would stay busy after they have been
 unmounted. So it keeps only what the system and lxcfs itself are on. A copy goes by itself when somebody removes its
-mount point, so that it is what is left that counts."""
+mount point, so that it is what is left that counts. `%b` reads the names of the kernel's table (see mount_table.py)."""
 
 
 class Sizes:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from booted_server import Booted
 
+from skylift.cloud.compute.disk.mount_table import mounts
 from skylift.cloud.compute.image.image import default_image
 from skylift.cloud.compute.server.lxcfs import FUSE, Sizes, ensure_lxcfs, running_lxcfs, stop_lxcfs
 from skylift.cloud.compute.server.rootfs import is_mounted
@@ -137,6 +138,28 @@ def test_a_disk_that_is_unmounted_is_free(own: Path, tmp_path: Path, monkeypatch
         assert "a\\040disk" in Path("/proc/self/mountinfo").read_text()
         assert "a\\040disk" not in held
     finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+@pytest.mark.parametrize("name", ["a disk", "a back\\slash", "*"])
+def test_it_may_be_on_a_disk_of_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Where it has a mount namespace of its own, which keeps what it is on, and nothing of another cloud's."""
+    monkeypatch.setattr("skylift.cloud.compute.server.lxcfs._may_read_pid_1", lambda: False)
+    monkeypatch.setattr("skylift.cloud.compute.server.lxcfs.SHARED", tmp_path / "none")
+    disk, other = tmp_path / name, tmp_path / f"{name} of another cloud"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "--make-private", "none", disk], check=True)
+    try:
+        assert ensure_lxcfs(other) == other / "mount"
+        place = ensure_lxcfs(disk / "lxcfs")
+        assert place == disk / "lxcfs/mount"
+        assert "MemTotal" in (place / "proc/meminfo").read_text()
+        held = [mount.place for mount in mounts(int((disk / "lxcfs/pid").read_text()))]
+        assert disk in held
+        assert other / "mount" not in held
+    finally:
+        stop_lxcfs(disk / "lxcfs")
+        stop_lxcfs(other)
         subprocess.run(["umount", disk], check=True)
 
 
