@@ -17,6 +17,7 @@ class ScheduleGroup:
     created: datetime
     modified: datetime
     tags: dict[str, str] = field(default_factory=dict)
+    state: Literal["ACTIVE", "DELETING"] = "ACTIVE"
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,12 @@ def forget_tokens(tx: Tx) -> None:
     tx.forget(ScheduleToken, "used < ?", to_column(tx.now - REMEMBERED))
 
 
+def forget_groups(tx: Tx) -> bool:
+    """Remove some schedules of groups that are being deleted, or those groups; whether there may be more."""
+    schedules = """"group" IN (SELECT name FROM schedule_groups WHERE state = 'DELETING')"""
+    return tx.forget(Schedule, schedules) or tx.forget(ScheduleGroup, "state = 'DELETING'")
+
+
 def forget_refused(tx: Tx) -> bool:
     return tx.forget(RefusedCall, "at < ?", to_column(tx.now - REFUSALS_REMEMBERED))
 

@@ -19,10 +19,11 @@ from functools import partial
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.metric import Metric, Point, Summary
-from skylift.cloud.domain.schedule import Invocation, Schedule, max_age, most_retries
+from skylift.cloud.domain.schedule import Invocation, Schedule, ScheduleGroup, max_age, most_retries
 from skylift.cloud.loops.guard import guarded
 from skylift.cloud.store.database import Database, Tx
 from skylift.cloud.store.metric import record
+from skylift.cloud.store.schedule import forget_groups
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +83,7 @@ class ScheduleLoop:
         self._seen: datetime | None = None
 
     def step(self) -> None:
+        self._end_groups()
         self._follow_clock()
         due, ready = self._look()
         for schedule in due:
@@ -92,6 +94,13 @@ class ScheduleLoop:
             guarded(f"schedule {invocation.name}", partial(self._carry_out, invocation))
         if ready:
             self._look()
+
+    def _end_groups(self) -> None:
+        with self.database.read() as tx:
+            left = bool(tx.find(ScheduleGroup, state="DELETING"))
+        while left:
+            with self.database.write() as tx:
+                left = forget_groups(tx)
 
     def _follow_clock(self) -> None:
         """After a start, and where the clock was set back: no schedule waits until it has caught up."""

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
-from skylift.cloud.domain.schedule import Schedule, ScheduleGroup, ScheduleToken
+from skylift.cloud.domain.schedule import Schedule, ScheduleGroup
 from skylift.cloud.services.api.iam_rules import request_tags, tag_list
-from skylift.cloud.services.api.operation import Check, Checks, Handler, Nothing, unprepared
+from skylift.cloud.services.api.operation import Check, Checks, Nothing
 from skylift.cloud.services.scheduler.operation import (
     conflict,
     group_arn,
@@ -24,7 +24,8 @@ from skylift.cloud.services.scheduler.operation import (
     reads,
     writes,
 )
-from skylift.cloud.store.database import MOST_FORGOTTEN, Rehearsal, Tx
+from skylift.cloud.store.database import Tx
+from skylift.cloud.store.schedule import forget_groups
 
 if TYPE_CHECKING:
     from aws_shapes import scheduler
@@ -84,28 +85,16 @@ def list_groups(
 
 
 def delete(tx: Tx, _caller: Caller, params: scheduler.DeleteScheduleGroupInput) -> Nothing:
-    """Delete a group with its schedules."""
+    """A group goes with its schedules, some of them at a time: the loop goes on."""
 
     def act() -> str:
         if params["Name"] == DEFAULT:
             raise invalid("The default schedule group cannot be deleted.")
-        tx.remove(require_group(tx, params["Name"]))
+        tx.save(replace(require_group(tx, params["Name"]), state="DELETING"))
+        forget_groups(tx)
         return ""
 
     once(tx, "DeleteScheduleGroup", params, act)
-    return {}
-
-
-def prepare_delete(tx: Tx, caller: Caller, params: scheduler.DeleteScheduleGroupInput) -> Handler | list[Handler]:
-    """Its schedules go before it, some at a time."""
-    if tx.get(ScheduleToken, operation="DeleteScheduleGroup", token=params.get("ClientToken")) is not None:
-        return delete
-    delete(Rehearsal(tx), caller, params)
-    return [*[_delete_some] * (len(tx.find(Schedule, group=params["Name"])) // MOST_FORGOTTEN), delete]
-
-
-def _delete_some(tx: Tx, _caller: Caller, params: scheduler.DeleteScheduleGroupInput) -> Nothing:
-    tx.forget(Schedule, '"group" = ?', params["Name"])
     return {}
 
 
@@ -151,7 +140,7 @@ def _view(group: ScheduleGroup) -> scheduler.ScheduleGroupSummary:
     return {
         "Arn": group.arn,
         "Name": group.name,
-        "State": "ACTIVE",
+        "State": group.state,
         "CreationDate": group.created,
         "LastModificationDate": group.modified,
     }
@@ -181,7 +170,7 @@ OPERATIONS = (
     writes("CreateScheduleGroup", create, "Name ClientToken Tags.Key Tags.Value", check_create),
     reads("GetScheduleGroup", get, "Name", _on_group("GetScheduleGroup")),
     reads("ListScheduleGroups", list_groups, "NamePrefix MaxResults NextToken", _on_group("ListScheduleGroups")),
-    writes("DeleteScheduleGroup", unprepared, "Name ClientToken", _check_delete, prepare=prepare_delete),
+    writes("DeleteScheduleGroup", delete, "Name ClientToken", _check_delete),
     reads("ListTagsForResource", list_tags, "ResourceArn", _on_arn("ListTagsForResource")),
     writes("TagResource", tag, "ResourceArn Tags.Key Tags.Value", _on_arn("TagResource")),
     writes("UntagResource", untag, "ResourceArn TagKeys", _on_arn("UntagResource")),

@@ -41,7 +41,8 @@ LATE_START = timedelta(minutes=5)
 def create(tx: Tx, caller: Caller, params: scheduler.CreateScheduleInput) -> scheduler.CreateScheduleOutput:
     def act() -> str:
         group, name = params.get("GroupName", DEFAULT), params["Name"]
-        require_group(tx, group)
+        if require_group(tx, group).state == "DELETING":
+            raise conflict(f"Schedule group {group} is being deleted.")
         if tx.get(Schedule, group=group, name=name) is not None:
             raise conflict(f"Schedule {name} already exists.")
         if len(tx.find(Schedule)) >= MOST_SCHEDULES:

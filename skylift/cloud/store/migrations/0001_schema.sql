@@ -947,7 +947,8 @@ CREATE TABLE schedule_groups (
     arn TEXT NOT NULL,
     created TEXT NOT NULL,
     modified TEXT NOT NULL,
-    tags TEXT NOT NULL
+    tags TEXT NOT NULL,
+    state TEXT NOT NULL
 ) STRICT;
 
 CREATE TABLE schedules (

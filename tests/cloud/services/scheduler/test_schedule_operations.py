@@ -201,8 +201,16 @@ def test_the_schedules_of_a_group_go_some_at_a_time(scene: SchedulerScene, monke
     watch = Watch(scene.database, monkeypatch)
     for _ in range(2):
         scene.call("DeleteScheduleGroup", Name="large", ClientToken="t")
-    assert watch.transactions and watch.most.within(MOST), watch.most
+    assert watch.transactions == 2, "it is answered at once"
+    assert scene.call("GetScheduleGroup", Name="large")["State"] == "DELETING"
+    states = {one["Name"]: one["State"] for one in scene.call("ListScheduleGroups")["ScheduleGroups"]}
+    assert states == {"default": "ACTIVE", "large": "DELETING"}
+    assert scene.refusal("CreateSchedule", **scene.request(Name="new", GroupName="large")).code == "ConflictException"
+    assert scene.refusal("CreateScheduleGroup", Name="large").code == "ConflictException"
+    scene.loop.step()
+    assert watch.most.within(MOST), watch.most
     assert scene.call("ListSchedules")["Schedules"] == []
+    assert scene.refusal("GetScheduleGroup", Name="large").code == "ResourceNotFoundException"
     scene.call("CreateScheduleGroup", Name="large")
     scene.create(GroupName="large")
     scene.call("DeleteScheduleGroup", Name="large", ClientToken="t")

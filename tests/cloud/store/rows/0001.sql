@@ -269,7 +269,7 @@ INSERT INTO parameter_versions VALUES (
 );
 INSERT INTO schedule_groups VALUES (
     'default', 'arn:aws:scheduler:us-east-1:123456789012:schedule-group/default', '2026-11-25T12:00:00+00:00',
-    '2026-11-25T12:00:00+00:00', '{}'
+    '2026-11-25T12:00:00+00:00', '{}', 'ACTIVE'
 );
 INSERT INTO schedules VALUES (
     'default', 'nightly', 'arn:aws:scheduler:us-east-1:123456789012:schedule/default/nightly', 'cron(0 2 * * ? *)',
