@@ -204,10 +204,19 @@ class Rule:
     cidr6: str | None = None
     group_id: str | None = None
     description: str = ""
-    tags: dict[str, str] = field(default_factory=dict)
     prefix_list_id: str | None = None
     peer_vpc_id: str | None = None
     peering_id: str | None = None
+
+
+@dataclass(frozen=True)
+class RuleTags:
+    """The tags of rules that got them together. They may be a thousand times as long as the rules: they are beside
+    their group's row."""
+
+    id: str
+    group_id: str
+    tags: dict[str, str]
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from skylift.cloud.domain.facts import CloudFacts
 from skylift.cloud.domain.network import (
     Address,
@@ -15,6 +17,7 @@ from skylift.cloud.domain.network import (
     ReleasedAddress,
     RouteTable,
     RouteTarget,
+    RuleTags,
     SecurityGroup,
     Subnet,
     Vpc,
@@ -33,6 +36,7 @@ table(Subnet, "subnets", key=("id",), read_often=True)
 table(InternetGateway, "internet_gateways", key=("id",))
 table(RouteTable, "route_tables", key=("id",))
 table(SecurityGroup, "security_groups", key=("id",), read_often=True)
+table(RuleTags, "rule_tags", key=("id",))
 table(NetworkInterface, "network_interfaces", key=("id",), follow=follow_interface, read_often=True)
 table(Address, "addresses", key=("id",), follow=follow_address)
 table(ReleasedAddress, "released_addresses", key=("public_ip",))
@@ -121,6 +125,19 @@ def unsettled(tx: Tx) -> list[NetworkInterface]:
 def groups_with(tx: Tx, text: str) -> list[SecurityGroup]:
     """The groups in whose rules it stands, as the id of a rule does in one: the rules of all others are not read."""
     return tx.select(SecurityGroup, "WHERE instr(rules, ?) > 0 ORDER BY rowid", text)
+
+
+def rule_tags(tx: Tx, rule_id: str) -> dict[str, str]:
+    found = tx.select(RuleTags, "WHERE id = (SELECT tags_id FROM tagged_rules WHERE id = ?)", rule_id)
+    return found[0].tags if found else {}
+
+
+def tag_rules(tx: Tx, made: RuleTags, rule_ids: Iterable[str]) -> None:
+    """Give these rules of a group other tags. Those that no rule has any more go by themselves."""
+    tx.add(made)
+    row = "INSERT INTO tagged_rules VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET tags_id = excluded.tags_id"
+    for rule_id in rule_ids:
+        tx.execute(row, rule_id, made.group_id, made.id)
 
 
 def group_names(tx: Tx) -> dict[str, str]:

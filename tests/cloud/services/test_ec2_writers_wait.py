@@ -83,9 +83,14 @@ def tag_servers(cloud: Cloud) -> None:
 
 
 def tag_rules(cloud: Cloud) -> None:
-    """In ASCII: one group's rules are one row, whatever their tags are."""
-    plain = [{"Key": f"{number:0128}", "Value": "x" * 256} for number in range(50)]
-    cloud.call("CreateTags", Resources=groups(cloud), Tags=plain)
+    """Each by itself, too, so that no two have the same tags from there on."""
+    ids = groups(cloud)
+    cloud.call("CreateTags", Resources=ids, Tags=TAGS)
+    for number, rule in enumerate(ids):
+        cloud.call("CreateTags", Resources=[rule], Tags=[{**TAGS[0], "Value": str(number)}])
+    shown = cloud.call("DescribeSecurityGroupRules", SecurityGroupRuleIds=ids)["SecurityGroupRules"]
+    assert [(len(one["Tags"]), one["Tags"][0]["Value"]) for one in shown] == [(50, str(at)) for at in range(120)]
+    cloud.call("DeleteTags", Resources=ids, Tags=[{"Key": tag["Key"]} for tag in TAGS[1:]])
 
 
 def untag_volumes(cloud: Cloud) -> None:
@@ -164,6 +169,26 @@ def add_rules(cloud: Cloud) -> None:
             cloud.call(operation, GroupId=group, IpPermissions=peers)
 
 
+def add_tagged_rules(cloud: Cloud) -> None:
+    vpc = cloud.default("vpc")["VpcId"]
+    group = {"GroupId": cloud.call("CreateSecurityGroup", GroupName="g", Description="d", VpcId=vpc)["GroupId"]}
+    tags = [{"ResourceType": "security-group-rule", "Tags": TAGS}]
+    ports = [{"IpProtocol": "tcp", "FromPort": port, "ToPort": port} for port in range(60)]
+    asked = [{**port, "IpRanges": [{"CidrIp": "10.0.0.0/8"}]} for port in ports]
+    made = cloud.call("AuthorizeSecurityGroupIngress", **group, IpPermissions=asked, TagSpecifications=tags)
+    assert len(cloud.call("DescribeTags", MaxResults=1000)["Tags"]) == 1000
+    ids = [one["SecurityGroupRuleId"] for one in made["SecurityGroupRules"]]
+    texts = [{"SecurityGroupRuleId": one, "Description": "d"} for one in ids]
+    update = "UpdateSecurityGroupRuleDescriptionsIngress"
+    cloud.call(update, **group, SecurityGroupRuleDescriptions=texts)
+    cloud.call("RevokeSecurityGroupIngress", **group, SecurityGroupRuleIds=ids[1:])
+    (left,) = cloud.call("DescribeTags", Filters=[{"Name": "key", "Values": [TAGS[0]["Key"]]}])["Tags"]
+    assert left["ResourceId"] == ids[0]
+    cloud.call("RevokeSecurityGroupIngress", **group, SecurityGroupRuleIds=ids[:1])
+    with cloud.database.read() as tx:
+        assert tx.execute("SELECT * FROM rule_tags").fetchall() == []
+
+
 def change_prefix_list(cloud: Cloud) -> None:
     """One of a thousand entries, which has been changed before."""
     made = cloud.call("CreateManagedPrefixList", PrefixListName="many", MaxEntries=1000, AddressFamily="IPv4")
@@ -191,6 +216,7 @@ LARGEST: tuple[Callable[[Cloud], None], ...] = (
     allocate_hosts,
     request_spot,
     add_rules,
+    add_tagged_rules,
     change_prefix_list,
 )
 

@@ -10,13 +10,14 @@ from typing import Any
 from skylift.cloud.domain.alarm import Alarm
 from skylift.cloud.domain.identity import Caller, InstanceProfile, ManagedPolicy, MfaDevice, OidcProvider, Role, User
 from skylift.cloud.domain.instance import KeyPair
+from skylift.cloud.domain.network import RuleTags
 from skylift.cloud.domain.placement_group import PlacementGroup
 from skylift.cloud.domain.scaling_group import ScalingGroup
 from skylift.cloud.domain.schedule import ScheduleGroup
 from skylift.cloud.services.api.condition_key import Context, of_type
 from skylift.cloud.services.api.resource import KINDS
-from skylift.cloud.services.api.tag import group_with_rule
 from skylift.cloud.store.database import Tx
+from skylift.cloud.store.network import rule_tags
 from skylift.cloud.store.parameter import parameter_named
 
 _VENDORS = {
@@ -55,8 +56,7 @@ def row_of(tx: Tx, caller: Caller, resource: str) -> Any:
     kind, _, name = rest.partition(":" if service in ("autoscaling", "cloudwatch") else "/")
     match service, kind:
         case "ec2", "security-group-rule":
-            found = group_with_rule(tx, name)
-            return found[1] if found else None
+            return RuleTags(name, "", rule_tags(tx, name))
         case "ssm", "parameter":
             return parameter_named(tx, f"/{name}")
         case "scheduler", "schedule":

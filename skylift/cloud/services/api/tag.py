@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from skylift.cloud.domain.error import ServiceError
-from skylift.cloud.domain.network import Rule, SecurityGroup
+from skylift.cloud.domain.network import SecurityGroup
 from skylift.cloud.services.api.refusal import invalid
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.network import groups_with
@@ -90,13 +90,9 @@ def check_metadata_keys(keys: Iterable[str]) -> None:
             )
 
 
-def group_with_rule(tx: Tx, rule_id: str) -> tuple[SecurityGroup, Rule] | None:
+def group_with_rule(tx: Tx, rule_id: str) -> SecurityGroup:
     groups = groups_with(tx, rule_id)
-    return next(((group, rule) for group in groups for rule in group.rules if rule.id == rule_id), None)
-
-
-def rule_by_id(tx: Tx, rule_id: str) -> tuple[SecurityGroup, Rule]:
-    found = group_with_rule(tx, rule_id)
+    found = next((group for group in groups if any(rule.id == rule_id for rule in group.rules)), None)
     if found is None:
         words = f"The security group rule ID '{rule_id}' does not exist"
         raise ServiceError("InvalidSecurityGroupRuleId.NotFound", words)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, cast
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.instance import Instance
-from skylift.cloud.domain.network import SecurityGroup
+from skylift.cloud.domain.network import RuleTags, SecurityGroup
 from skylift.cloud.services.api.check import on, tagging
 from skylift.cloud.services.api.client_token import Repeatable, remember, result_of
 from skylift.cloud.services.api.ec2_operation import PAGES, prepares, reads
@@ -21,10 +21,11 @@ from skylift.cloud.services.api.filter import matching
 from skylift.cloud.services.api.operation import Answer, Handler, Item, Nothing, Operation, Outdated, Params, in_turns
 from skylift.cloud.services.api.page import page
 from skylift.cloud.services.api.refusal import invalid, missing
-from skylift.cloud.services.api.resource import KINDS, SECURITY_GROUP_RULE, kind_of_id, require, require_all
-from skylift.cloud.services.api.tag import RESERVED, Tags, check_metadata_keys, checked, limited, rule_by_id
+from skylift.cloud.services.api.resource import KINDS, SECURITY_GROUP_RULE, kind_of_id, new_id, require, require_all
+from skylift.cloud.services.api.tag import RESERVED, Tags, check_metadata_keys, checked, group_with_rule, limited
 from skylift.cloud.store.database import Rehearsal, Tx
 from skylift.cloud.store.mapping import weight
+from skylift.cloud.store.network import rule_tags, tag_rules
 
 if TYPE_CHECKING:
     from aws_shapes import ec2
@@ -93,18 +94,13 @@ def _everything(tx: Tx) -> Iterator[tuple[str, str, Tags]]:
             yield row.id, kind.type, row.tags
             if isinstance(row, SecurityGroup):
                 for rule in row.rules:
-                    yield rule.id, SECURITY_GROUP_RULE, rule.tags
+                    yield rule.id, SECURITY_GROUP_RULE, rule_tags(tx, rule.id)
 
 
 def _in_turns(tx: Tx, resources: Iterable[str], changed: Callable[[Tags], Tags]) -> list[Handler]:
     """All of the resources are looked at before the first is changed: either each of them can be, or none is."""
-    ids: dict[str, list[str]] = {}
-    for resource_id in dict.fromkeys(resources):
-        # A rule is part of its group's row.
-        row_id = rule_by_id(tx, resource_id)[0].id if resource_id.startswith("sgr-") else resource_id
-        ids.setdefault(row_id, []).append(resource_id)
-    rows = (((row_id, named), _changed(tx, row_id, named, changed)) for row_id, named in ids.items())
-    return [partial(_change, rows=some, changed=changed) for some in rows_in_turns(rows)]
+    rows = ((row_id, _changed(tx, row_id, changed)) for row_id in dict.fromkeys(resources))
+    return [partial(_change, ids=some, changed=changed) for some in rows_in_turns(rows)]
 
 
 def acts_in_turns(name: str, handler: Handler, noun: type[Any], ids: str, takes: str = "") -> Operation:
@@ -147,25 +143,24 @@ def rows_in_turns(rows: Iterable[tuple[Item, Any]]) -> list[list[Item]]:
     return in_turns(((name, OF_ROW + weight(row)) for name, row in rows), MOST_AT_ONCE)
 
 
-def _change(
-    tx: Tx, _caller: Caller, _params: Params, rows: Iterable[tuple[str, list[str]]], changed: Callable[[Tags], Tags]
-) -> Nothing:
-    for row_id, named in rows:
-        tx.save(_changed(tx, row_id, named, changed))
+def _change(tx: Tx, _caller: Caller, _params: Params, ids: Iterable[str], changed: Callable[[Tags], Tags]) -> Nothing:
+    for row_id in ids:
+        row = _changed(tx, row_id, changed)
+        if isinstance(row, RuleTags):
+            tag_rules(tx, row, [row_id])
+        else:
+            tx.save(row)
     return {}
 
 
-def _changed(tx: Tx, row_id: str, named: list[str], changed: Callable[[Tags], Tags]) -> Any:
-    """The row with other tags, if it is `named`; and, of a security group, of the rules that are."""
+def _changed(tx: Tx, row_id: str, changed: Callable[[Tags], Tags]) -> Any:
+    """The row with other tags; of a rule only these."""
+    if row_id.startswith("sgr-"):
+        return RuleTags(new_id("tags"), group_with_rule(tx, row_id).id, changed(rule_tags(tx, row_id)))
     kind = kind_of_id(row_id)
     if kind is None:
         raise ServiceError("InvalidID", f"The ID '{row_id}' is not valid")
     row = require(tx, kind.noun, row_id)
-    if isinstance(row, SecurityGroup):
-        rules = (replace(one, tags=changed(one.tags)) if one.id in named else one for one in row.rules)
-        row = replace(row, rules=tuple(rules))
-    if row_id not in named:
-        return row
     tags = changed(row.tags)
     if isinstance(row, Instance) and row.metadata.tags == "enabled":
         check_metadata_keys(tags)

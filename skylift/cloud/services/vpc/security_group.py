@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
-from skylift.cloud.domain.network import NetworkInterface, Rule, SecurityGroup, Vpc
+from skylift.cloud.domain.network import NetworkInterface, Rule, RuleTags, SecurityGroup, Vpc
 from skylift.cloud.services.api.check import adds_rules, on_group
 from skylift.cloud.services.api.ec2_operation import PAGES, acts_on, makes, reads, writes
 from skylift.cloud.services.api.filter import same_named
@@ -16,12 +16,12 @@ from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.operation import Params
 from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing
 from skylift.cloud.services.api.resource import SECURITY_GROUP_RULE, arn, new_id, require, well_formed
-from skylift.cloud.services.api.tag import rule_by_id, tag_list, tags_for
+from skylift.cloud.services.api.tag import group_with_rule, tag_list, tags_for
 from skylift.cloud.services.vpc import prefix_list, security_rule
 from skylift.cloud.services.vpc.security_rule import ONE_PERMISSION, PERMISSIONS
 from skylift.cloud.services.vpc.vpc import default_vpc
 from skylift.cloud.store.database import Tx
-from skylift.cloud.store.network import connection_between
+from skylift.cloud.store.network import connection_between, rule_tags, tag_rules
 
 if TYPE_CHECKING:
     from aws_shapes import ec2
@@ -140,7 +140,7 @@ def authorize(
     group = named_group(tx, params.get("GroupId"), params.get("GroupName"))
     tags = tags_for({"TagSpecifications": params.get("TagSpecifications", [])}, SECURITY_GROUP_RULE)
     asked = asked_permissions(params.get("IpPermissions"), _single(params))
-    added = [replace(rule, tags=tags) for rule in asked_rules(tx, caller, group, asked, egress=egress)]
+    added = asked_rules(tx, caller, group, asked, egress=egress)
     known = {security_rule.key(rule) for rule in group.rules}
     for rule in added:
         if security_rule.key(rule) in known:
@@ -150,7 +150,9 @@ def authorize(
             )
     prefix_list.refuse_crowd(tx, (*group.rules, *added))
     tx.save(replace(group, rules=(*group.rules, *added)))
-    return {"Return": True, "SecurityGroupRules": [security_rule.view(tx, rule, group, caller) for rule in added]}
+    if tags:
+        tag_rules(tx, RuleTags(new_id("tags"), group.id, tags), [rule.id for rule in added])
+    return {"Return": True, "SecurityGroupRules": [security_rule.view(tx, rule, group, caller, tags) for rule in added]}
 
 
 def revoke(
@@ -187,9 +189,9 @@ def describe_rules(
     for rule_id in wanted:
         if not well_formed("sgr", rule_id):
             raise ServiceError("InvalidSecurityGroupRuleId.Malformed", f'Invalid id: "{rule_id}" (expecting "sgr-...")')
-        rule_by_id(tx, rule_id)
+        group_with_rule(tx, rule_id)
     items = [
-        security_rule.view(tx, rule, group, caller)
+        security_rule.view(tx, rule, group, caller, rule_tags(tx, rule.id))
         for group in tx.find(SecurityGroup)
         for rule in group.rules
         if not wanted or rule.id in wanted

@@ -113,7 +113,7 @@ def _changed(tx: Tx, caller: Caller, group: SecurityGroup, old: Rule, asked: ec2
     (new,) = asked_rules(tx, caller, group, asked_permissions([_permission(asked)]), egress=old.egress)
     if _kind(new) != _kind(old):
         raise invalid(f"The kind of source or destination of {old.id} cannot be changed; make a new rule instead.")
-    return replace(new, id=old.id, tags=old.tags)
+    return replace(new, id=old.id)
 
 
 def _permission(asked: ec2.SecurityGroupRuleRequest) -> ec2.IpPermission:

@@ -229,7 +229,7 @@ def _traffic_of(rule: Rule) -> ec2.IpPermission:
     }
 
 
-def view(tx: Tx, rule: Rule, group: SecurityGroup, caller: Caller) -> ec2.SecurityGroupRule:
+def view(tx: Tx, rule: Rule, group: SecurityGroup, caller: Caller, tags: dict[str, str]) -> ec2.SecurityGroupRule:
     """A rule as DescribeSecurityGroupRules shows it."""
     shown: ec2.SecurityGroupRule = {
         "SecurityGroupRuleId": rule.id,
@@ -237,7 +237,7 @@ def view(tx: Tx, rule: Rule, group: SecurityGroup, caller: Caller) -> ec2.Securi
         "GroupId": group.id,
         "GroupOwnerId": caller.account,
         **_traffic_and_peer(rule),
-        "Tags": tag_list(rule.tags),
+        "Tags": tag_list(tags),
     }
     if rule.group_id:
         shown["ReferencedGroupInfo"] = {

@@ -274,6 +274,32 @@ CREATE TABLE security_groups (
     UNIQUE (vpc_id, name)
 ) STRICT;
 
+-- The tags of security groups' rules. Rules that got them together share them.
+CREATE TABLE rule_tags (
+    id TEXT PRIMARY KEY,
+    group_id TEXT NOT NULL REFERENCES security_groups (id) ON DELETE CASCADE,
+    tags TEXT NOT NULL
+) STRICT;
+CREATE INDEX rule_tags_by_group ON rule_tags (group_id);
+CREATE TABLE tagged_rules (
+    id TEXT PRIMARY KEY,
+    group_id TEXT NOT NULL REFERENCES security_groups (id) ON DELETE CASCADE,
+    tags_id TEXT NOT NULL
+) STRICT;
+CREATE INDEX tagged_rules_by_group ON tagged_rules (group_id);
+CREATE INDEX tagged_rules_by_tags ON tagged_rules (tags_id);
+CREATE TRIGGER tagged_rules_end_with_the_rules AFTER UPDATE OF rules ON security_groups BEGIN
+    DELETE FROM tagged_rules WHERE group_id = NEW.id AND instr(NEW.rules, id) = 0;
+END;
+CREATE TRIGGER rule_tags_end_with_the_last_rule AFTER DELETE ON tagged_rules
+WHEN NOT EXISTS (SELECT 1 FROM tagged_rules WHERE tags_id = OLD.tags_id) BEGIN
+    DELETE FROM rule_tags WHERE id = OLD.tags_id;
+END;
+CREATE TRIGGER rule_tags_end_with_others AFTER UPDATE ON tagged_rules
+WHEN NOT EXISTS (SELECT 1 FROM tagged_rules WHERE tags_id = OLD.tags_id) BEGIN
+    DELETE FROM rule_tags WHERE id = OLD.tags_id;
+END;
+
 -- Managed prefix lists with their versions.
 CREATE TABLE prefix_lists (
     id TEXT PRIMARY KEY,

@@ -75,9 +75,11 @@ INSERT INTO network_acls VALUES (
 );
 INSERT INTO security_groups VALUES (
     'sg-1', 'vpc-1', 'default', 'default VPC security group',
-    '[{"id":"sgr-1","egress":true,"protocol":"-1","from_port":-1,"to_port":-1,"cidr":"0.0.0.0/0","group_id":null,"description":"","tags":{}}]',
+    '[{"id":"sgr-1","egress":true,"protocol":"-1","from_port":-1,"to_port":-1,"cidr":"0.0.0.0/0","group_id":null,"description":""}]',
     '{}'
 );
+INSERT INTO rule_tags VALUES ('tags-1', 'sg-1', '{"a":"b"}');
+INSERT INTO tagged_rules VALUES ('sgr-1', 'sg-1', 'tags-1');
 INSERT INTO prefix_lists VALUES (
     'pl-1', 'offices', 'IPv4', 5, 2, '[{"cidr":"203.0.113.0/24","description":"Bern"}]', 'modify-complete',
     'self', '{}'
