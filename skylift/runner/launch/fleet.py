@@ -172,7 +172,7 @@ def check_price(api: Api, spot: Spot | None) -> None:
 
 def start_fleet(api: Api, request: dict[str, Any]) -> Fleet:
     job = next(each["Value"] for each in request["TagSpecifications"][0]["Tags"] if each["Key"] == TAG_JOB)
-    return Fleet(api.call("ec2", "create_fleet", **request)["FleetId"], job)
+    return Fleet(api.retry_not_found("ec2", "create_fleet", **request)["FleetId"], job)
 
 
 def active_fleets(api: Api, job: str | None = None) -> list[Fleet]:

@@ -120,9 +120,9 @@ def open_groups(api: Api, groups: tuple[str, ...], source: str) -> None:
 
 
 def describe_subnet(api: Api, subnet: str) -> dict[str, Any]:
-    """Raises UsageError when it is not there."""
+    """One that was made a moment ago is waited for. Raises UsageError when it is not there."""
     try:
-        return dict(api.call("ec2", "describe_subnets", SubnetIds=[subnet])["Subnets"][0])
+        return dict(api.retry_not_found("ec2", "describe_subnets", SubnetIds=[subnet])["Subnets"][0])
     except Refused as error:
         if error.code != "InvalidSubnetID.NotFound":
             raise
@@ -138,8 +138,11 @@ def route_table_of(api: Api, vpc: str, subnet: str) -> dict[str, Any]:
 
 def _main_tables(api: Api, vpc: str) -> list[Any]:
     main = [{"Name": "vpc-id", "Values": [vpc]}, {"Name": "association.main", "Values": ["true"]}]
-    found: list[Any] = api.call("ec2", "describe_route_tables", Filters=main)["RouteTables"]
-    return found
+
+    def look() -> list[Any] | None:
+        return api.call("ec2", "describe_route_tables", Filters=main)["RouteTables"] or None
+
+    return _wait_until_listed(look, f"The main route table of {vpc}")
 
 
 def _network_in(api: Api, subnet: str, groups: tuple[str, ...]) -> Network:
@@ -166,8 +169,10 @@ def _find_own(api: Api) -> Network | None:
             return None
         vpc = min(each["VpcId"] for each in vpcs)
         subnets, groups = ([each for each in found.result() if each["VpcId"] == vpc] for found in (subnet, group))
-    if not subnets or not groups:
-        # Another run may have completed the network between these calls.
+    for _ in pauses(_SETTLING):
+        if subnets and groups:
+            break
+        # EC2 may list them later than the VPC, and another run may have completed the network between these calls.
         subnets = _find(api, "describe_subnets", "Subnets", "subnet", vpc)
         groups = _find(api, "describe_security_groups", "SecurityGroups", "group", vpc)
     if not subnets or not groups:
@@ -229,7 +234,7 @@ def _make_gateway(api: Api, vpc: str) -> None:
     if not made["Attachments"]:
         where = {"InternetGatewayId": gateway, "VpcId": vpc}
         make_unless_there(api, "Resource.AlreadyAssociated", "ec2", "attach_internet_gateway", **where)
-    table = _wait_until_listed(lambda: _main_tables(api, vpc), f"the main route table of {vpc}")[0]
+    table = _main_tables(api, vpc)[0]
     if not any(route.get("DestinationCidrBlock") == "0.0.0.0/0" for route in table["Routes"]):
         route = {"RouteTableId": table["RouteTableId"], "DestinationCidrBlock": "0.0.0.0/0", "GatewayId": gateway}
         make_unless_there(api, "RouteAlreadyExists", "ec2", "create_route", **route)

@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from skylift.runner.errors import LaunchFailed, RecordDamaged, Refused, SkyliftError
 from skylift.runner.job.record import Prefix, Record
@@ -53,13 +54,17 @@ _LIMIT = 1 << 20
 _LEAST = 120.0
 """Seconds until the deadline in which another server would be of no use."""
 _LISTED = 30.0
-"""Seconds in which EC2 must list a server that another client has started."""
+"""Seconds in which EC2 must list a server that another client has started, and skylift's network."""
+_UNLISTED = "Another client has started a server for it, and EC2 does not list it."
 MOST = 20
 """The most servers that a map has, one after the other."""
 IN_VAIN = 3
 """The most servers that are started one after the other and do not take the map."""
 _INSTANCE = re.compile(r"i-[0-9a-f]{8,17}")
 _ATTEMPT = re.compile(r"(\d{1,4})\.json")
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -140,9 +145,7 @@ class Relaunch:
     def _run(self, terms: LaunchTerms, token: str) -> Server:
         """Everything is made here, as for a first server, and nothing is taken from the bucket. Raises LaunchFailed."""
         account, api = self._account, self._api
-        network = find_network(api, terms.access)
-        if network is None:
-            raise LaunchFailed("skylift's network is gone.")
+        network = _listed(lambda: find_network(api, terms.access), "skylift's network is gone.")
         groups = (*network.groups, *job_groups(api, self._name, "map"))
         network = replace(network, public=not terms.access.private, groups=groups)
         key = ensure_key(api, account.settings.key_dir, account.number)
@@ -155,7 +158,7 @@ class Relaunch:
             if error.code != TAKEN:
                 raise
             # A client with another key or another version of skylift has used the token: there is a server already.
-            return self._listed(lambda: started_by(api, token, len(network.subnets)))
+            return _listed(lambda: started_by(api, token, len(network.subnets)), _UNLISTED)
 
     def _server_of(self, terms: LaunchTerms, before: str) -> Server:
         """The server that comes after `before`: of those that clients have written down, the one that is not lost as
@@ -200,18 +203,12 @@ class Relaunch:
         """The server that a client has written down, or its name if it has ended: EC2 lists a new one within seconds,
         and one that has ended for an hour. Raises RecordDamaged."""
         try:
-            found = self._listed(lambda: describe(self._api, instance))
+            found = _listed(lambda: describe(self._api, instance), _UNLISTED)
         except LaunchFailed:
             return instance
         if found.job != self._name:
             raise RecordDamaged(self._prefix.next_server(token), f"{instance} is no server of {self._name}")
         return instance if found.state == "terminated" else found
-
-    def _listed(self, look: Callable[[], Server | None]) -> Server:
-        for _ in pauses(_LISTED):
-            if (found := look()) is not None:
-                return found
-        raise LaunchFailed("Another client has started a server for it, and EC2 does not list it.")
 
     def _end_attempt(self, before: str) -> None:
         """Write down that the lost server's attempt is over: EC2 says so. Otherwise the next server would wait for a
@@ -233,3 +230,11 @@ class Relaunch:
         except (Malformed, Refused):
             # The server waits for the sign of life, and finds out for itself.
             return
+
+
+def _listed(look: Callable[[], T | None], lost: str) -> T:
+    """Raises LaunchFailed with the words `lost` once EC2 had its time."""
+    for _ in pauses(_LISTED):
+        if (found := look()) is not None:
+            return found
+    raise LaunchFailed(lost)

@@ -6,7 +6,7 @@ import base64
 import difflib
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from skylift.runner.errors import LaunchFailed, LaunchUnclear, Refused, Unreachable, UsageError
@@ -23,6 +23,9 @@ from skylift.runner.text.duration import moment
 
 _IAM_PATIENCE = 90.0
 """Seconds in which EC2 must learn of a new instance profile. AWS's documentation says several seconds."""
+_LISTED = 30.0
+"""The same, of a new subnet, security group or key pair: one that the user has named may be none."""
+_NOT_LISTED = re.compile(r"Invalid(Subnet|Group|SecurityGroup|KeyPair).*\.NotFound")
 _SETTLING = 300.0
 """Seconds after its launch in which EC2 may not know a server yet. It takes a few."""
 TAKEN = "IdempotentParameterMismatch"
@@ -90,7 +93,7 @@ def run_in_first_zone(
     subnets: Sequence[tuple[str, str]],
     token: str,
     base: str = "",
-    patience: float = 0.0,
+    patience: float = _LISTED,
 ) -> Server:
     """Start a server by this request, which lacks token and subnet; `subnets` are zones and theirs. `base` is as in
     run_instance. `patience` is how long EC2 may take to learn of the instance profile. Raises LaunchFailed, as
@@ -100,7 +103,7 @@ def run_in_first_zone(
     for number, (zone, subnet) in enumerate(subnets):
         try:
             here = _in_subnet(request, subnet, f"{token}-{number}")
-            answer = api.retry(_lacks_profile, "ec2", "run_instances", patience, **here)
+            answer = api.retry(_not_known_yet(), "ec2", "run_instances", patience, **here)
         except Refused as error:
             refusal = error
             if error.code in _NEXT_ZONE:
@@ -175,9 +178,16 @@ def launch_request(
     }
 
 
-def _lacks_profile(error: Refused) -> bool:
-    """EC2 learns of a new instance profile within seconds. Until then RunInstances refuses it as invalid."""
-    return error.code == "InvalidParameterValue" and is_of_profile(error.reason)
+def _not_known_yet() -> Callable[[Refused], bool]:
+    """EC2 learns of what was made a moment ago within seconds. Until then RunInstances refuses it."""
+    end = time.monotonic() + _LISTED
+
+    def passes(error: Refused) -> bool:
+        if _NOT_LISTED.fullmatch(error.code):
+            return time.monotonic() < end
+        return error.code == "InvalidParameterValue" and is_of_profile(error.reason)
+
+    return passes
 
 
 def is_of_profile(reason: str) -> bool:

@@ -57,7 +57,7 @@ def let_in(api: Api, group: str, source: str) -> None:
 def _close(api: Api, group: str, but: str, *, full: bool = False) -> bool:
     """Close what is old, and older than every job's server; in a group that is full of others, the oldest one. Whether
     there was anything."""
-    described = api.call("ec2", "describe_security_groups", GroupIds=[group])["SecurityGroups"]
+    described = api.retry_not_found("ec2", "describe_security_groups", GroupIds=[group])["SecurityGroups"]
     said = {found: when for each in described for found, when in _rules(each) if found != but and when is not None}
     now, launched, age = time.time(), _launched(api), _LEAST if full else _OLD
     until = min([now, *launched]) - age

@@ -284,7 +284,9 @@ def make_group(api: Api, request: dict[str, Any]) -> None:
             api.call("autoscaling", "create_auto_scaling_group", **request)
             return
         except Refused as error:
-            is_new = error.code == "ValidationError" and is_of_profile(error.reason)
+            # The profile, the template and the job's security group were made a moment ago.
+            late = is_of_profile(error.reason) or "does not exist" in error.reason
+            is_new = error.code == "ValidationError" and late
             if not more or not (error.code == "AlreadyExists" or is_new):
                 raise
             if error.code == "AlreadyExists":

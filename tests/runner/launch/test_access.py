@@ -21,6 +21,7 @@ from skylift.runner.launch.network import (
     open_ssh,
 )
 from skylift.runner.remote.api import Api
+from skylift.runner.waiting import pauses
 
 BUCKET = "skylift-123456789012-us-east-1"
 
@@ -114,7 +115,8 @@ def test_a_network_that_could_not_be_completed_is_completed_by_the_next_run(
     assert len(api.call("ec2", "describe_internet_gateways", Filters=attached)["InternetGateways"]) == 1
 
 
-def test_subnet_that_is_not_there(api: Api) -> None:
+def test_subnet_that_is_not_there(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("skylift.runner.remote.api.pauses", lambda _: pauses(0.3))
     with pytest.raises(UsageError, match="subnet-0123abcd"):
         find_network(api, Access(subnet="subnet-0123abcd"))
 

@@ -242,6 +242,29 @@ def test_a_server_that_shuts_down_is_waited_for(case: Case, monkeypatch: pytest.
     assert launch.live_servers(case.account.api, case.name) == []
 
 
+def test_a_network_that_ec2_does_not_list_yet_is_waited_for(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    lost, call, late = case.lose(case.first), Api.call, 3
+
+    def answer(api: Api, service: str, operation: str, **params: Any) -> Any:
+        nonlocal late
+        if operation == "describe_vpcs" and late:
+            late -= 1
+            return {"Vpcs": []}
+        return call(api, service, operation, **params)
+
+    monkeypatch.setattr(Api, "call", answer)
+    second = case.watcher().server_after(lost)
+    assert second is not None, case.seen.notes
+    assert late == 0
+
+
+def test_a_network_that_is_gone_is_told(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("skylift.runner.launch.relaunch._LISTED", 0.3)
+    monkeypatch.setattr("skylift.runner.launch.relaunch.find_network", lambda *_: None)
+    assert case.watcher().server_after(case.lose(case.first)) is None
+    assert case.seen.notes == [f"The server of {case.name} is lost. skylift's network is gone."]
+
+
 def test_a_server_that_ec2_does_not_describe_yet_is_waited_for(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     new = replace(case.lose(case.first), state="pending")
     monkeypatch.setattr("skylift.runner.launch.relaunch.describe", lambda *_: None)

@@ -12,7 +12,7 @@ import boto3
 import pytest
 from whole_run import Seen
 
-from skylift.runner.errors import NotPermitted
+from skylift.runner.errors import NotPermitted, Refused
 from skylift.runner.job.job import MapPart, Program
 from skylift.runner.job.record import Prefix, workers_name
 from skylift.runner.job.settings import Settings
@@ -138,6 +138,29 @@ def test_no_other_jobs_template_is_replaced(case: Case) -> None:
         role.remove_role(api, role.worker_of(job))
     left = [each["LaunchTemplateName"] for each in api.call("ec2", "describe_launch_templates")["LaunchTemplates"]]
     assert sorted(left) == sorted([f"skylift-{job}", f"skylift-{job}-workers", workers_name(job)])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "You must use a valid fully-formed launch template. The security group 'sg-1' does not exist in VPC 'vpc-1'",
+        "The launch template lt-1 does not exist",
+    ],
+)
+def test_new_parts_that_auto_scaling_does_not_know_yet_are_waited_for(
+    case: Case, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    asked, late = Api.call, [words] * 2
+
+    def answer(api: Api, service: str, operation: str, **params: Any) -> Any:
+        if operation == "create_auto_scaling_group" and late:
+            raise Refused("ValidationError", late.pop(), operation)
+        return asked(api, service, operation, **params)
+
+    monkeypatch.setattr(Api, "call", answer)
+    case.make()
+    (group,) = case.account.api.call("autoscaling", "describe_auto_scaling_groups")["AutoScalingGroups"]
+    assert (group["AutoScalingGroupName"], late) == (workers_name(case.checked.job.name), [])
 
 
 REFUSED = [
