@@ -14,7 +14,7 @@ import pytest
 from kernel_world import DATABASE, MUTE, WEB, World, ask, built_world, reaches
 from real_server import until
 
-from skylift.cloud.compute.network import firewall
+from skylift.cloud.compute.network import firewall, pasta
 from skylift.cloud.compute.network.netlink import NAMESPACES
 from skylift.cloud.compute.network.router import router_name
 from skylift.cloud.compute.network.traffic import OUTSIDE_MARK, subnet_mark
@@ -159,3 +159,24 @@ def test_names_of_namespaces_come_back(world: World) -> None:
     assert not world.network.heal()
     assert [Path(NAMESPACES, name).stat().st_ino for name in names] == before
     assert ask(world.public("web"), WEB)
+
+
+def test_pasta_starts_again_in_a_namespace_that_was_named_again(world: World) -> None:
+    run("ip", "netns", "del", uplink_name(world.loopback))
+    assert not world.network.heal()
+    (before,) = pasta.running(world.loopback)
+    pasta.stop(world.loopback)
+    assert not world.network.heal()
+    assert (world.network.pasta_problem, world.network.lost) == (None, "")
+    (after,) = pasta.running(world.loopback)
+    assert after != before
+
+
+def test_pastas_link_that_is_down_is_made_again(world: World) -> None:
+    """pasta itself goes on, and knows nothing of it."""
+    within(uplink_name(world.loopback), "ip", "link", "set", pasta.LINK, "down")
+    (before,) = pasta.running(world.loopback)
+    assert not world.network.heal()
+    assert pasta.running(world.loopback) not in ([], [before])
+    listed = ("ip", "-n", uplink_name(world.loopback), "route", "show", "default")
+    assert f"dev {pasta.LINK} " in subprocess.run(listed, capture_output=True, text=True, check=True).stdout

@@ -37,7 +37,8 @@ NS_GET_USERNS = 0xB701
 # pasta opens /dev/net/tun after it has dropped its rights, and some hosts keep that device for root; and it closes what
 # descriptors it inherits. So it gets a mount namespace of its own, with a tun device for all in it, and the two
 # namespaces (descriptors $0 and $1) under names. AppArmor's profiles let pasta read namespaces in few places. Those of
-# Debian 12 and 13 and of Ubuntu 24.04 have one in common: /run/user/UID/netns.
+# Debian 12 and 13 and of Ubuntu 24.04 have one in common: /run/user/UID/netns. `mount -c` takes a descriptor for what
+# it is: a namespace whose first name was removed has the path "/".
 _PLACE = "/run/user/0/netns"
 _PRIVATE_NAMES = f"""
 owner=$0 network=$1 && shift && umask 022 &&
@@ -47,8 +48,8 @@ mkdir -p /run/user &&
 mount -t tmpfs -o mode=755 skylift /run/user &&
 mkdir -p {_PLACE} &&
 touch {_PLACE}/user {_PLACE}/net &&
-mount --bind "/proc/self/fd/$owner" {_PLACE}/user &&
-mount --bind "/proc/self/fd/$network" {_PLACE}/net &&
+mount -c --bind "/proc/self/fd/$owner" {_PLACE}/user &&
+mount -c --bind "/proc/self/fd/$network" {_PLACE}/net &&
 exec "$@"
 """
 

@@ -177,9 +177,12 @@ class Uplink:
         )
 
     def start_pasta(self) -> str | None:
-        """Start pasta unless it runs. What it says if it will not: servers then have no internet, and all else."""
+        """Start pasta unless it runs and has its link. What it says if it will not: servers then have no internet, and
+        all else."""
         if pasta.running(self._loopback):
-            return None
+            if self.namespace.netlink.is_up(pasta.LINK):
+                return None
+            pasta.stop(self._loopback)
         try:
             pasta.start(self._loopback, self.namespace)
         except NetworkError as error:
