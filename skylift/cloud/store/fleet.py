@@ -13,6 +13,9 @@ table(Fleet, "fleets", key=("id",))
 table(FleetMember, "fleet_members", key=("instance_id",))
 table(FleetEvent, "fleet_events", key=("number",))
 
+PROTECTED = "state NOT IN ('shutting-down', 'terminated') AND (termination_protected OR stop_protected)"
+ENDS = "state NOT IN ('shutting-down', 'terminated') AND NOT (termination_protected OR stop_protected)"
+"""Of the instances that a fleet has left: those that may not be terminated, and those that may."""
 REMEMBERED = timedelta(hours=48)
 """DescribeFleets shows a deleted fleet for this long; a fleet's history goes back as far."""
 
@@ -27,14 +30,10 @@ def members_left(tx: Tx, fleet_id: str) -> list[FleetMember]:
     return tx.select(FleetMember, "WHERE fleet_id = ? AND ended IS NULL ORDER BY rowid", fleet_id)
 
 
-def instances_left(tx: Tx, fleet_id: str) -> dict[str, Instance]:
+def instances_left(tx: Tx, fleet_id: str, only: str = "true") -> dict[str, Instance]:
     """Those instances by id, without the ones that were forgotten."""
-    found = tx.select(
-        Instance,
-        "WHERE id IN (SELECT instance_id FROM fleet_members WHERE fleet_id = ? AND ended IS NULL)",
-        fleet_id,
-    )
-    return {row.id: row for row in found}
+    members = "SELECT instance_id FROM fleet_members WHERE fleet_id = ? AND ended IS NULL"
+    return {row.id: row for row in tx.select(Instance, f"WHERE id IN ({members}) AND {only}", fleet_id)}
 
 
 def events_since(tx: Tx, fleet_id: str, start: datetime) -> list[FleetEvent]:

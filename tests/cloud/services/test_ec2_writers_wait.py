@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from ec2_fixtures import Cloud
+from fleet_scene import make, make_template, step
 from write_watch import MOST, Watch
 
 from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.fleet import FleetMember
 from skylift.cloud.domain.instance import Instance, State
 from skylift.cloud.domain.market import VcpuQuota
 from skylift.cloud.domain.network import Rule, SecurityGroup
 from skylift.cloud.domain.volume import Volume
 from skylift.cloud.services.table import TABLE
 from skylift.cloud.store.database import Database
+from skylift.cloud.store.fleet import instances_left
 
 HUNDRED = 100
 """Of what takes its time by its bytes: as many as show that they do not add up."""
@@ -48,13 +52,13 @@ def volumes(cloud: Cloud) -> list[str]:
     return [one.id for one in made]
 
 
-def servers(cloud: Cloud, state: State = "running") -> list[str]:
+def servers(cloud: Cloud, state: State = "running", begin: int = 0) -> list[str]:
     """As RunInstances makes them, but for their number."""
     first = cloud.row(cloud.run()["InstanceId"])
     user_data = "A" * 21_000
     made = [
         replace(first, id=hexed("i", number), state=state, uid_base=number, booted=True, user_data=user_data)
-        for number in range(HUNDRED)
+        for number in range(begin, begin + HUNDRED)
     ]
     add(cloud, *made)
     return [one.id for one in made]
@@ -158,6 +162,22 @@ def request_spot(cloud: Cloud) -> None:
     assert len(cloud.call("CancelSpotInstanceRequests", SpotInstanceRequestIds=ids)["CancelledSpotInstanceRequests"])
 
 
+def delete_fleets(cloud: Cloud) -> None:
+    """One at once, and one that ends by itself."""
+    make_template(cloud)
+    deleted = make(cloud, 1, Type="instant")
+    expired = make(cloud, 0, ValidUntil=cloud.clock.now + timedelta(days=1), TerminateInstancesWithExpiration=True)
+    for begin, fleet_id in ((0, deleted), (HUNDRED, expired)):
+        for row in [cloud.row(one) for one in servers(cloud, begin=begin)]:
+            add(cloud, FleetMember(row.id, fleet_id, "on-demand", 1.0, row.type, row.zone, {}, cloud.clock.now))
+    cloud.call("DeleteFleets", FleetIds=[deleted], TerminateInstances=True)
+    cloud.clock.forward(days=2)
+    step(cloud)
+    with cloud.database.read() as tx:
+        left = [one.state for fleet_id in (deleted, expired) for one in instances_left(tx, fleet_id).values()]
+    assert (set(left), len(left)) == ({"shutting-down"}, 2 * HUNDRED + 1)
+
+
 def add_rules(cloud: Cloud) -> None:
     """A thousand are counted before they are looked at."""
     vpc = cloud.default("vpc")["VpcId"]
@@ -215,6 +235,7 @@ LARGEST: tuple[Callable[[Cloud], None], ...] = (
     run_servers,
     allocate_hosts,
     request_spot,
+    delete_fleets,
     add_rules,
     add_tagged_rules,
     change_prefix_list,

@@ -44,7 +44,7 @@ from skylift.cloud.services.market.fleet_request import (
 )
 from skylift.cloud.services.market.fleet_view import errors_of, launched
 from skylift.cloud.store.database import Tx
-from skylift.cloud.store.fleet import members_left
+from skylift.cloud.store.fleet import PROTECTED, instances_left, members_left
 
 if TYPE_CHECKING:
     from aws_shapes import ec2, iam
@@ -125,14 +125,6 @@ def delete(tx: Tx, caller: Caller, params: ec2.DeleteFleetsRequest) -> ec2.Delet
         except ServiceError as error:
             undone.append({"FleetId": fleet_id, "Error": {"Code": error.code, "Message": error.message}})
     return {"SuccessfulFleetDeletions": done, "UnsuccessfulFleetDeletions": undone}
-
-
-def end_members(tx: Tx, caller: Caller, fleet: Fleet) -> None:
-    """Terminate all that a fleet has left. Raises where one of them may not be."""
-    rows = [tx.get(Instance, id=member.instance_id) for member in members_left(tx, fleet.id)]
-    ids = [row.id for row in rows if row is not None and row.state != "terminated"]
-    if ids:
-        instances.terminate(tx, caller, {"InstanceIds": ids})
 
 
 def check_create(tx: Tx, caller: Caller, params: ec2.CreateFleetRequest) -> Iterator[Check]:
@@ -226,7 +218,9 @@ def _delete(
         )
     if terminate:
         try:
-            end_members(tx, caller, fleet)
+            # The others are ended by its upkeep, some at a time.
+            for protected in instances_left(tx, fleet.id, f"{PROTECTED} LIMIT 1"):
+                instances.terminate(tx, caller, {"InstanceIds": [protected]})
         except ServiceError as error:
             raise ServiceError("unexpectedError", error.message) from error
     after = replace(fleet, state="deleted_terminating" if terminate else "deleted_running")

@@ -34,10 +34,10 @@ from skylift.cloud.services.market.fleet_launch import fill
 from skylift.cloud.services.market.fleet_view import is_there, live_members
 from skylift.cloud.services.market.interruption import give_notice
 from skylift.cloud.store.database import Tx
-from skylift.cloud.store.fleet import last_event
+from skylift.cloud.store.fleet import ENDS, PROTECTED, instances_left, last_event, members_left
 
 MOST_AT_ONCE = 20
-"""The most instances that one transaction launches: nobody else writes meanwhile."""
+"""The most instances that one transaction launches, or ends: nobody else writes meanwhile."""
 
 FIRST_PAUSE = timedelta(seconds=1)
 LONGEST_PAUSE = timedelta(seconds=30)
@@ -78,8 +78,7 @@ class _Look:
         self._note_ended()
         fleet = self._fleet
         if fleet.state in ("deleted_running", "deleted_terminating"):
-            self._finish()
-            return None
+            return self._finish()
         if fleet.valid_until is not None and fleet.valid_until <= self._tx.now:
             self._expire()
             return self._tx.now
@@ -114,17 +113,23 @@ class _Look:
             if row is not None and not noticed and _failed_early(member, row, self._tx.now):
                 self._pause(row.state_reason or "The instance ended as it began.")
 
-    def _finish(self) -> None:
+    def _finish(self) -> datetime | None:
         """The end of a deleted fleet, once it has no instance left."""
-        if not live_members(self._tx, self._fleet.id):
+        if self._fleet.state == "deleted_terminating":
+            some = instances_left(self._tx, self._fleet.id, f"{ENDS} LIMIT {MOST_AT_ONCE}")
+            self._terminate(some)
+            if some:
+                return self._tx.now
+        if not members_left(self._tx, self._fleet.id):
             self._change("deleted", replace(self._fleet, state="deleted", ended=self._tx.now))
+        return None
 
     def _expire(self) -> None:
         self._event("fleet-change", "expired")
         if not self._fleet.terminate_with_expiration:
             self._change("deleted_running", replace(self._fleet, state="deleted_running"))
             return
-        self._terminate(member.instance_id for member, _ in live_members(self._tx, self._fleet.id))
+        self._terminate(instances_left(self._tx, self._fleet.id, f"{PROTECTED} LIMIT 1"))
         self._change("deleted_terminating", replace(self._fleet, state="deleted_terminating"))
 
     def _note_withdrawn(self) -> None:

@@ -60,8 +60,8 @@ def test_deleted_with_its_instances_or_without(cloud: Cloud) -> None:
         assert answer["SuccessfulFleetDeletions"] == [
             {"FleetId": fleet_id, "CurrentFleetState": state, "PreviousFleetState": "active"}
         ]
-        assert cloud.row(instance_id).state == ("shutting-down" if terminate else "running")
         step(cloud)
+        assert cloud.row(instance_id).state == ("shutting-down" if terminate else "running")
         assert described(cloud, fleet_id)["FleetState"] == state
         cloud.observe(instance_id, "terminated")
         step(cloud)
@@ -71,6 +71,32 @@ def test_deleted_with_its_instances_or_without(cloud: Cloud) -> None:
             "UnsuccessfulFleetDeletions"
         ]
         assert undone["Error"]["Code"] == "fleetNotInDeletableState"
+
+
+@pytest.mark.usefixtures("template")
+def test_a_protected_instance_keeps_its_fleet(cloud: Cloud) -> None:
+    """And one that is protected while the fleet ends stays, and keeps nobody busy."""
+
+    def protect(instance_id: str, on: bool) -> None:
+        cloud.call("ModifyInstanceAttribute", InstanceId=instance_id, DisableApiTermination={"Value": on})
+
+    fleet_id = make(cloud, 2)
+    step(cloud)
+    ids = active(cloud, fleet_id)
+    asked: dict[str, Any] = {"FleetIds": [fleet_id], "TerminateInstances": True}
+    protect(ids[1], True)
+    (undone,) = cloud.call("DeleteFleets", **asked)["UnsuccessfulFleetDeletions"]
+    assert undone["Error"]["Code"] == "unexpectedError"
+    step(cloud)
+    assert (active(cloud, fleet_id), described(cloud, fleet_id)["FleetState"]) == (ids, "active")
+    protect(ids[1], False)
+    assert cloud.call("DeleteFleets", **asked)["SuccessfulFleetDeletions"]
+    protect(ids[0], True)
+    step(cloud)
+    assert [cloud.row(one).state for one in ids] == ["pending", "shutting-down"]
+    protect(ids[0], False)
+    step(cloud)
+    assert cloud.row(ids[0]).state == "shutting-down"
 
 
 @pytest.mark.usefixtures("template")
@@ -213,6 +239,7 @@ def test_it_is_forgotten_two_days_after_its_end(cloud: Cloud) -> None:
     lasting, ended = make(cloud), make(cloud)
     step(cloud)
     cloud.call("DeleteFleets", FleetIds=[ended], TerminateInstances=True)
+    step(cloud)
     (instance_id,) = [one for one in alive(cloud) if cloud.row(one).state == "shutting-down"]
     cloud.observe(instance_id, "terminated")
     step(cloud)
