@@ -163,6 +163,10 @@ class Tx:
         values = [to_column(value) for value in where.values()]
         return table.decode_all(self._connection.execute(table.where(tuple(where)), values))
 
+    def count(self, noun: type[T]) -> int:
+        (found,) = self._connection.execute(f"SELECT count(*) FROM {mapped(noun).name}").fetchone()  # noqa: S608
+        return int(found)
+
     def find_among(self, noun: type[T], wanted: Mapping[str, Sequence[Any]]) -> list[T]:
         """All rows of which each column in `wanted` equals one of its values, in the order they were added."""
         table = mapped(noun)

@@ -48,11 +48,6 @@ def under_path(tx: Tx, noun: type[T], path: str, after: str, limit: int) -> list
     )
 
 
-def count(tx: Tx, noun: type[T]) -> int:
-    row = tx.execute(f"SELECT count(*) FROM {mapped(noun).name}").fetchone()  # noqa: S608 - a name of ours
-    return int(row[0])
-
-
 def name_taken(tx: Tx, noun: type[T], name: str) -> bool:
     """Whether a row has this name, in any case."""
     return bool(tx.select(noun, "WHERE name = ? COLLATE NOCASE", name))

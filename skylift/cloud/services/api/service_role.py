@@ -14,7 +14,7 @@ from skylift.cloud.services.api.iam_rules import checked_name, checked_text, inv
 from skylift.cloud.services.api.named_principal import principal_created
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.store.database import Tx
-from skylift.cloud.store.identity import count, name_taken
+from skylift.cloud.store.identity import name_taken
 
 if TYPE_CHECKING:
     from aws_shapes import iam
@@ -75,7 +75,7 @@ def make(tx: Tx, caller: Caller, params: iam.CreateServiceLinkedRoleRequest) -> 
     description = checked_text(params, "Description", 1000)
     if name_taken(tx, Role, name):
         raise invalid_input(f"Service role name {name} has been taken in this account, please try a different suffix.")
-    if count(tx, Role) >= MAX_ROLES:
+    if tx.count(Role) >= MAX_ROLES:
         raise over_quota("RolesPerAccount", MAX_ROLES)
     path = f"{SERVICE_PATH}{service}/"
     role = Role(

@@ -24,7 +24,7 @@ from skylift.cloud.services.iam import access_key, entity_policy, group, policy,
 from skylift.cloud.services.iam import instance_profile as profiles
 from skylift.cloud.services.iam.operation import PAGES, reads
 from skylift.cloud.store.database import Tx
-from skylift.cloud.store.identity import attachments, boundaries, count, versions_in_use
+from skylift.cloud.store.identity import attachments, boundaries, versions_in_use
 
 if TYPE_CHECKING:
     from aws_shapes import iam
@@ -39,15 +39,15 @@ def summary(tx: Tx, _caller: Caller, _params: Params) -> iam.GetAccountSummaryRe
     devices = tx.find(MfaDevice)
     return {
         "SummaryMap": {
-            "Users": count(tx, User),
+            "Users": tx.count(User),
             "UsersQuota": user.MAX_USERS,
-            "Groups": count(tx, Group),
+            "Groups": tx.count(Group),
             "GroupsQuota": group.MAX_GROUPS,
-            "Roles": count(tx, Role),
+            "Roles": tx.count(Role),
             "RolesQuota": MAX_ROLES,
-            "InstanceProfiles": count(tx, InstanceProfile),
+            "InstanceProfiles": tx.count(InstanceProfile),
             "InstanceProfilesQuota": profiles.MAX_PROFILES,
-            "Policies": count(tx, ManagedPolicy),
+            "Policies": tx.count(ManagedPolicy),
             "PoliciesQuota": policy.MAX_POLICIES,
             "PolicySizeQuota": policy.MAX_SIZE,
             "PolicyVersionsInUse": versions_in_use(tx),

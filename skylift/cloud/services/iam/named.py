@@ -21,7 +21,7 @@ from skylift.cloud.services.api.iam_rules import (
 from skylift.cloud.services.api.operation import Check, Checks, Params
 from skylift.cloud.services.iam.operation import checks_to_make
 from skylift.cloud.store.database import Tx
-from skylift.cloud.store.identity import count, name_taken, under_path
+from skylift.cloud.store.identity import name_taken, under_path
 
 Noun = TypeVar("Noun", User, Group, Role, InstanceProfile)
 
@@ -56,7 +56,7 @@ class Named(Generic[Noun]):
     def make_room(self, tx: Tx, name: str) -> None:
         """Raises where the name is taken, or where there may be no more."""
         self._require_free(tx, name)
-        if count(tx, self.noun) >= self.most:
+        if tx.count(self.noun) >= self.most:
             raise over_quota(f"{self.noun.__name__}sPerAccount", self.most)
 
     def page(self, tx: Tx, params: Params) -> tuple[list[Noun], More]:

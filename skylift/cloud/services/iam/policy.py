@@ -32,7 +32,7 @@ from skylift.cloud.services.api.policy_document import document_size
 from skylift.cloud.services.iam.operation import PAGES, checks_to_make, on_arn, reads, writes
 from skylift.cloud.services.iam.tagging import Tags
 from skylift.cloud.store.database import Tx
-from skylift.cloud.store.identity import attachments, boundaries, count, holders, name_taken, under_path
+from skylift.cloud.store.identity import attachments, boundaries, holders, name_taken, under_path
 
 if TYPE_CHECKING:
     from aws_shapes import iam
@@ -50,7 +50,7 @@ def create(tx: Tx, caller: Caller, params: iam.CreatePolicyRequest) -> iam.Creat
     text = checked_document(params["PolicyDocument"])
     if name_taken(tx, ManagedPolicy, name):
         raise exists(f"A policy called {name}")
-    if count(tx, ManagedPolicy) >= MAX_POLICIES:
+    if tx.count(ManagedPolicy) >= MAX_POLICIES:
         raise over_quota("PoliciesPerAccount", MAX_POLICIES)
     policy = ManagedPolicy(
         arn=arn_of(caller, name, path),

@@ -45,7 +45,7 @@ def create(tx: Tx, caller: Caller, params: scheduler.CreateScheduleInput) -> sch
             raise conflict(f"Schedule group {group} is being deleted.")
         if tx.get(Schedule, group=group, name=name) is not None:
             raise conflict(f"Schedule {name} already exists.")
-        if len(tx.find(Schedule)) >= MOST_SCHEDULES:
+        if tx.count(Schedule) >= MOST_SCHEDULES:
             raise ServiceError("ServiceQuotaExceededException", f"There are {MOST_SCHEDULES} schedules already.")
         made = _schedule(tx, caller, params, tx.now)
         tx.add(made)
