@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ from identity_fixtures import Account, refused
 from market_scene import STOPS, Scene
 from permission_scene import HERE, Permissions, deny
 
+from skylift.cloud.domain.instance import Image
+from skylift.cloud.services.api.resource import new_id
 from skylift.cloud.services.table import TABLE
 
 PROTECTED = {"StringEquals": {"aws:ResourceTag/keep": "yes"}}
@@ -231,6 +234,29 @@ def test_a_spot_request_is_launched_in_no_subnet_that_was_made_later(scene: Perm
     market.settle()
     (made,) = market.live()
     assert cloud.instance(made)["Placement"]["AvailabilityZone"] == "us-east-1a"
+
+
+@pytest.mark.parametrize("asks", ["RequestSpotInstances", "RunInstances"])
+def test_a_spot_request_launches_the_image_that_was_asked_about(scene: Permissions, asks: str) -> None:
+    """It is launched later, when the parameter that named its image may name another one."""
+    cloud, market = scene.cloud, Scene(scene.cloud)
+    first = cloud.image_id
+    with cloud.database.write() as tx:
+        image = tx.get(Image, id=first)
+        assert image is not None
+        tx.add(replace(image, id=(other := new_id("ami")), name="other"))
+    scene.root("ssm", "PutParameter", Name="/golden", Value=first, Type="String", DataType="aws:ec2:image")
+    named = {"ImageId": "resolve:ssm:/golden"}
+    if asks == "RunInstances":
+        made = cloud.run(**named, InstanceMarketOptions=STOPS)["InstanceId"]
+        cloud.call("TerminateInstances", InstanceIds=[made])
+        cloud.observe(made, "terminated")
+    else:
+        market.ask(launch=named)
+    scene.root("ssm", "PutParameter", Name="/golden", Value=other, Overwrite=True)
+    market.settle()
+    (made,) = market.live()
+    assert cloud.instance(made)["ImageId"] == first
 
 
 @pytest.mark.parametrize("count", [1, 40])

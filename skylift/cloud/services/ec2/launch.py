@@ -298,10 +298,10 @@ class _Launch:
 
     def _make(self, plan: _Plan, reservation_id: str, given: list[tuple[str, ...]], index: int) -> Instance:
         tags, room, subnet = plan.tags, plan.room, plan.where.subnet
+        # What the request is launched with later is what was asked about, whatever a parameter names by then.
+        asked = replace(self._request, image=plan.image.id)
         request = self._spot or (
-            self._wish.request(self._tx, self._request, self._template_tags, tags.get(REQUEST, {}))
-            if self._wish
-            else None
+            self._wish.request(self._tx, asked, self._template_tags, tags.get(REQUEST, {})) if self._wish else None
         )
         instance = Instance(
             id=new_id("i"),

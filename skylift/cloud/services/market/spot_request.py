@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.identity import Caller
@@ -13,6 +14,7 @@ from skylift.cloud.services.api.ec2_operation import PAGES, prepares, reads
 from skylift.cloud.services.api.filter import same_named
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.operation import Handler, below
+from skylift.cloud.services.api.public_parameter import image_id_for
 from skylift.cloud.services.api.refusal import invalid_value, missing, refuse_other_values
 from skylift.cloud.services.api.resource import require_all
 from skylift.cloud.services.api.tag import tag_list, tags_for
@@ -81,7 +83,7 @@ def request(tx: Tx, caller: Caller, params: ec2.RequestSpotInstancesRequest) -> 
     for name in ("ImageId", "InstanceType"):
         if not specification.get(name):
             raise missing(f"LaunchSpecification.{name}")
-    launch = spot_launch(specification)
+    launch = replace(spot_launch(specification), image=image_id_for(tx, caller, specification["ImageId"]))
     wish, tags = requested(tx, params, launch), tags_for(params, REQUEST)
     made = [wish.request(tx, launch, {}, tags) for _ in range(count)]
     refuse_launch(tx, caller, made[0], on_market=False)
