@@ -10,7 +10,7 @@ import pytest
 from ec2_fixtures import ACCOUNT, REGION, Cloud, tagged
 from identity_fixtures import Account, refused
 from market_scene import STOPS, Scene
-from permission_scene import HERE, Permissions, deny
+from permission_scene import EVERYTHING, HERE, Permissions, deny
 
 from skylift.cloud.domain.instance import Image
 from skylift.cloud.services.api.resource import new_id
@@ -432,3 +432,30 @@ def test_a_rule_names_no_prefix_list_that_a_deny_keeps(scene: Permissions) -> No
     update = [{"SecurityGroupRuleId": "sgr-0123456789abcdef0", "SecurityGroupRule": rule}]
     scene.given(deny("ec2:ModifySecurityGroupRules", f"{HERE}prefix-list/*", **PROTECTED))
     assert not scene.may("ec2", "ModifySecurityGroupRules", GroupId=group, SecurityGroupRules=update)
+
+
+def test_a_tag_of_iams_is_kept_however_its_key_is_spelled(account: Account) -> None:
+    """To IAM keys that differ by case are one: who sets or removes `KEEP` means `keep`."""
+    kept = {"ForAnyValue:StringEquals": {"aws:TagKeys": "keep"}}
+    ann = account.user("ann", EVERYTHING, deny(["iam:*Tag*", "sts:TagSession"], **kept))
+    pairs = [{"Key": "keep", "Value": "yes"}]
+    account.role("acting", trusted=json.dumps(TAGGING))
+    named = {"Role": "acting", "User": "ann", "InstanceProfile": "p"}
+    account.iam("CreateInstanceProfile", InstanceProfileName="p", Tags=pairs)
+    account.iam("TagRole", RoleName="acting", Tags=pairs)
+    account.iam("TagUser", UserName="ann", Tags=pairs)
+    changed = [{"Key": "KEEP", "Value": "no"}]
+    for noun, name in named.items():
+        for verb, params in (("Untag", {"TagKeys": ["Keep"]}), ("Tag", {"Tags": changed})):
+            with refused("AccessDenied", f"iam:{verb}{noun}"):
+                account.iam(f"{verb}{noun}", caller=ann, **{f"{noun}Name": name}, **params)
+        account.iam(f"Untag{noun}", caller=ann, **{f"{noun}Name": name}, TagKeys=["other"])
+    role = {"RoleArn": f"arn:aws:iam::{ACCOUNT}:role/acting", "RoleSessionName": "test"}
+    with refused("AccessDenied", "sts:TagSession"):
+        account.call("sts", "AssumeRole", caller=ann, **role, Tags=changed)
+    account.call("sts", "AssumeRole", caller=ann, **role, Tags=[{"Key": "other", "Value": "no"}])
+
+
+TAGGING = {
+    "Statement": {"Effect": "Allow", "Principal": {"AWS": ACCOUNT}, "Action": ["sts:AssumeRole", "sts:TagSession"]}
+}

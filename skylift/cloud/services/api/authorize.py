@@ -353,6 +353,11 @@ def context_of(tx: Tx, caller: Caller, check: Check) -> dict[str, str | tuple[st
     """All condition keys of a check: of the caller, of the resource, and of what is asked for."""
     context = caller_context(tx, caller, tx.now) | of_resource(tx, caller, check.action, check.resource)
     context |= check.context or {}
+    if check.action.startswith(("iam:", "sts:")) and (asked := context.get("aws:TagKeys")):
+        # Keys that differ by case are one here: a request about `KEEP` is one about the tag `keep`.
+        spelled = {key.lower() for key in asked}
+        there = [key.partition("/")[2] for key in context if key.startswith("aws:ResourceTag/")]
+        context["aws:TagKeys"] = (*asked, *(key for key in there if key.lower() in spelled and key not in asked))
     if check.action.startswith("iam:"):
         # IAM has one endpoint for all regions, which is in this one.
         context["aws:RequestedRegion"] = "us-east-1"
