@@ -36,7 +36,7 @@ from skylift.runner.job.settings import Settings
 from skylift.runner.price.price import stand_in
 from skylift.runner.price.run_price import run_cost
 from skylift.runner.remote.account import Account, open_account
-from skylift.runner.remote.api import Api, Only
+from skylift.runner.remote.api import Api
 
 Facts = tuple[tuple[str, str], ...]
 """Labels and values, to be read by a person."""
@@ -117,19 +117,6 @@ class OwnCall:
     params: Mapping[str, Any]
     command: str
 
-
-_OF_ROWS: Only = (
-    ("Reservation", ("Instances",)),
-    (
-        "Instance",
-        (
-            *("InstanceId", "State", "InstanceType", "LaunchTime", "Placement", "PublicIpAddress", "PrivateIpAddress"),
-            *("KeyName", "InstanceLifecycle", "VpcId", "Tags"),
-        ),
-    ),
-    ("Placement", ("AvailabilityZone",)),
-)
-"""What a row shows of an instance. Reading the other members takes most of the time of a look."""
 
 _PATIENCE = 15.0
 """Seconds in which a call that AWS does not take now is made again, before the page says so."""
@@ -214,7 +201,7 @@ class Port:
     def instances(self) -> list[InstanceRow]:
         call = Call("ec2", "describe_instances")
         with self.reached() as account:
-            reservations = account.api.look(call.service, call.operation, "Reservations", _OF_ROWS)
+            reservations = account.api.look(call.service, call.operation, "Reservations")
         now = time.time()
         found = [self._row(each, now) for reservation in reservations for each in reservation["Instances"]]
         return sorted(found, key=lambda row: (row.launched, row.id), reverse=True)

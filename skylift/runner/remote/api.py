@@ -53,7 +53,6 @@ from skylift.runner.remote.advice import ADVICE, about_denial
 from skylift.runner.remote.patience import Patience
 from skylift.runner.remote.service_models import KeptModels
 from skylift.runner.remote.socket_owner import listener_at
-from skylift.runner.remote.unread_elements import cut_out, unread_elements
 from skylift.runner.server.aws import is_not_now
 from skylift.runner.text.duration import spell_duration
 from skylift.runner.waiting import Threads, pauses
@@ -80,13 +79,11 @@ _UNSIGNED = "s3, with bodies that are not signed"
 """The client for parts. A part's signature covers a CRC32 of its bytes, which S3 compares, and not their SHA-256,
 as botocore does it over TLS: who sends parts knows the SHA-256 of all of them, and whoever fetches them compares it.
 """
+_LOOK = "of looks"
+"""Their client is theirs: an answer that is not read is kept from nobody else."""
 _LATER = "Try again in a while: https://health.aws.amazon.com says what is out of order."
 _SETTLING = 30.0
 """Seconds in which all of AWS must know of a new resource. AWS promises no time; mostly it takes less than five."""
-
-
-Only = tuple[tuple[str, tuple[str, ...]], ...]
-"""Of these shapes of a service, these members: what else there is in an answer is not read."""
 
 
 class Sink(Protocol):
@@ -108,8 +105,8 @@ class Api:
         self._settings = settings
         self.patience = Patience(settings.note)
         self._endpoint = settings.endpoint_url
-        self._clients: dict[tuple[str, Only], Any] = {}
-        self._looks: dict[tuple[str, str, Only], _LastAnswer] = {}
+        self._clients: dict[str, Any] = {}
+        self._looks: dict[tuple[str, str], _LastAnswer] = {}
         self._making = threading.Lock()
         keys = settings.credentials
         token = keys.session_token if keys else None
@@ -158,17 +155,17 @@ class Api:
         for service in ("ec2", "s3", "iam"):
             self._client(service)
 
-    def _client(self, service: str, operation: str = "", only: Only = ()) -> Any:
+    def _client(self, service: str, operation: str = "") -> Any:
         """A client for this operation of a service. Most operations have the same one."""
-        kind = _UNSIGNED if operation == "upload_part" else service
-        found = self._clients.get((kind, only))
+        kind = _UNSIGNED if operation == "upload_part" else f"{service}, {_LOOK}" if operation == _LOOK else service
+        found = self._clients.get(kind)
         if found is not None:
             return found
         # One after the other: the later ones use the files that were read for the first one.
         with self._making:
-            if (kind, only) not in self._clients:
-                config = self._config if kind == service else self._unsigned
-                with _signing_in(), self._with_models(only):
+            if kind not in self._clients:
+                config = self._unsigned if kind == _UNSIGNED else self._config
+                with _signing_in():
                     made = self._session.create_client(
                         service, self._settings.region, endpoint_url=self._endpoint, config=config
                     )
@@ -176,21 +173,8 @@ class Api:
                     if not self._clients and (found := self._session.get_credentials()) is not None:
                         # Now, not in the middle of a call: a profile may name files and programs that do not exist.
                         found.get_frozen_credentials()
-                self._clients[kind, only] = made
-            return self._clients[kind, only]
-
-    @contextmanager
-    def _with_models(self, only: Only) -> Iterator[None]:
-        """A client that is made meanwhile knows no other members of these shapes. All else is shared."""
-        if not only:
-            yield
-            return
-        loader = self._session.get_component("data_loader")
-        self._session.register_component("data_loader", _NarrowLoader(loader, only))
-        try:
-            yield
-        finally:
-            self._session.register_component("data_loader", loader)
+                self._clients[kind] = made
+            return self._clients[kind]
 
     def _loader(self) -> Loader:
         """A user's own service models are used, as in boto3."""
@@ -240,15 +224,15 @@ class Api:
             pages = self._client(service).get_paginator(operation).paginate(**params)
             return [item for page in pages for item in page.get(key, [])]
 
-    def look(self, service: str, operation: str, key: str, only: Only) -> list[Any]:
+    def look(self, service: str, operation: str, key: str) -> list[Any]:
         """All of a list that is asked for again and again, for readers, who change nothing of it. An answer with the
         bytes of the last one is not read: the list is the same one as then."""
-        client = self._client(service, only=only)
+        client = self._client(service, _LOOK)
         with self._making:
-            seen = self._looks.get((service, operation, only))
+            seen = self._looks.get((service, operation))
             if seen is None:
                 called = client.meta.method_to_api_mapping[operation]
-                seen = self._looks[service, operation, only] = _LastAnswer(self._unread(client, called, only))
+                seen = self._looks[service, operation] = _LastAnswer()
                 of = client.meta.service_model.service_id.hyphenize()
                 client.meta.events.register(f"before-parse.{of}.{called}", seen.compare)
         # One look at a time: each is compared with the one before it.
@@ -259,15 +243,6 @@ class Api:
             except _Unchanged:
                 return seen.found
             return seen.keep([item for page in pages for item in page], pages=len(pages))
-
-    def _unread(self, client: Any, operation: str, only: Only) -> tuple[bytes, ...]:
-        """Elements of the operation's answers that this client has no use for."""
-        model = client.meta.service_model
-        if model.metadata["protocol"] != "ec2":
-            return ()
-        loader = self._session.get_component("data_loader")
-        whole = loader.load_service_model(model.service_name, "service-2")["shapes"]
-        return unread_elements(whole, _narrowed(whole, only), model.operation_model(operation).output_shape.name)
 
     def get(self, bucket: str, key: str, most: int = _LARGEST) -> bytes | None:
         """The content of an object, or None when there is none. Raises RecordDamaged when it has more than `most`
@@ -421,8 +396,7 @@ class _LastAnswer:
     """To a question that is asked again and again. Of two answers that say the same, only the ids of their requests
     differ. An answer of several pages is not kept."""
 
-    def __init__(self, unread: tuple[bytes, ...]) -> None:
-        self._unread = unread
+    def __init__(self) -> None:
         self.looking = threading.Lock()
         self.found: list[Any] = []
         self._kept: bytes | None = None
@@ -435,12 +409,10 @@ class _LastAnswer:
         """Before an answer is parsed. Of several pages, the first one is compared."""
         if response_dict["status_code"] != 200:
             return
-        body = response_dict["body"]
         if self._come is None:
-            self._come = _REQUEST_ID.sub(b"", body, count=1)
+            self._come = _REQUEST_ID.sub(b"", response_dict["body"], count=1)
             if self._come == self._kept:
                 raise _Unchanged
-        response_dict["body"] = cut_out(body, self._unread)
 
     def keep(self, found: list[Any], *, pages: int) -> list[Any]:
         self.found, self._kept, self._come = found, self._come if pages == 1 else None, None
@@ -463,29 +435,6 @@ def read_time(value: Any) -> datetime:
         with suppress(ValueError):
             return datetime.fromisoformat(value)
     found: datetime = parse_timestamp(value)
-    return found
-
-
-class _NarrowLoader:
-    """A loader whose models have some members only. They share all else with the whole ones, which stay as they are."""
-
-    def __init__(self, loader: Loader, only: Only) -> None:
-        self._loader, self._only = loader, only
-
-    def load_service_model(self, service_name: str, type_name: str, api_version: str | None = None) -> Any:
-        found = self._loader.load_service_model(service_name, type_name, api_version)
-        if type_name != "service-2":
-            return found
-        return {**found, "shapes": _narrowed(found["shapes"], self._only)}
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._loader, name)
-
-
-def _narrowed(shapes: Any, only: Only) -> Any:
-    found = dict(shapes)
-    for name, members in only:
-        found[name] = {**found[name], "members": {each: found[name]["members"][each] for each in members}}
     return found
 
 
