@@ -15,7 +15,7 @@ import secrets
 import stat
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
-from contextlib import aclosing, contextmanager, suppress
+from contextlib import ExitStack, aclosing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -99,14 +99,20 @@ def _check_names(paths: Sequence[str]) -> None:
     """Raises UsageError where one source would overwrite another one in the same folder."""
     named: dict[str, str] = {}
     for path in paths:
-        name = posixpath.basename(posixpath.normpath(path))
+        name = _name_of(path)
         if name in named:
             raise UsageError(
                 f"{shown(named[name])} and {shown(path)} have the same name: one would overwrite the other.",
                 "Copy them into different folders.",
             )
-        if name not in ("", ".", ".."):
+        if name:
             named[name] = path
+
+
+def _name_of(path: str) -> str:
+    """Empty where it ends with `.`: what the folder holds is copied, without it."""
+    name = posixpath.basename(path.rstrip("/"))
+    return "" if name in (".", "..") else name
 
 
 async def copy(account: Account, order: Order, watcher: Watcher, clock: Clock) -> None:
@@ -181,6 +187,19 @@ class _Tally:
 class _Copy:
     def __init__(self, files: RemoteFiles, base: str, tally: _Tally) -> None:
         self._files, self._base, self._tally = files, base, tally
+        self._work: list[Callable[[], Awaitable[None]]] = []
+        self._sources: dict[str, str] = {}
+
+    def _plan(self, size: int, source: str, place: bytes, copy: Callable[[], Awaitable[None]]) -> None:
+        """Nothing is written before all is planned. Raises UsageError where another source has a file of this place."""
+        other = self._sources.setdefault(name := shown(os.fsdecode(place)), source)
+        if other != source:
+            raise UsageError(
+                f"{shown(other)} and {shown(source)} both have {name}: one would overwrite the other.",
+                "Copy them into different folders.",
+            )
+        self._tally.expect(size)
+        self._work.append(copy)
 
     def _remote_path(self, path: str) -> bytes:
         return os.fsencode(posixpath.normpath(posixpath.join(self._base, path)))
@@ -194,16 +213,16 @@ class _Copy:
                 raise _missing(path, self._base) from None
             raise
 
-    async def _all(self, work: Sequence[Callable[[], Awaitable[None]]]) -> None:
+    async def _all(self) -> None:
         """Run several at a time. An error of one file is kept until the end; the first other error ends all."""
-        waiting = iter(work)
+        waiting = iter(self._work)
 
         async def worker() -> None:
             for each in waiting:
                 with self._tally.one():
                     await each()
 
-        await together(*(worker() for _ in range(min(_AT_A_TIME, len(work)))))
+        await together(*(worker() for _ in range(min(_AT_A_TIME, len(self._work)))))
         self._tally.check()
 
 
@@ -221,18 +240,22 @@ class _Download(_Copy):
         into_folder = Path(order.target).is_dir()
         if len(order.sources) > 1 and not into_folder:
             raise UsageError(f"{shown(order.target)} is not a folder: several files need one.")
-        for source in order.sources:
-            found = await self._source(source)
-            name = posixpath.basename(posixpath.normpath(source)) if source else "."
-            if found.kind != "folder" or not order.recursive:
-                _check_file(found, source)
-            top, names = _local_place(order.target, name, into_folder=into_folder)
-            with _opened(top) as folder:
+        with ExitStack() as opened:
+            folder = None
+            for source in order.sources:
+                found = await self._source(source)
+                if found.kind != "folder" or not order.recursive:
+                    _check_file(found, source)
+                top, names = _local_place(order.target, _name_of(source), into_folder=into_folder)
+                folder = folder or opened.enter_context(_opened(top))
                 if found.kind == "folder":
-                    await self._download_folder(folder, names, source)
+                    await self._plan_folder(folder, names, source)
                 else:
-                    self._tally.expect(found.size)
-                    await self._all([partial(self._download, folder, names, self._remote_path(source), found)])
+                    self._plan_file(folder, names, self._remote_path(source), found, source)
+            await self._all()
+
+    def _plan_file(self, folder: _LocalFolder, names: Names, path: bytes, found: RemoteFile, source: str) -> None:
+        self._plan(found.size, source, b"/".join(names), partial(self._download, folder, names, path, found))
 
     async def _download(self, folder: _LocalFolder, names: Names, path: bytes, found: RemoteFile) -> None:
         with folder.written(names, executable=found.executable) as file:
@@ -242,8 +265,7 @@ class _Download(_Copy):
                     self._tally.advance(len(piece))
         self._tally.advance(0, files=1)
 
-    async def _download_folder(self, folder: _LocalFolder, names: Names, source: str) -> None:
-        work = []
+    async def _plan_folder(self, folder: _LocalFolder, names: Names, source: str) -> None:
         folder.make(names)
         async with aclosing(self._walk(self._remote_path(source))) as found:
             async for inner, file in found:
@@ -251,10 +273,7 @@ class _Download(_Copy):
                 if file.kind == "folder":
                     folder.make(place)
                     continue
-                self._tally.expect(file.size)
-                path = b"/".join((self._remote_path(source), *inner))
-                work.append(partial(self._download, folder, place, path, file))
-        await self._all(work)
+                self._plan_file(folder, place, b"/".join((self._remote_path(source), *inner)), file, source)
 
     async def _walk(self, top: bytes) -> AsyncGenerator[tuple[Names, RemoteFile], None]:
         """Folders before what is in them. Links to files are those files; other links, and what is no file, are
@@ -313,17 +332,16 @@ class _Upload(_Copy):
             found = _stat_local(path)
             if stat.S_ISDIR(found.st_mode) and not order.recursive:
                 raise UsageError(f"{shown(source)} is a folder.", "-r copies it with all that is in it.")
-            name = Path(os.path.normpath(source)).name
-            target = await self._target(order.target, name, several=len(order.sources) > 1)
+            target = await self._target(order.target, _name_of(source), several=len(order.sources) > 1)
             if stat.S_ISDIR(found.st_mode):
-                await self._upload_folder(path, target)
+                await self._plan_folder(path, target, source)
             elif stat.S_ISREG(found.st_mode):
-                self._tally.expect(found.st_size)
-                await self._all([partial(self._upload, path, target)])
+                self._plan(found.st_size, source, target, partial(self._upload, path, target))
             else:
                 raise UsageError(
                     f"{shown(source)} is no regular file.", "`-` sends standard input, also that of a pipe."
                 )
+        await self._all()
 
     async def _target(self, path: str, name: str | None, *, several: bool) -> bytes:
         """The place on the server: in `path` if that is a folder, else `path` itself. A source `.` has no name:
@@ -341,7 +359,7 @@ class _Upload(_Copy):
         if found.kind == "folder":
             if name is None:
                 raise UsageError(f"{shown(path)} is a folder on the server.", "Name a file in it.")
-            return place if name in ("", "..") else place + b"/" + os.fsencode(name)
+            return place + b"/" + os.fsencode(name) if name else place
         if several or path.endswith("/"):
             raise UsageError(f"{shown(path)} is no folder on the server.")
         return place
@@ -378,17 +396,14 @@ class _Upload(_Copy):
             yield data
             self._tally.advance(len(data))
 
-    async def _upload_folder(self, top: Path, place: bytes) -> None:
-        work = []
+    async def _plan_folder(self, top: Path, place: bytes, source: str) -> None:
         await self._make(place)
         for inner, path, is_folder in self._walk(top):
             remote = place + b"/" + os.fsencode(inner)
             if is_folder:
                 await self._make(remote)
                 continue
-            self._tally.expect(_stat_local(path).st_size)
-            work.append(partial(self._upload, path, remote))
-        await self._all(work)
+            self._plan(_stat_local(path).st_size, source, remote, partial(self._upload, path, remote))
 
     async def _make(self, folder: bytes) -> None:
         try:
@@ -516,7 +531,7 @@ def _local_errors(path_shown: str) -> Iterator[None]:
 def _local_place(target: str, name: str, *, into_folder: bool) -> tuple[Path, Names]:
     """The existing folder, and the names below it: the source's name in a folder, or the name that the user gave."""
     if into_folder:
-        return Path(target), () if name in ("", ".", "..", "/") else (os.fsencode(name),)
+        return Path(target), (os.fsencode(name),) if name else ()
     place = Path(target)
     if not place.parent.is_dir() or target.endswith("/"):
         missing = place if target.endswith("/") else place.parent

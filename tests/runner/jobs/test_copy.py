@@ -216,6 +216,51 @@ def test_several_at_once(both: Both) -> None:
         both.cp("in/a", "in/b", "j:nowhere")
 
 
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (("j:.", "j:sub/a", "in"), "a"),
+        (("j:sub/a", "j:", "in"), "a"),
+        (("j:sub/.", "j:a", "in"), "a"),
+        ((".", "sub/a", "j:in"), "job/in/a"),
+        (("sub/a", ".", "j:in"), "job/in/a"),
+    ],
+)
+def test_no_source_overwrites_what_another_one_brings(both: Both, words: tuple[str, ...], name: str) -> None:
+    """`.` has no name: what it holds goes into the folder. Nothing is written at all."""
+    for top in (both.here, both.there):
+        for folder in ("sub", "in"):
+            (top / folder).mkdir()
+        (top / "sub" / "a").write_text("inner")
+        (top / "a").write_text("outer")
+    before = tree(both.here), tree(both.there)
+    with pytest.raises(UsageError, match=f"both have {name}: one would overwrite the other"):
+        both.cp(*words, recursive=True)
+    assert (tree(both.here), tree(both.there)) == before
+
+
+def test_what_a_folder_holds_goes_into_one_that_is_there(both: Both) -> None:
+    """As with cp and scp. Two of one name are no obstacle."""
+    for top in (both.here, both.there):
+        for outer, name in (("x", "a"), ("y", "b")):
+            (top / outer / "same").mkdir(parents=True)
+            (top / outer / "same" / name).write_text(name)
+        (top / "in").mkdir()
+    both.cp("j:x/same/.", "j:y/same/./", "in", recursive=True)
+    both.cp("x/same/.", "y/same/.", "j:in", recursive=True)
+    assert set(tree(both.here / "in")) == set(tree(both.there / "in")) == {"a", "b"}
+
+
+def test_folders_of_two_sources_may_become_one(both: Both) -> None:
+    (both.there / "sub").mkdir()
+    (both.there / "sub" / "a").write_text("inner")
+    (both.there / "in" / "sub").mkdir(parents=True)
+    (both.there / "in" / "sub" / "b").write_text("other")
+    (both.here / "to").mkdir()
+    both.cp("j:sub", "j:in/.", "to", recursive=True)
+    assert set(tree(both.here / "to")) == {"sub/a", "sub/b"}
+
+
 def test_standard_output_and_input(both: Both, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     data = bytes(range(256)) * 9000
     (both.there / "a").write_bytes(data)
