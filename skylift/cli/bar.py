@@ -1,4 +1,4 @@
-"""A progress bar for building the image."""
+"""A progress bar for an image that is built or unpacked."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def build_bar() -> Iterator[Progress]:
         with _lines(seen) as progress:
             yield progress
     if seen and seen[-1] >= 1:
-        say(f"Image built in {time.monotonic() - began:.0f} s.", to_stderr=True)
+        say(f"Image ready in {time.monotonic() - began:.0f} s.", to_stderr=True)
 
 
 @contextmanager
@@ -39,7 +39,7 @@ def _rich_bar(seen: list[float]) -> Iterator[Progress]:
     from rich.progress import Progress as Bar
 
     columns = (
-        TextColumn("Building the image"),
+        TextColumn("Preparing the image"),
         BarColumn(bar_width=32),
         TaskProgressColumn(),
         TimeElapsedColumn(),
@@ -62,7 +62,7 @@ def _lines(seen: list[float]) -> Iterator[Progress]:
     def progress(fraction: float, text: str) -> None:
         nonlocal shown, when
         if not seen:
-            say("Building the image of servers (Debian 13), once for this version ...", to_stderr=True)
+            say("Preparing the image of servers (Debian 13), once for this version ...", to_stderr=True)
         seen.append(fraction)
         step, now = text.split(maxsplit=1)[0], time.monotonic()
         if fraction < 1 and (step != shown or now - when > _AT_LEAST_EVERY):

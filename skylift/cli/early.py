@@ -37,6 +37,7 @@ SUMMARIES = {
     "console": "Show instances, jobs and more in a...",
     "setup": "Prepare this machine for servers, and...",
     "doctor": "Check whether this machine can run servers.",
+    "image": "The image that servers start from, as a file.",
     "schedule": "Run a program at set times, each time on a...",
     "cluster": "Run Dask clusters on EC2 servers, for...",
     "cloud": "The embedded EC2 on this machine.",

@@ -50,6 +50,7 @@ COMMANDS = {
     "console": "console",
     "setup": "setup",
     "doctor": "doctor",
+    "image": "image",
     "schedule": "schedule",
     "cluster": "cluster",
     "cloud": "cloud",

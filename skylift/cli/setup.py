@@ -15,6 +15,7 @@ from skylift.cli.say import say
 from skylift.cloud.state.home import Home, default_home
 
 if TYPE_CHECKING:
+    from skylift.cloud.compute.image.packed import Packed
     from skylift.cloud.compute.packages import Part
 
 
@@ -33,20 +34,49 @@ def setup(
             show_default=False,
         ),
     ] = None,
+    image: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Take the image of servers from a file of `skylift image export`, and build none.",
+            show_default=False,
+        ),
+    ] = None,
+    digest: Annotated[
+        str | None,
+        typer.Option(metavar="SHA256", help="The digest of that file; else it is read in FILE.sha256."),
+    ] = None,
 ) -> None:
     """Prepare this machine for servers, and start the embedded EC2.
 
     Install what servers need, and build their image. The command is safe to repeat.
     """
-    Setup(default_home(), yes=yes, packages_only=packages_only, at_boot=at_boot).run()
+    from skylift.cli.image import open_packed
+    from skylift.runner.errors import UsageError
+
+    if image is None and digest is not None:
+        raise UsageError("--digest goes with --image FILE.")
+    if image is not None and packages_only:
+        raise UsageError("--image and --packages-only exclude each other.")
+    packed = open_packed(image, digest) if image is not None else None
+    Setup(default_home(), yes=yes, packages_only=packages_only, at_boot=at_boot, packed=packed).run()
 
 
 class Setup:
-    def __init__(self, home: Home, *, yes: bool, packages_only: bool, at_boot: bool | None = None) -> None:
+    def __init__(
+        self,
+        home: Home,
+        *,
+        yes: bool,
+        packages_only: bool,
+        at_boot: bool | None = None,
+        packed: Packed | None = None,
+    ) -> None:
         self._home = home
         self._yes = yes
         self._packages_only = packages_only
         self._at_boot = at_boot
+        self._packed = packed
 
     def run(self) -> None:
         from skylift.cloud.compute.packages import missing_parts
@@ -70,7 +100,8 @@ class Setup:
         if not is_root():
             arguments = ["setup", "--yes", *(["--packages-only"] if self._packages_only else [])]
             arguments += [] if self._at_boot is None else ["--at-boot" if self._at_boot else "--no-at-boot"]
-            raise typer.Exit(run_as_root(self._home, arguments))
+            arguments += ["--image", "-", "--digest", self._packed.digest] if self._packed else []
+            raise typer.Exit(run_as_root(self._home, arguments, stdin=self._packed.file if self._packed else None))
         if missing:
             self._install(missing)
         if not self._packages_only:
@@ -141,7 +172,7 @@ class Setup:
         from skylift.place.start import bring_up
 
         with cache_filled(self._home):
-            bring_up(self._home, showing=build_bar)
+            bring_up(self._home, showing=build_bar, packed=self._packed)
 
     def _say_ready(self) -> None:
         if self._packages_only:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from typing import IO
 
 from skylift.cloud.state.home import Home
 from skylift.cloud.state.program import own_python, passed_by_sudo
@@ -15,8 +16,11 @@ def is_root() -> bool:
     return os.geteuid() == 0
 
 
-def run_as_root(home: Home, arguments: list[str]) -> int:
-    """Run `skylift ARGUMENTS` as root and return its exit code. Asks for a password where sudo does.
+def run_as_root(
+    home: Home, arguments: list[str], *, stdin: IO[bytes] | None = None, stdout: IO[bytes] | None = None
+) -> int:
+    """Run `skylift ARGUMENTS` as root and return its exit code. Asks for a password where sudo does: on the terminal,
+    also when `stdin` or `stdout` is a file.
 
     Raises UsageError where there is no way to become root.
     """
@@ -27,7 +31,8 @@ def run_as_root(home: Home, arguments: list[str]) -> int:
             "Run it as root; servers need namespaces, mounts and a firewall that only root may make.",
         )
     environment = {**os.environ, "SKYLIFT_HOME": str(home.path)}
-    code = subprocess.run(root_command(sudo, arguments), env=environment, check=False).returncode
+    command = root_command(sudo, arguments)
+    code = subprocess.run(command, env=environment, stdin=stdin, stdout=stdout, check=False).returncode
     if code == 1:
         # None of the commands that are run this way ends with 1; sudo does when it refuses.
         raise UsageError(

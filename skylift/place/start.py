@@ -23,6 +23,7 @@ from skylift.runner.errors import USAGE, RunError, UsageError
 
 if TYPE_CHECKING:
     from skylift.cloud.compute.image.image import Progress
+    from skylift.cloud.compute.image.packed import Packed
 
 Showing = Callable[[], "AbstractContextManager[Progress]"]
 """How the building of an image, which takes its time, is shown to whoever waits for it."""
@@ -53,6 +54,7 @@ def bring_up(
     allow: Sequence[str] | None = None,
     *,
     showing: Showing = no_display,
+    packed: Packed | None = None,
 ) -> None:
     """All that a start takes, as root: the parts, the image, the process. Raises UsageError and RunError."""
     require_parts()
@@ -61,7 +63,7 @@ def bring_up(
     make_data(home)
     _require_port(port)
     _require_readable_state(home)
-    require_image(home, showing)
+    require_image(home, showing, packed)
     start_cloud(home, port, region, allow)
     tell_of_no_way_out(home)
     remove_old_images(home)
@@ -82,16 +84,24 @@ def remove_old_images(home: Home) -> None:
         remove_unneeded(home.data)
 
 
-def require_image(home: Home, showing: Showing = no_display) -> None:
-    """Build the image if it is not there. Raises UsageError where this machine is in the way, else RunError."""
-    from skylift.cloud.compute.image.image import BuildToolMissing, DiskFull, ImageError, claim_image, ensure_image
+def require_image(home: Home, showing: Showing = no_display, packed: Packed | None = None) -> None:
+    """Build the image if it is not there, or take it from a file. Raises UsageError where this machine or that file is
+    in the way, else RunError."""
+    from skylift.cloud.compute.image.image import (
+        BuildToolMissing,
+        DiskFull,
+        ImageError,
+        WrongImage,
+        claim_image,
+        ensure_image,
+    )
     from skylift.cloud.compute.image.recipe import ArchitectureUnknown
 
     try:
         if not claim_image(home.data):
             with showing() as progress:
-                ensure_image(home.data, progress)
-    except (DiskFull, BuildToolMissing, ArchitectureUnknown) as error:
+                ensure_image(home.data, progress, packed=packed)
+    except (DiskFull, BuildToolMissing, ArchitectureUnknown, WrongImage) as error:
         raise UsageError(str(error)) from error
     except ImageError as error:
         raise RunError(str(error), f"Everything that the build said is in {error.log}." if error.log else "") from error

@@ -60,12 +60,12 @@ def test_a_pipe_has_a_line_a_step(capsys: pytest.CaptureFixture[str]) -> None:
         "setting",
         "downloading",
     ]
-    assert lines[0].startswith("Building the image of servers")
-    assert lines[-1].startswith("Image built in")
+    assert lines[0].startswith("Preparing the image of servers")
+    assert lines[-1].startswith("Image ready in")
 
 
 def test_a_terminal_has_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm-256color")
     shown = shown_on_terminal(100, build)
-    assert "Building the image" in shown
-    assert "Image built in" in shown
+    assert "Preparing the image" in shown
+    assert "Image ready in" in shown

@@ -17,7 +17,7 @@ from typer.core import TyperGroup
 from skylift import __version__
 from skylift.cli.cloud import exports
 from skylift.cli.main import COMMANDS, make_app, perform
-from skylift.cloud.compute.image.image import BuildFailed, BuildToolMissing, DiskFull, MirrorUnreachable
+from skylift.cloud.compute.image.image import BuildFailed, BuildToolMissing, DiskFull, MirrorUnreachable, WrongImage
 from skylift.cloud.compute.image.recipe import ArchitectureUnknown
 from skylift.cloud.state.data import Endpoint
 from skylift.cloud.state.home import Home, RootKey
@@ -163,6 +163,7 @@ def test_errors_become_messages_and_exit_codes(
     [
         (DiskFull("full"), UsageError, ""),
         (BuildToolMissing("no mmdebstrap"), UsageError, ""),
+        (WrongImage("another file"), UsageError, ""),
         (ArchitectureUnknown("no such processor"), UsageError, ""),
         (MirrorUnreachable("no mirror", Path("/x/build.log")), RunError, "is in /x/build.log."),
         (BuildFailed("failed", Path("/x/build.log")), RunError, "is in /x/build.log."),
@@ -171,7 +172,7 @@ def test_errors_become_messages_and_exit_codes(
 def test_a_build_that_fails_is_the_users_or_skylifts(
     error: Exception, kind: type[SkyliftError], advice: str, home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(home: Home, progress: object) -> None:
+    def fail(*_args: object, **_options: object) -> None:
         raise error
 
     monkeypatch.setattr("skylift.cloud.compute.image.image.ensure_image", fail)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 from collections.abc import Callable
@@ -10,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from skylift.cli import setup as setup_room
+from skylift.cli.image import open_packed
+from skylift.cli.main import perform
 from skylift.cli.setup import Setup, install_command
 from skylift.cloud.compute.packages import PARTS, Part, missing_parts, packages
 from skylift.cloud.state.home import Home
-from skylift.runner.errors import RunError, UsageError
+from skylift.runner.errors import USAGE, RunError, UsageError
 
 ABSENT = Part("a part of nothing", "no-such-package", programs=("no-such-program-anywhere",))
 
@@ -131,3 +134,56 @@ def test_a_start_at_boot_takes_systemd(
     with pytest.raises(UsageError, match="systemd does not run"):
         Setup(home, yes=True, packages_only=True, at_boot=wanted).run()
     assert not home.path.exists()
+
+
+@pytest.fixture
+def packed(tmp_path: Path) -> Path:
+    file = tmp_path / "image.tar.gz"
+    file.write_bytes(b"an image")
+    return file
+
+
+DIGEST = hashlib.sha256(b"an image").hexdigest()
+
+
+@pytest.mark.parametrize("text", [DIGEST, f"sha256:{DIGEST}", f"{DIGEST}  image.tar.gz\n", f"{DIGEST} *image.tar.gz"])
+def test_the_digest_of_an_image_is_taken_from_the_file_beside_it_or_as_it_is_given(packed: Path, text: str) -> None:
+    (packed.parent / "image.tar.gz.sha256").write_text(text)
+    assert open_packed(str(packed), None).digest == DIGEST
+    given = "f" * 64
+    assert open_packed(str(packed), given).digest == given
+
+
+@pytest.mark.parametrize("text", ["", DIGEST[:-1], f"{DIGEST}0", "\x1b[31m", "none"])
+def test_what_is_no_digest_is_refused(packed: Path, text: str) -> None:
+    (packed.parent / "image.tar.gz.sha256").write_text(text)
+    with pytest.raises(UsageError, match="is not a SHA-256 digest"):
+        open_packed(str(packed), None)
+
+
+def test_an_image_without_a_digest_or_a_file_is_refused(packed: Path) -> None:
+    with pytest.raises(UsageError, match="There is no digest for") as refused:
+        open_packed(str(packed), None)
+    assert "--digest" in refused.value.advice
+    with pytest.raises(UsageError, match="cannot be read"):
+        open_packed(f"{packed}-gone", DIGEST)
+
+
+@pytest.mark.parametrize("options", [["--digest", DIGEST], ["--image", "image.tar.gz", "--packages-only"]])
+def test_options_of_an_image_that_do_not_go_together_are_refused(options: list[str]) -> None:
+    assert perform(["setup", *options]) == USAGE
+
+
+def test_there_is_nothing_to_export_before_a_build(
+    home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SKYLIFT_HOME", str(home.path))
+    monkeypatch.setenv("SKYLIFT_DATA", str(home.path / "data"))
+    assert perform(["image", "export", str(home.path / "file")]) == USAGE
+    assert "skylift setup" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["/", ".", "", "/proc/no-such-place"])
+def test_an_image_that_cannot_be_read_or_has_no_name_is_refused(name: str) -> None:
+    assert perform(["setup", "--image", name]) == USAGE
+    assert perform(["setup", "--image", name, "--digest", DIGEST]) == USAGE

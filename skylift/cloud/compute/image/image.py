@@ -8,6 +8,7 @@ ImageError
 +-- BuildToolMissing    mmdebstrap or another program is not installed
 +-- MirrorUnreachable   packages cannot be downloaded
 +-- DiskFull            no space left, before or in the middle of a build
++-- WrongImage          the file is no image for this version and machine, or was changed
 +-- BuildFailed         anything else; carries the last lines of the log
 """
 
@@ -29,6 +30,7 @@ from pathlib import Path
 from typing import Literal
 
 from skylift.cloud.compute.image.apt_sources import build_options, debian_sources
+from skylift.cloud.compute.image.packed import NotTheImage, Packed, unpack_command
 from skylift.cloud.compute.image.recipe import Recipe, read_recipe
 from skylift.cloud.compute.image.stored import STORED, seen_from_inside
 from skylift.cloud.compute.image.uv import ProgramUnavailable, fetch_uv
@@ -59,6 +61,10 @@ class MirrorUnreachable(ImageError):
 
 class DiskFull(ImageError):
     """The data directory's file system has too little space."""
+
+
+class WrongImage(ImageError):
+    """The file that an image was to come from does not have it."""
 
 
 class BuildFailed(ImageError):
@@ -103,8 +109,11 @@ def claim_image(data: Data, recipe: Recipe | None = None) -> bool:
     return True
 
 
-def ensure_image(data: Data, progress: Progress, recipe: Recipe | None = None) -> BuiltImage:
-    """The image of this version's recipe, built now if it is not there (about half a minute; needs root)."""
+def ensure_image(
+    data: Data, progress: Progress, recipe: Recipe | None = None, packed: Packed | None = None
+) -> BuiltImage:
+    """The image of this version's recipe, built now if it is not there (about half a minute; needs root), or taken
+    from a file."""
     recipe = recipe or read_recipe()
     manifest = data.images / f"{recipe.image_id}.json"
     if not claim_image(data, recipe):
@@ -116,7 +125,7 @@ def ensure_image(data: Data, progress: Progress, recipe: Recipe | None = None) -
                 shutil.rmtree(left)
             if not claim_image(data, recipe):
                 shutil.rmtree(manifest.with_suffix(""), ignore_errors=True)
-                return Build(data, recipe, progress, lock).run()
+                return Build(data, recipe, progress, lock, packed).run()
     return _read(manifest)
 
 
@@ -133,11 +142,12 @@ def _usual_umask() -> Iterator[None]:
 class Build:
     """One build of one image, under the lock."""
 
-    def __init__(self, data: Data, recipe: Recipe, progress: Progress, lock: int) -> None:
+    def __init__(self, data: Data, recipe: Recipe, progress: Progress, lock: int, packed: Packed | None) -> None:
         self._data = data
         self._recipe = recipe
         self._progress = progress
         self._lock = lock
+        self._packed = packed
         self._place = data.images / f".building-{recipe.image_id}"
         self._root = self._place / "root"
         self._log = data.images / f"build-{calling_user().uid}.log"
@@ -154,11 +164,16 @@ class Build:
         self._root.mkdir(mode=0o755)
         self._give(self._root)
         try:
-            self._install_packages()
-            self._add_uv()
-            self._add_files()
-            self._finish()
+            if self._packed is not None:
+                self._unpack(self._packed)
+            else:
+                self._install_packages()
+                self._add_uv()
+                self._add_files()
+                self._finish()
             return self._keep()
+        except NotTheImage as error:
+            raise WrongImage(f"The file is not the image: {error}.") from error
         except ProgramUnavailable as error:
             raise MirrorUnreachable(str(error), self._log) from error
         except OSError as error:
@@ -172,6 +187,14 @@ class Build:
         free = shutil.disk_usage(self._data.images).free >> 20
         if free < self._recipe.needs_mib:
             raise self._disk_full()
+
+    def _unpack(self, packed: Packed) -> None:
+        copy, image = self._place / "image.tar.gz", self._recipe.image_id
+        self._progress(0.1, "checking the file")
+        packed.copy_to(copy, image)
+        self._progress(0.3, "unpacking the image")
+        self._inside(unpack_command(copy, self._root, image), lambda line: None)
+        copy.unlink()
 
     def _install_packages(self) -> None:
         # In a file: everybody can read the arguments of a process, and a proxy may have a password.

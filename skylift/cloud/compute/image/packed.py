@@ -1,0 +1,59 @@
+"""An image as one file, which `skylift image export` writes and `skylift setup --image` takes instead of a build.
+
+It is a compressed tar of `ami-.../root`, with the owners that a server sees: those on a disk are this machine's own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tarfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from skylift.cloud.compute.image.stored import seen_from_inside
+
+_PIECE = 1 << 20
+_TAR = ("tar", "--gzip", "--numeric-owner", "--xattrs", "--xattrs-include=*")
+
+
+class NotTheImage(Exception):
+    """The file is another one than was meant, or has another image."""
+
+
+@dataclass(frozen=True)
+class Packed:
+    """`digest` is what SHA-256 must give for all that `file` has, in hexadecimal digits."""
+
+    file: BinaryIO
+    digest: str
+
+    def copy_to(self, place: Path, image: str) -> None:
+        """Nobody else may change the copy while it is unpacked. Raises NotTheImage and OSError."""
+        found = hashlib.sha256()
+        with place.open("wb") as copy:
+            while piece := self.file.read(_PIECE):
+                found.update(piece)
+                copy.write(piece)
+        if found.hexdigest() != self.digest:
+            raise NotTheImage(f"its SHA-256 is {found.hexdigest()}, not {self.digest}")
+        try:
+            with tarfile.open(place) as archive:
+                first = archive.next()
+        except (tarfile.TarError, EOFError, zlib.error):
+            first = None
+        if first is None or first.name != f"{image}/root":
+            raise NotTheImage(f"it does not have {image}, which this version of skylift needs here")
+
+
+def pack_command(root: Path) -> list[str]:
+    """Writes the image to standard output. It takes root."""
+    images, name = root.parents[1], f"{root.parent.name}/root"
+    return seen_from_inside(root, [*_TAR, "--create", "--sort=name", f"--directory={images}", name])
+
+
+def unpack_command(copy: Path, root: Path, image: str) -> list[str]:
+    """tar follows no link on the way, and takes no name with `..`."""
+    name = f"{image}/root"
+    return [*_TAR, "--extract", "--preserve-permissions", f"--file={copy}", f"--directory={root}", "--strip=2", name]
