@@ -259,6 +259,26 @@ def test_a_spot_request_launches_the_image_that_was_asked_about(scene: Permissio
     assert cloud.instance(made)["ImageId"] == first
 
 
+@pytest.mark.parametrize("kind", ["maintain", "request"])
+def test_a_fleet_that_launches_later_has_no_image_that_a_parameter_names(scene: Permissions, kind: str) -> None:
+    """https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_FleetLaunchTemplateOverridesRequest.html (ImageId)"""
+    cloud = scene.cloud
+    scene.root("ssm", "PutParameter", Name="/golden", Value=cloud.image_id, Type="String", DataType="aws:ec2:image")
+    for name, image in (("named", "resolve:ssm:/golden"), ("plain", cloud.image_id)):
+        data = {"ImageId": image, "InstanceType": "t3.micro"}
+        cloud.call("CreateLaunchTemplate", LaunchTemplateName=name, LaunchTemplateData=data)
+    named, plain = (
+        [{"LaunchTemplateSpecification": {"LaunchTemplateName": name, "Version": "1"}}] for name in ("named", "plain")
+    )
+    target = {"TotalTargetCapacity": 1, "DefaultTargetCapacityType": "on-demand"}
+    asked = {"TargetCapacitySpecification": target, "Type": kind}
+    assert "resolve:ssm" in cloud.refusal("CreateFleet", LaunchTemplateConfigs=named, **asked).message
+    fleet = cloud.call("CreateFleet", LaunchTemplateConfigs=plain, **asked)["FleetId"]
+    if kind == "maintain":
+        assert "resolve:ssm" in cloud.refusal("ModifyFleet", FleetId=fleet, LaunchTemplateConfigs=named).message
+    cloud.call("CreateFleet", LaunchTemplateConfigs=named, **{**asked, "Type": "instant"})
+
+
 @pytest.mark.parametrize("count", [1, 40])
 def test_a_launch_goes_to_the_subnet_that_was_asked_about_also_a_moment_later(scene: Permissions, count: int) -> None:
     cloud = scene.cloud

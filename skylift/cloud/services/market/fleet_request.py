@@ -21,12 +21,14 @@ from skylift.cloud.domain.fleet import (
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.launch_request import TagRequest
 from skylift.cloud.services.api.operation import below
+from skylift.cloud.services.api.public_parameter import image_parameter
 from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing, one_of, refuse_other_values
 from skylift.cloud.services.api.tag import Tagged, specified
 from skylift.cloud.services.ec2.fleet_config import fleet_configs
 from skylift.cloud.services.ec2.instance_requirement import PRICE_TAKES as PRICE_REQUIREMENTS
 from skylift.cloud.services.ec2.instance_requirement import TAKES as REQUIREMENTS
 from skylift.cloud.services.ec2.launch_request import tag_requests
+from skylift.cloud.services.ec2.launch_template_version import with_template
 from skylift.cloud.services.ec2.pool import pools_of
 from skylift.cloud.services.ec2.spot_option import max_price
 from skylift.cloud.store.database import Tx
@@ -159,7 +161,10 @@ def checked_configs(tx: Tx, caller: Caller, configs: list[FleetConfig], *, insta
         raise invalid(f"A fleet of this type has at most {MOST_OVERRIDES} overrides across all launch templates.")
     for override in overrides:
         _check_override(override, instant=instant)
-    keys = [pool.key for config in configs for pool in pools_of(tx, caller, config)]
+    pools = [pool for config in configs for pool in pools_of(tx, caller, config)]
+    if not instant and any(image_parameter(with_template(tx, pool.launch)[0].image or "") for pool in pools):
+        raise combination("The ImageId resolve:ssm is for fleets of type instant; name the image by its id.")
+    keys = [pool.key for pool in pools]
     if not keys:
         raise ServiceError(
             "InvalidFleetConfig", "No instance type that is offered here has what the InstanceRequirements ask for."
