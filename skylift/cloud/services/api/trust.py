@@ -118,15 +118,7 @@ def trust_in_service(
     context: Mapping[str, str | tuple[str, ...]] | None = None,
 ) -> bool:
     """Whether an AWS service (`ec2.amazonaws.com`) may assume the role, given the values in the context."""
-
-    def place(statement: Statement) -> Trust:
-        if statement.principals is not None:
-            everybody = not statement.allows and "*" in statement.principals.aws
-            return "named" if everybody or service in statement.principals.services else "no"
-        excepted = statement.not_principals is not None and service in statement.not_principals.services
-        return "no" if excepted else "named"
-
-    return _evaluate(role, action, context or {}, place) == "named"
+    return _trusts(role, "services", service, action, context or {})
 
 
 def trust_in_caller(
@@ -145,14 +137,18 @@ def trust_in_caller(
 
 
 def trust_in_provider(role: Role, provider: str, action: str, context: Mapping[str, str | tuple[str, ...]]) -> bool:
-    """Whether the bearer of a token of this identity provider may do this to the role. Everybody (`*`) is everybody
-    who has an identity in AWS: only a policy that names the provider lets its tokens in."""
+    """Whether the bearer of a token of this identity provider may do this to the role."""
+    return _trusts(role, "federated", provider, action, context)
+
+
+def _trusts(role: Role, kind: str, name: str, action: str, context: Mapping[str, str | tuple[str, ...]]) -> bool:
+    """Everybody (`*`) is everybody who has an identity in AWS: only a policy that names one of this kind lets it in."""
 
     def place(statement: Statement) -> Trust:
         if statement.principals is not None:
             everybody = not statement.allows and "*" in statement.principals.aws
-            return "named" if everybody or provider in statement.principals.federated else "no"
-        spared = statement.not_principals is not None and provider in statement.not_principals.federated
+            return "named" if everybody or name in getattr(statement.principals, kind) else "no"
+        spared = statement.not_principals is not None and name in getattr(statement.not_principals, kind)
         return "no" if statement.allows or spared else "named"
 
     return _evaluate(role, action, context, place) == "named"

@@ -223,6 +223,17 @@ def test_a_role_that_denies_everybody_denies_ec2(account: Account, server: str, 
         ask_metadata(account)
 
 
+def test_a_role_that_spares_somebody_else_trusts_no_service(account: Account, server: str) -> None:
+    """AWS supports NotPrincipal neither with an Allow nor in a trust policy.
+
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_notprincipal.html
+    """
+    statement = {"Effect": "Allow", "NotPrincipal": {"AWS": ACCOUNT}, "Action": "sts:AssumeRole"}
+    account.iam("UpdateAssumeRolePolicy", RoleName="server", PolicyDocument=json.dumps({"Statement": statement}))
+    with refused("AssumeRoleUnauthorizedAccess", "EC2 cannot assume the role server."):
+        ask_metadata(account)
+
+
 def test_a_server_without_a_profile(account: Account) -> None:
     launch(account, None)
     assert ask_metadata(account) is None
