@@ -10,7 +10,7 @@ from skylift.cloud.store.mapping import table
 table(Account, "accounts", key=("id",))
 table(CredentialReport, "credential_reports", key=("account",))
 table(DocumentKey, "document_keys", key=("account",))
-table(CloudFacts, "cloud_facts", key=("account",), read_often=True)
+table(CloudFacts, "cloud_facts", key=("account",))
 table(RoleDeletion, "role_deletions", key=("id",))
 
 

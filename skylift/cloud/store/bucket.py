@@ -18,12 +18,12 @@ from skylift.cloud.domain.bucket import Bucket, BucketPolicy, Object, ObjectVers
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.mapping import from_json, table
 
-table(Bucket, "buckets", key=("name",), read_often=True)
+table(Bucket, "buckets", key=("name",))
 table(Object, "objects", key=("bucket", "key", "sequence"))
 table(ObjectVersion, "objects", key=("bucket", "key", "sequence"))
 table(Upload, "uploads", key=("id",))
 table(Part, "parts", key=("upload_id", "number"))
-table(BucketPolicy, "bucket_policies", key=("bucket",), read_often=True)
+table(BucketPolicy, "bucket_policies", key=("bucket",))
 
 T = TypeVar("T")
 V = TypeVar("V", bound=ObjectVersion)

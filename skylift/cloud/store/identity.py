@@ -24,18 +24,18 @@ from skylift.cloud.domain.vpc_endpoint import VpcEndpoint
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.mapping import mapped, table, to_column
 
-table(AccessKey, "access_keys", key=("id",), read_often=True)
-table(Session, "sessions", key=("access_key_id",), read_often=True)
+table(AccessKey, "access_keys", key=("id",))
+table(Session, "sessions", key=("access_key_id",))
 table(LoginProfile, "login_profiles", key=("user",))
 table(MfaDevice, "mfa_devices", key=("serial",))
 table(ServiceCredential, "service_credentials", key=("id",))
 table(OidcProvider, "oidc_providers", key=("arn",))
 table(IssuerKeys, "issuer_keys", key=("url",))
-table(Role, "roles", key=("name",), read_often=True)
+table(Role, "roles", key=("name",))
 table(InstanceProfile, "instance_profiles", key=("name",))
 table(ManagedPolicy, "managed_policies", key=("arn",))
-table(User, "users", key=("name",), read_often=True)
-table(Group, "user_groups", key=("name",), read_often=True)
+table(User, "users", key=("name",))
+table(Group, "user_groups", key=("name",))
 
 T = TypeVar("T", Role, InstanceProfile, ManagedPolicy, User, Group)
 Holder = TypeVar("Holder", Role, User, Group)

@@ -12,9 +12,9 @@ from skylift.cloud.store.database import Tx
 from skylift.cloud.store.mapping import table, to_column
 from skylift.cloud.store.usage import follow_host, follow_instance
 
-table(Instance, "instances", key=("id",), follow=follow_instance, read_often=True)
+table(Instance, "instances", key=("id",), follow=follow_instance)
 table(Console, "consoles", key=("instance_id",))
-table(Image, "images", key=("id",), read_often=True)
+table(Image, "images", key=("id",))
 table(KeyPair, "key_pairs", key=("id",))
 table(ClientToken, "client_tokens", key=("operation", "token"))
 table(LaunchTemplate, "launch_templates", key=("id",))

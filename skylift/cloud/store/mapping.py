@@ -8,8 +8,7 @@ import types
 import typing
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from functools import cached_property, lru_cache
-from itertools import chain
+from functools import cached_property
 from sqlite3 import Cursor
 from typing import Any, Generic, Literal, TypeVar
 
@@ -21,25 +20,14 @@ Follow = Callable[[Any, Any, bool], None]
 one.
 """
 
-KEPT = 512
-"""The most nouns of a table that are kept, and the most values of one of its columns."""
-SHORT = 256
-"""The most characters of a column whose value is kept."""
-
 TABLES: dict[type, Table[Any]] = {}
 """The table of every stored noun, by its class."""
 _TEXTS: dict[Any, Reader] = {}
 
 
-def table(
-    noun: type[T], name: str, *, key: tuple[str, ...], follow: Follow | None = None, read_often: bool = False
-) -> Table[T]:
-    """Declare where a noun is kept. Called once per noun, in the store's own file for it.
-
-    A noun that is `read_often` is made once of each row: the same row again is the same noun. So no one may change a
-    dictionary or list in it, as no one may change its fields.
-    """
-    return TABLES.setdefault(noun, Table(noun, name, key, follow, read_often))
+def table(noun: type[T], name: str, *, key: tuple[str, ...], follow: Follow | None = None) -> Table[T]:
+    """Declare where a noun is kept. Called once per noun, in the store's own file for it."""
+    return TABLES.setdefault(noun, Table(noun, name, key, follow))
 
 
 def as_text(kinds: Any, read: Callable[[str], Any]) -> None:
@@ -55,24 +43,15 @@ def mapped(noun: type[T]) -> Table[T]:
 class Table(Generic[T]):
     """The columns and statements of one noun."""
 
-    def __init__(
-        self, noun: type[T], name: str, key: tuple[str, ...], follow: Follow | None = None, read_often: bool = False
-    ) -> None:
+    def __init__(self, noun: type[T], name: str, key: tuple[str, ...], follow: Follow | None = None) -> None:
         self.noun = noun
         self.name = name
         self.key = key
         self.follow = follow
-        self._read_often = read_often
         self._wheres: dict[tuple[str, ...], str] = {}
-        self.decode: Callable[[tuple[Any, ...]], T] = lru_cache(maxsize=KEPT)(self._made) if read_often else self._made
-        """A row's noun. What is kept is found by all that is in the row, so it is never out of date."""
 
     def decode_all(self, rows: Cursor) -> list[T]:
-        """The nouns of these rows. Of more rows than are kept none is: each would displace one that is looked for
-        before it is."""
-        first = rows.fetchmany(KEPT + 1)
-        decode = self.decode if len(first) <= KEPT else self._made
-        return [decode(row) for row in chain(first, rows)]
+        return [self.decode(row) for row in rows]
 
     @cached_property
     def columns(self) -> dict[str, Any]:
@@ -130,7 +109,7 @@ class Table(Generic[T]):
         if column not in self.columns:
             raise KeyError(f"{self.noun.__name__} has no field {column}")
 
-    def _made(self, row: tuple[Any, ...]) -> T:
+    def decode(self, row: tuple[Any, ...]) -> T:
         values = list(row)
         for at, read in self._readers:
             value = values[at]
@@ -142,7 +121,7 @@ class Table(Generic[T]):
     def _readers(self) -> list[tuple[int, Reader]]:
         """Those of the columns that need one, by their place. Worked out once: describing is decoding, many thousand
         times a second."""
-        readers = enumerate(column_reader(hint, kept=self._read_often) for hint in self.columns.values())
+        readers = enumerate(column_reader(hint) for hint in self.columns.values())
         return [(at, read) for at, read in readers if read is not None]
 
 
@@ -184,9 +163,8 @@ def from_json(text: str) -> Any:
     return _scan(text)[0]
 
 
-def column_reader(hint: Any, *, kept: bool = False) -> Reader | None:
-    """The reader of a column of this type; None if SQLite holds the value itself. With `kept`, the same short JSON is
-    the same value: most rows have what others have, and it is nothing for many."""
+def column_reader(hint: Any) -> Reader | None:
+    """The reader of a column of this type; None if SQLite holds the value itself."""
     hint = _without_none(hint)
     if hint in (int, float, str, bytes) or typing.get_origin(hint) is Literal:
         return None
@@ -196,7 +174,7 @@ def column_reader(hint: Any, *, kept: bool = False) -> Reader | None:
         return datetime.fromisoformat
     within = _json_reader(hint)
     read = from_json if within is None else lambda text: within(from_json(text))
-    return _keeping(read) if kept else _with_empty(read, typing.get_origin(hint))
+    return _with_empty(read, typing.get_origin(hint))
 
 
 def _with_empty(read: Reader, kind: Any) -> Reader:
@@ -206,11 +184,6 @@ def _with_empty(read: Reader, kind: Any) -> Reader:
     if kind is dict:
         return lambda text: {} if text == "{}" else read(text)
     return read
-
-
-def _keeping(read: Reader) -> Reader:
-    known = lru_cache(maxsize=KEPT)(read)
-    return lambda text: known(text) if len(text) <= SHORT else read(text)
 
 
 def _to_json(value: Any) -> Any:

@@ -31,13 +31,13 @@ from skylift.cloud.store.mapping import as_text, table
 from skylift.cloud.store.usage import follow_address, follow_interface
 
 as_text(RouteTarget, route_target)
-table(Vpc, "vpcs", key=("id",), read_often=True)
-table(Subnet, "subnets", key=("id",), read_often=True)
+table(Vpc, "vpcs", key=("id",))
+table(Subnet, "subnets", key=("id",))
 table(InternetGateway, "internet_gateways", key=("id",))
 table(RouteTable, "route_tables", key=("id",))
-table(SecurityGroup, "security_groups", key=("id",), read_often=True)
+table(SecurityGroup, "security_groups", key=("id",))
 table(RuleTags, "rule_tags", key=("id",))
-table(NetworkInterface, "network_interfaces", key=("id",), follow=follow_interface, read_often=True)
+table(NetworkInterface, "network_interfaces", key=("id",), follow=follow_interface)
 table(Address, "addresses", key=("id",), follow=follow_address)
 table(ReleasedAddress, "released_addresses", key=("public_ip",))
 table(NatGateway, "nat_gateways", key=("id",))
@@ -46,7 +46,7 @@ table(DhcpOptions, "dhcp_options", key=("id",))
 table(PrefixList, "prefix_lists", key=("id",))
 table(EarlierPrefixList, "earlier_prefix_lists", key=("id", "version"))
 table(Peering, "vpc_peerings", key=("id",))
-table(VpcEndpoint, "vpc_endpoints", key=("id",), read_often=True)
+table(VpcEndpoint, "vpc_endpoints", key=("id",))
 
 ElasticIps = dict[tuple[str, str], Address]
 """Associated Elastic IPs by interface and private address."""

@@ -7,7 +7,7 @@ from skylift.cloud.store.database import Tx
 from skylift.cloud.store.mapping import table
 from skylift.cloud.store.usage import follow_volume
 
-table(Volume, "volumes", key=("id",), follow=follow_volume, read_often=True)
+table(Volume, "volumes", key=("id",), follow=follow_volume)
 table(Snapshot, "snapshots", key=("id",))
 
 
