@@ -125,7 +125,7 @@ class ScheduleLoop:
         return replace(by_clock, due=due) if sooner else schedule
 
     def _look(self) -> tuple[list[Schedule], list[Invocation]]:
-        """The schedules that are due, the earliest first. The clock is set for the next one that is not due yet."""
+        """The schedules that are due, the earliest first. It looks again when the next one is due, and each STEP."""
         with self.database.read() as tx:
             schedules = [(each.due, each) for each in tx.find(Schedule) if each.due is not None]
             invocations = tx.find(Invocation)
@@ -133,7 +133,8 @@ class ScheduleLoop:
                 due for due in (*(due for due, _ in schedules), *(each.due for each in invocations)) if due > tx.now
             ]
             if later:
-                self.wake_in((min(later) - tx.now + MARGIN).total_seconds())
+                # No timer notices that the clock was set.
+                self.wake_in(min(min(later) - tx.now + MARGIN, STEP).total_seconds())
             due = sorted((one for one in schedules if one[0] <= tx.now), key=lambda one: one[0])
             # One that was due in what is the future by now waits for nothing.
             ready = [each for each in invocations if each.due <= tx.now or each.scheduled > tx.now]
