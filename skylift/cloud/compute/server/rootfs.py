@@ -211,7 +211,7 @@ class Rootfs:
 def not_made(error: OSError) -> RootfsError:
     """Why a server's root could not be made or written."""
     kind = DiskFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else RootfsError
-    return kind(f"cannot write {error.filename}: {error.strerror}")
+    return kind(f"cannot write {error.filename or 'its root'}: {error.strerror}")
 
 
 def _sync_all(paths: Iterable[str]) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 from contextlib import ExitStack
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from skylift.cloud.compute.server.rootfs import Rootfs, RootfsError, SeedFile, is_mounted
+from skylift.cloud.compute.server.rootfs import Rootfs, RootfsError, SeedFile, is_mounted, not_made
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="chroot and chown need root")
 
@@ -143,3 +144,8 @@ def test_a_hostname_that_is_no_file_of_the_server_is_none(tmp_path: Path) -> Non
     file.unlink()
     file.mkdir()
     assert rootfs.hostname() is None
+
+
+def test_a_failure_without_a_path_names_the_root() -> None:
+    """As where no descriptor is left for a call that takes no path."""
+    assert str(not_made(OSError(errno.EMFILE, "Too many open files"))) == "cannot write its root: Too many open files"
