@@ -198,7 +198,7 @@ class MapReader:
                 bring_home(self.account.api, self.account.bucket, folder, manifest, place, progress)
                 places.append((each, place))
             except ResultsDamaged as error:
-                troubles.append(f"Of input {each.index}, {shown(self.inputs[each.index].name)}: {error.message}")
+                troubles.append(f"Of input {each.index} ({shown(self.inputs[each.index].name)}): {error.message}")
         if troubles:
             more = f" So it is with {len(troubles) - 1} more." if troubles[1:] else ""
             raise ResultsDamaged(troubles[0] + more, f"To fetch what is missing: skylift map-results {self.name} DIR")

@@ -201,7 +201,7 @@ def test_results_that_cannot_be_written_here_name_their_input_and_what_fetches_t
     with pytest.raises(ResultsDamaged) as failed:
         reader.bring_home(both, case.folder, Template(), lambda _: None)
     assert failed.value.message == (
-        f"Of input 0, {reader.inputs[0].name}: Nothing can be written to {case.folder}/out/0: File exists."
+        f"Of input 0 ({reader.inputs[0].name}): Nothing can be written to {case.folder}/out/0: File exists."
     )
     assert failed.value.advice == "To fetch what is missing: skylift map-results early DIR"
     assert (case.folder / "out/1/r.txt").read_text() == "early", "what is wrong with one holds up no other"
