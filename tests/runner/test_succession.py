@@ -259,6 +259,30 @@ def test_a_server_that_is_rebooted_says_so_and_never_starts_its_program_again(
     assert machine.off_commands()[-1] == "shutdown -P now"
 
 
+@pytest.mark.parametrize(
+    ("order", "state", "exit_code"),
+    [({"max_time": 1}, "timed-out", 124), ({"idle": 1}, "idle", 124), ({}, "cancelled", 137)],
+)
+def test_what_was_ending_the_program_before_the_reboot_is_its_end(
+    shipped: Shipped, machine: Machine, order: dict[str, int], state: str, exit_code: int
+) -> None:
+    """It takes its time after SIGTERM, and the server goes off before that is over."""
+    shipped.ship(
+        "import signal, time\nsignal.signal(15, signal.SIG_IGN)\nprint('up', flush=True)\ntime.sleep(90)", **order
+    )
+    shipped.boot()
+    until(lambda: shipped.stream("stdout"), "output in S3")
+    if not order:
+        shipped.put(shipped.prefix.cancel, b"")
+    until(lambda: noted(shipped, machine, b'"ending"'), "the reason of its end")
+    machine.go_off()
+    shipped.boot()
+    machine.wait()
+    status = shipped.status()
+    assert (status["state"], status["exit_code"], status["final"]) == (state, exit_code, True)
+    assert status["program_seconds"] > 0
+
+
 def test_started_again_after_its_deadline_it_has_time_to_deliver(shipped: Shipped, machine: Machine) -> None:
     shipped.ship(COUNTS.replace("import os", "open('half.txt', 'w').write('so far')\nimport os"), outputs=["*.txt"])
     shipped.boot()

@@ -154,13 +154,15 @@ def take_up(session: Session, recovery: Recovery) -> Union[Running, Concluded]:
         goes_on = session.spot is not None and session.spot.checkpoint is not None and recovery.ending is None
         # As after a notice: a program that goes on elsewhere says with 0 that it is done.
         if recovery.concluded is None and recovery.rebooted(start) and not (goes_on and recovery.exit_code == 0):
-            if recovery.ending is State.BROKEN:
-                raise Ended(State.BROKEN, STDIN_BROKE_OFF)
+            code = -signal.SIGKILL if recovery.exit_code is None else recovery.exit_code
+            if recovery.ending not in (None, State.INTERRUPTED):
+                # The job was over when its server went off.
+                return _as_concluded(session, judge(code, recovery.ending, _words(session), 0, None))
             if session.record.tools is not None and recovery.ending is None:
                 # Of a map only what ran is lost: what has no outcome runs now. An input may have done this.
                 return go_on_trying(session, recovery, anew=True)
             if goes_on:
-                return _interrupted(session, recovery)
+                return _interrupted(session, recovery, code)
             reason = "The server was rebooted, or stopped and started, while the program ran."
             raise Ended(State.REBOOTED, reason, exit_code=REBOOTED)
     if recovery.concluded is not None:
@@ -179,16 +181,26 @@ def take_up(session: Session, recovery: Recovery) -> Union[Running, Concluded]:
     return Running(session, recovery.boot, None, start)
 
 
-def _interrupted(session: Session, recovery: Recovery) -> Concluded:
+def _interrupted(session: Session, recovery: Recovery, code: int) -> Concluded:
     """Another server goes on from the checkpoint. The one on this disk is whole only if the program has had time to end
     by itself."""
     assert session.spot is not None
     if recovery.exit_code is None:
         # The power went off at some time after the last beat.
         session.stopwatch.stop_at(session.spot.attempt.fields.get("running", 0.0))
-    code = -signal.SIGKILL if recovery.exit_code is None else recovery.exit_code
     words = {State.INTERRUPTED: "The server was rebooted; the job goes on on another one."}
     return _as_concluded(session, judge(code, State.INTERRUPTED, words, 0, None))
+
+
+def _words(session: Session) -> Dict[State, str]:
+    record = session.record
+    return {
+        State.TIMED_OUT: "The program was ended at its cap of %d s (%s)." % (record.max_time, record.cap),
+        State.IDLE: "The program was ended: %d s without output or work (--idle)." % record.idle,
+        State.CANCELLED: "The job was cancelled.",
+        State.BROKEN: STDIN_BROKE_OFF,
+        State.INTERRUPTED: "The server is taken away; the job goes on on another one.",
+    }
 
 
 def go_on_trying(session: Session, recovery: Recovery, *, anew: bool = False) -> Running:
@@ -309,7 +321,7 @@ class Running:
         if failure:
             reason = "The Dask cluster of the program could not be started."
             return Outcome(State.ENVIRONMENT_FAILED, reason, FAILED, detail=failure)
-        outcome = judge(code, ending, self._words(), self._memory.kills(), self._memory.limit())
+        outcome = judge(code, ending, _words(self._session), self._memory.kills(), self._memory.limit())
         taken_back = self._session.taken_back
         return outcome if taken_back is None else taken_back.explain(outcome)
 
@@ -389,13 +401,3 @@ class Running:
             # A shutdown that has ended the program reaches us too in this time; the program did not end by itself then.
             time.sleep(_SHUTDOWN)
         return ending
-
-    def _words(self) -> Dict[State, str]:
-        record = self._session.record
-        return {
-            State.TIMED_OUT: "The program was ended at its cap of %d s (%s)." % (record.max_time, record.cap),
-            State.IDLE: "The program was ended: %d s without output or work (--idle)." % record.idle,
-            State.CANCELLED: "The job was cancelled.",
-            State.BROKEN: STDIN_BROKE_OFF,
-            State.INTERRUPTED: "The server is taken away; the job goes on on another one.",
-        }
