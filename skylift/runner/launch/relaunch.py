@@ -22,7 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from skylift.runner.errors import LaunchFailed, RecordDamaged, Refused, SkyliftError
+from skylift.runner.errors import LaunchFailed, RecordDamaged, Refused, SkyliftError, UsageError
 from skylift.runner.job.record import Prefix, Record
 from skylift.runner.job.server import Server
 from skylift.runner.job.server_record import of_file
@@ -122,7 +122,7 @@ class Relaunch:
             send_keys(self._account, self._name, time.time(), min(record.deadline, terms.deadline))
         try:
             server = self._server_of(terms, before)
-        except LaunchFailed as error:
+        except (LaunchFailed, UsageError) as error:
             self._watcher.note(f"The server of {self._name} is lost. {error.message} {error.advice}".rstrip())
             return None
         if is_given_up(self._account, self._name):

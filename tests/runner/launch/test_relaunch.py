@@ -32,6 +32,7 @@ from skylift.runner.plan.plan_job import Order, plan_job
 from skylift.runner.remote.account import Account, open_account
 from skylift.runner.remote.api import Api
 from skylift.runner.ship.upload import Shipment, Upload
+from skylift.runner.waiting import pauses
 
 
 @dataclass
@@ -256,6 +257,15 @@ def test_a_network_that_ec2_does_not_list_yet_is_waited_for(case: Case, monkeypa
     second = case.watcher().server_after(lost)
     assert second is not None, case.seen.notes
     assert late == 0
+
+
+def test_a_subnet_of_the_users_that_is_gone_is_told(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client that watches goes on with what S3 has."""
+    monkeypatch.setattr("skylift.runner.remote.api.pauses", lambda _: pauses(0.3))
+    tags = replace(terms_of(case.checked), access=Access(subnet="subnet-0123abcd")).tags()
+    case.tag(**{each["Key"]: each["Value"] for each in tags})
+    assert case.watcher().server_after(case.lose(case.first)) is None
+    assert case.seen.notes == [f"The server of {case.name} is lost. There is no subnet subnet-0123abcd in us-east-1."]
 
 
 def test_a_network_that_is_gone_is_told(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
