@@ -120,9 +120,10 @@ def open_groups(api: Api, groups: tuple[str, ...], source: str) -> None:
 
 
 def describe_subnet(api: Api, subnet: str) -> dict[str, Any]:
-    """One that was made a moment ago is waited for. Raises UsageError when it is not there."""
+    """One that was made a moment ago is waited for, and a wrong one not for long. Raises UsageError when it is not
+    there."""
     try:
-        return dict(api.retry_not_found("ec2", "describe_subnets", SubnetIds=[subnet])["Subnets"][0])
+        return dict(api.retry_not_found("ec2", "describe_subnets", 5.0, SubnetIds=[subnet])["Subnets"][0])
     except Refused as error:
         if error.code != "InvalidSubnetID.NotFound":
             raise

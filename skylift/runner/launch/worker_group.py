@@ -295,8 +295,7 @@ def make_group(api: Api, request: dict[str, Any]) -> None:
 
 def suspend(api: Api, group: str) -> None:
     """No server of the group is replaced by itself."""
-    named = {"AutoScalingGroupName": group}
-    api.retry_not_found("autoscaling", "suspend_processes", **named, ScalingProcesses=_SUSPENDED)
+    api.retry_not_found("autoscaling", "suspend_processes", AutoScalingGroupName=group, ScalingProcesses=_SUSPENDED)
 
 
 def worker_groups(api: Api, job: str | None = None) -> dict[str, tuple[str, float]]:

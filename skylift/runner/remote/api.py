@@ -197,10 +197,10 @@ class Api:
         with translated(operation, service):
             return getattr(self._client(service, operation), operation)(**params)
 
-    def retry_not_found(self, service: str, operation: str, **params: Any) -> Any:
+    def retry_not_found(self, service: str, operation: str, seconds: float = _SETTLING, **params: Any) -> Any:
         """Make a call about a resource that was made a moment ago, and repeat it while AWS does not know the resource
         yet, or refuses it because of another change to it."""
-        return self.retry(_is_not_found_yet, service, operation, **params)
+        return self.retry(_is_not_found_yet, service, operation, seconds, **params)
 
     def retry_concurrent(self, service: str, operation: str, **params: Any) -> Any:
         """Make a call, and repeat it while IAM refuses it because of another change to the same resource."""
