@@ -189,11 +189,11 @@ class Build:
             raise self._disk_full()
 
     def _unpack(self, packed: Packed) -> None:
-        copy, image = self._place / "image.tar.gz", self._recipe.image_id
+        copy = self._place / "image.tar.gz"
         self._progress(0.1, "checking the file")
-        packed.copy_to(copy, image)
+        packed.copy_to(copy, self._recipe.image_id)
         self._progress(0.3, "unpacking the image")
-        self._inside(unpack_command(copy, self._root, image), lambda line: None)
+        self._inside(unpack_command(copy, self._root), lambda line: None)
         copy.unlink()
 
     def _install_packages(self) -> None:

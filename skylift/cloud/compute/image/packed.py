@@ -1,6 +1,7 @@
 """An image as one file, which `skylift image export` writes and `skylift setup --image` takes instead of a build.
 
-It is a compressed tar of `ami-.../root`, with the owners that a server sees: those on a disk are this machine's own.
+It is a compressed tar of the root directory, with the image's id as its label, and with the owners that a server sees:
+those on a disk are this machine's own.
 """
 
 from __future__ import annotations
@@ -40,20 +41,20 @@ class Packed:
             raise NotTheImage(f"its SHA-256 is {found.hexdigest()}, not {self.digest}")
         try:
             with tarfile.open(place) as archive:
-                first = archive.next()
-        except (tarfile.TarError, EOFError, zlib.error):
-            first = None
-        if first is None or first.name != f"{image}/root":
+                label = archive.pax_headers.get("GNU.volume.label")
+        except (tarfile.TarError, EOFError, zlib.error, RecursionError):
+            label = None
+        if label != image:
             raise NotTheImage(f"it does not have {image}, which this version of skylift needs here")
 
 
 def pack_command(root: Path) -> list[str]:
     """Writes the image to standard output. It takes root."""
-    images, name = root.parents[1], f"{root.parent.name}/root"
-    return seen_from_inside(root, [*_TAR, "--create", "--sort=name", f"--directory={images}", name])
+    label = f"--label={root.parent.name}"
+    return seen_from_inside(root, [*_TAR, "--create", "--sort=name", label, f"--directory={root}", "."])
 
 
-def unpack_command(copy: Path, root: Path, image: str) -> list[str]:
-    """tar follows no link on the way, and takes no name with `..`."""
-    name = f"{image}/root"
-    return [*_TAR, "--extract", "--preserve-permissions", f"--file={copy}", f"--directory={root}", "--strip=2", name]
+def unpack_command(copy: Path, root: Path) -> list[str]:
+    """tar follows no link on the way, and takes no name with `..` or a slash in front. What --strip-components leaves
+    of a name may have one, and is taken."""
+    return [*_TAR, "--extract", "--preserve-permissions", f"--file={copy}", f"--directory={root}"]

@@ -39,10 +39,11 @@ def take(data: Data, content: bytes, digest: str = "") -> BuiltImage:
     return ensure_image(data, lambda _fraction, _text: None, packed=packed)
 
 
-def archive(fill: Callable[[tarfile.TarFile], None], top: str = f"{RECIPE.image_id}/root") -> bytes:
+def archive(fill: Callable[[tarfile.TarFile], None], label: str = RECIPE.image_id) -> bytes:
     written = io.BytesIO()
-    with tarfile.open(fileobj=written, mode="w:gz") as tar:
-        folder = tarfile.TarInfo(top)
+    headers = {"GNU.volume.label": label}
+    with tarfile.open(fileobj=written, mode="w:gz", format=tarfile.PAX_FORMAT, pax_headers=headers) as tar:
+        folder = tarfile.TarInfo(".")
         folder.type, folder.mode = tarfile.DIRTYPE, 0o755
         tar.addfile(folder)
         fill(tar)
@@ -50,7 +51,7 @@ def archive(fill: Callable[[tarfile.TarFile], None], top: str = f"{RECIPE.image_
 
 
 def add(tar: tarfile.TarFile, name: str, content: bytes = b"planted", **more: object) -> None:
-    entry = tarfile.TarInfo(f"{RECIPE.image_id}/root/{name}")
+    entry = tarfile.TarInfo(f"./{name}")
     entry.size = len(content)
     for key, value in more.items():
         setattr(entry, key, value)
@@ -99,7 +100,7 @@ def test_an_image_that_is_packed_is_unpacked_the_same_elsewhere(data: Data, buil
     [
         (b"", "does not have"),
         (b"no archive at all", "does not have"),
-        (archive(nothing, "ami-00000000000000000/root"), f"does not have {RECIPE.image_id}"),
+        (archive(nothing, "ami-00000000000000000"), f"does not have {RECIPE.image_id}"),
         (archive(nothing)[:-12], "does not have|ended with exit code"),
     ],
     ids=["empty", "no archive", "of another version", "cut off"],
@@ -133,13 +134,21 @@ def by_its_whole_path(tar: tarfile.TarFile, place: Path) -> None:
     tar.addfile(entry, io.BytesIO(b"x"))
 
 
+def by_what_is_left_of_a_path(tar: tarfile.TarFile, place: Path) -> None:
+    entry = tarfile.TarInfo(f"{RECIPE.image_id}/root/{place}/planted")
+    entry.size = 1
+    tar.addfile(entry, io.BytesIO(b"x"))
+
+
 def by_a_second_name(tar: tarfile.TarFile, place: Path) -> None:
     add(tar, "name", b"", type=tarfile.LNKTYPE, linkname=f"{place}/secret")
     add(tar, "name", b"overwritten")
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("plant", [through_a_link, by_dots, by_its_whole_path, by_a_second_name])
+@pytest.mark.parametrize(
+    "plant", [through_a_link, by_dots, by_its_whole_path, by_what_is_left_of_a_path, by_a_second_name]
+)
 def test_a_hostile_file_writes_nothing_outside_of_the_image(
     data: Data, tmp_path: Path, plant: Callable[[tarfile.TarFile, Path], None]
 ) -> None:
