@@ -122,11 +122,16 @@ def ensure_image(
         data.images.chmod(0o711)
         with one_builder(data, progress) as lock:
             for left in data.images.glob(".building-*"):
-                shutil.rmtree(left)
+                remove_tree(left)
             if not claim_image(data, recipe):
-                shutil.rmtree(manifest.with_suffix(""), ignore_errors=True)
+                remove_tree(manifest.with_suffix(""))
                 return Build(data, recipe, progress, lock, packed).run()
     return _read(manifest)
+
+
+def remove_tree(tree: Path) -> None:
+    """rm(1) copes with any depth. Python calls a function in each other for each folder before 3.13."""
+    subprocess.run(["rm", "--recursive", "--force", "--one-file-system", "--", str(tree)], check=False)
 
 
 @contextmanager
@@ -181,7 +186,7 @@ class Build:
                 raise self._disk_full() from error
             raise
         finally:
-            shutil.rmtree(self._place, ignore_errors=True)
+            remove_tree(self._place)
 
     def _require_space(self) -> None:
         free = shutil.disk_usage(self._data.images).free >> 20

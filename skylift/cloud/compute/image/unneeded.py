@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 import time
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
 from skylift.cloud.compute.disk.mount_table import mounts
-from skylift.cloud.compute.image.image import one_builder
+from skylift.cloud.compute.image.image import one_builder, remove_tree
 from skylift.cloud.state.data import Data
 from skylift.cloud.state.durable import replace_file
 
@@ -66,7 +65,7 @@ def _remove(image: Path) -> bool:
         return False
     # First: where it is, all is.
     manifest.unlink(missing_ok=True)
-    shutil.rmtree(image, ignore_errors=True)
+    remove_tree(image)
     log.info("image %s was removed: no cloud of this machine needs it", image.name)
     return True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import os
@@ -161,3 +162,23 @@ def test_a_hostile_file_writes_nothing_outside_of_the_image(
     except BuildFailed:
         assert built_images(data) == []
     assert [(each.name, each.read_text()) for each in outside.iterdir()] == [("secret", "as it was")]
+
+
+@pytest.mark.real
+def test_folders_in_folders_keep_nobody_from_the_next_build(data: Data) -> None:
+    def fill(tar: tarfile.TarFile) -> None:
+        add(tar, f"{'a/' * 1500}file")
+        add(tar, "../refused")
+
+    with pytest.raises(BuildFailed):
+        take(data, archive(fill))
+    assert not [*data.images.glob(".building-*")]
+
+
+@pytest.mark.real
+def test_headers_of_headers_are_no_image(data: Data) -> None:
+    header = tarfile.TarInfo("././@LongLink")
+    header.type, header.size = tarfile.GNUTYPE_LONGNAME, 2
+    one = header.tobuf(tarfile.GNU_FORMAT) + b"a".ljust(512, b"\0")
+    with pytest.raises(WrongImage, match="does not have"):
+        take(data, gzip.compress(one * 2000))
