@@ -16,6 +16,7 @@ from skylift.cli.say import say
 from skylift.cloud.state.home import default_home
 
 if TYPE_CHECKING:
+    from skylift.cloud.compute.image.image import BuiltImage
     from skylift.cloud.compute.image.packed import Packed
 
 _DIGEST = re.compile(r"(?:sha256:)?([0-9a-f]{64})(?![0-9a-f])")
@@ -36,10 +37,9 @@ def export(
 
     With both, `skylift setup --image FILE` needs no build on another machine that has this version of skylift.
     """
-    from skylift.cloud.compute.image.image import default_image
     from skylift.runner.errors import UsageError
 
-    image = default_image(default_home().data)
+    image = image_here()
     if image is None:
         raise UsageError("The image of this version has not been built here.", "Build it: skylift setup")
     if str(file) == "-":
@@ -47,6 +47,8 @@ def export(
         return
     if file.is_dir():
         raise UsageError(f"{file} is a folder.", f"Name a file, like {file / 'image.tar.gz'}")
+    if file.is_symlink() or (file.exists() and not file.is_file()):
+        raise UsageError(f"{file} is a link, a pipe or a device.", "Name a new file; `-` is standard output.")
     say(f"Writing {image.id} ...", to_stderr=True)
     part = file.parent / f".{file.name}-{os.getpid()}"
     try:
@@ -63,6 +65,18 @@ def export(
         raise UsageError(f"{file} cannot be written: {error.strerror}.") from error
     say(f"{file}: {image.id}, {size / 1e6:.0f} MB, sha256:{digest}")
     say(f"With it and {beside(file).name} on another machine: skylift setup --image {file.name}")
+
+
+def image_here() -> BuiltImage | None:
+    """Raises UsageError."""
+    from skylift.cloud.compute.image.image import default_image
+    from skylift.cloud.compute.image.recipe import ArchitectureUnknown
+    from skylift.runner.errors import UsageError
+
+    try:
+        return default_image(default_home().data)
+    except ArchitectureUnknown as error:
+        raise UsageError(str(error)) from error
 
 
 def beside(file: Path) -> Path:
@@ -94,13 +108,13 @@ def open_packed(name: str, digest: str | None) -> Packed:
 
     file = Path(name)
     try:
-        text = digest or beside(file).read_text(errors="replace")[:100]
+        text = beside(file).read_text(errors="replace")[:100] if digest is None else digest
     except OSError:
         raise UsageError(
             f"There is no digest for {name}: {beside(file)} cannot be read.",
             "`skylift image export` writes both files. Or say which it must have: --digest SHA256",
         ) from None
-    found = _DIGEST.match(text)
+    found = _DIGEST.match(text.lower())
     if found is None:
         raise UsageError(f"{text[:80]!r} is not a SHA-256 digest: that has 64 hexadecimal digits.")
     try:

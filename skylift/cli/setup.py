@@ -51,7 +51,7 @@ def setup(
 
     Install what servers need, and build their image. The command is safe to repeat.
     """
-    from skylift.cli.image import open_packed
+    from skylift.cli.image import image_here, open_packed
     from skylift.runner.errors import UsageError
 
     if image is None and digest is not None:
@@ -59,6 +59,9 @@ def setup(
     if image is not None and packages_only:
         raise UsageError("--image and --packages-only exclude each other.")
     packed = open_packed(image, digest) if image is not None else None
+    if packed and image_here():
+        say(f"The image is here already: {image} was not read.", to_stderr=True)
+        packed = None
     Setup(default_home(), yes=yes, packages_only=packages_only, at_boot=at_boot, packed=packed).run()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -14,8 +15,9 @@ from skylift.cli import setup as setup_room
 from skylift.cli.image import open_packed
 from skylift.cli.main import perform
 from skylift.cli.setup import Setup, install_command
+from skylift.cloud.compute.image.recipe import read_recipe
 from skylift.cloud.compute.packages import PARTS, Part, missing_parts, packages
-from skylift.cloud.state.home import Home
+from skylift.cloud.state.home import Home, default_home
 from skylift.runner.errors import USAGE, RunError, UsageError
 
 ABSENT = Part("a part of nothing", "no-such-package", programs=("no-such-program-anywhere",))
@@ -146,7 +148,9 @@ def packed(tmp_path: Path) -> Path:
 DIGEST = hashlib.sha256(b"an image").hexdigest()
 
 
-@pytest.mark.parametrize("text", [DIGEST, f"sha256:{DIGEST}", f"{DIGEST}  image.tar.gz\n", f"{DIGEST} *image.tar.gz"])
+@pytest.mark.parametrize(
+    "text", [DIGEST, DIGEST.upper(), f"sha256:{DIGEST}", f"{DIGEST}  image.tar.gz\n", f"{DIGEST} *image.tar.gz"]
+)
 def test_the_digest_of_an_image_is_taken_from_the_file_beside_it_or_as_it_is_given(packed: Path, text: str) -> None:
     (packed.parent / "image.tar.gz.sha256").write_text(text)
     assert open_packed(str(packed), None).digest == DIGEST
@@ -159,6 +163,13 @@ def test_what_is_no_digest_is_refused(packed: Path, text: str) -> None:
     (packed.parent / "image.tar.gz.sha256").write_text(text)
     with pytest.raises(UsageError, match="is not a SHA-256 digest"):
         open_packed(str(packed), None)
+
+
+def test_an_empty_digest_is_none_of_the_file_beside_it(packed: Path) -> None:
+    """As `--digest "$DIGEST"` says where the variable is not set."""
+    (packed.parent / "image.tar.gz.sha256").write_text(DIGEST)
+    with pytest.raises(UsageError, match="is not a SHA-256 digest"):
+        open_packed(str(packed), "")
 
 
 def test_an_image_without_a_digest_or_a_file_is_refused(packed: Path) -> None:
@@ -187,3 +198,47 @@ def test_there_is_nothing_to_export_before_a_build(
 def test_an_image_that_cannot_be_read_or_has_no_name_is_refused(name: str) -> None:
     assert perform(["setup", "--image", name]) == USAGE
     assert perform(["setup", "--image", name, "--digest", DIGEST]) == USAGE
+
+
+@pytest.fixture
+def built(home: Home, monkeypatch: pytest.MonkeyPatch) -> Home:
+    monkeypatch.setenv("SKYLIFT_HOME", str(home.path))
+    monkeypatch.setenv("SKYLIFT_DATA", str(home.path / "data"))
+    images, recipe = default_home().data.images, read_recipe()
+    (images / recipe.image_id / "root").mkdir(parents=True)
+    about = {"id": recipe.image_id, "name": "", "description": "", "architecture": recipe.architecture, "size": 0}
+    (images / f"{recipe.image_id}.json").write_text(json.dumps({**about, "created": "2026-01-01T00:00:00+00:00"}))
+    return home
+
+
+def test_an_export_takes_the_place_of_no_pipe_link_or_device(
+    built: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("skylift.cli.image._pack", lambda _root, to: to.write(b"an image"))
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to("/dev/stdout")
+    assert [perform(["image", "export", str(each)]) for each in (pipe, link)] == [USAGE, USAGE]
+    assert (pipe.is_fifo(), link.is_symlink()) == (True, True)
+    assert perform(["image", "export", str(tmp_path / "file")]) == 0
+    assert perform(["image", "export", str(tmp_path / "file")]) == 0
+
+
+def test_it_is_said_that_a_file_is_not_needed(
+    built: Home, packed: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    taken: list[object] = []
+    monkeypatch.setattr(Setup, "run", lambda self: taken.append(self._packed))
+    assert perform(["setup", "--image", str(packed), "--digest", DIGEST]) == 0
+    assert taken == [None]
+    assert f"{packed} was not read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["image", "export", "file"], ["setup", "--image", "-", "--digest", DIGEST]])
+def test_a_machine_that_no_image_is_for_is_told_so(
+    home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    monkeypatch.setenv("SKYLIFT_HOME", str(home.path))
+    monkeypatch.setattr("platform.machine", lambda: "sparc")
+    assert perform(arguments) == USAGE
+    assert "there is no image for sparc" in capsys.readouterr().err
