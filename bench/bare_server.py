@@ -15,7 +15,6 @@ from pathlib import Path
 
 from ssh_way import await_banner, say_hello
 
-from skylift.cloud.compute.image.stored import STORED
 from skylift.cloud.compute.server import cgroup
 from skylift.cloud.compute.server.lxcfs import SHARED
 from skylift.cloud.compute.server.oci import CAPABILITIES, UIDS, ServerPlan, oci_config
@@ -24,6 +23,7 @@ from skylift.cloud.compute.server.seccomp import oci_seccomp, read_profile
 from skylift.cloud.compute.server.seed_files import Inheritance, seed_files
 from skylift.cloud.compute.server.server import find_programs
 from skylift.cloud.state.home import Home
+from skylift.cloud.state.rootless import STORED
 
 Times = dict[str, float]
 

@@ -23,6 +23,7 @@ def register(app: typer.Typer) -> None:
     cloud = typer.Typer(help="The embedded EC2 on this machine.", no_args_is_help=True, rich_markup_mode=None)
     for command in (up, down, status, env, connect, logs):
         cloud.command()(command)
+    cloud.command(context_settings={"allow_interspersed_args": False, "ignore_unknown_options": True})(enter)
     market.register(cloud)
     bill.register(cloud)
     issuer.register(cloud)
@@ -241,6 +242,18 @@ def exports(endpoint: Endpoint, key: RootKey) -> str:
     }
     lines = [f"export {name}={shlex.quote(value)}\n" for name, value in variables.items()]
     return "".join(lines) + "unset AWS_SESSION_TOKEN AWS_PROFILE\n"
+
+
+def enter(program: Annotated[list[str], typer.Argument(metavar="PROGRAM [ARGUMENT]...")]) -> None:
+    """Run a program where the addresses of servers are: without root, in namespaces of your own."""
+    from skylift.place.local import running_cloud
+    from skylift.runner.errors import UsageError
+
+    running_cloud(default_home())
+    try:
+        os.execvp(program[0], program)  # noqa: S606 - what was asked for
+    except OSError as error:
+        raise UsageError(f"{program[0]} cannot be run: {error.strerror}") from error
 
 
 def logs(

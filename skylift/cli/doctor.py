@@ -38,7 +38,7 @@ def doctor(
         say_json([asdict(capability) for capability in capabilities])
     else:
         _show(capabilities)
-        if any(capability.ok is None for capability in capabilities):
+        if any(capability.ok is None for capability in capabilities) and not default_home().is_rootless:
             # The whole path: sudo's own PATH does not lead into a virtual environment.
             say("", f"Some things take root to try: sudo {shlex.quote(str(Path(sys.argv[0]).absolute()))} doctor")
     if any(capability.ok is False for capability in capabilities):

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from skylift.cli.early import COMPLETE, early_answer, line_words
 from skylift.cli.say import drop_output, say, say_text, say_to_shell, say_trouble
-from skylift.runner.errors import SKYLIFT_FAILED, USAGE, SkyliftError, UsageError
+from skylift.runner.errors import SKYLIFT_FAILED, USAGE, Outside, SkyliftError, UsageError
 from skylift.version import __version__
 
 if TYPE_CHECKING:
@@ -123,6 +123,9 @@ def perform(arguments: list[str]) -> int:
     try:
         return _invoke(arguments)
     except SkyliftError as error:
+        if isinstance(error, Outside):
+            # It was started a moment ago.
+            _enter()
         return _tell(error.message, error.advice, error.exit_code)
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -145,6 +148,7 @@ def _invoke(arguments: list[str]) -> int:
         say_to_shell(early[0])
         return early[1]
     _require_working_directory()
+    _enter()
     word = _first_word(arguments)
     if word.endswith(".py") and COMPLETE not in os.environ:
         import shlex
@@ -171,6 +175,17 @@ def _invoke(arguments: list[str]) -> int:
         error.show()
         return USAGE
     return code if isinstance(code, int) else 0
+
+
+def _enter() -> None:
+    """Begin anew in the namespaces of a cloud without root, if it is up."""
+    if os.geteuid() == 0:
+        return
+    from skylift.cloud.state.home import default_home
+    from skylift.place.own_namespaces import way_in
+
+    if command := way_in(default_home()):
+        os.execvp(command[0], [*command, sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - itself
 
 
 def _require_working_directory() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import subprocess
@@ -46,6 +47,7 @@ def setup(
         str | None,
         typer.Option(metavar="SHA256", help="The digest of that file; else it is read in FILE.sha256."),
     ] = None,
+    rootless: Annotated[bool, typer.Option("--rootless", help="Without root, as where there is no sudo.")] = False,
 ) -> None:
     """Prepare this machine for servers, and start the embedded EC2.
 
@@ -62,7 +64,10 @@ def setup(
     if packed and image_here():
         say(f"The image is here already: {image} was not read.", to_stderr=True)
         packed = None
-    Setup(default_home(), yes=yes, packages_only=packages_only, at_boot=at_boot, packed=packed).run()
+    home = default_home()
+    if os.geteuid() != 0 and shutil.which("sudo") is None and not packages_only:
+        rootless = rootless or not home.data.path.exists()
+    Setup(home, yes=yes, packages_only=packages_only, at_boot=at_boot, packed=packed, rootless=rootless).run()
 
 
 class Setup:
@@ -74,15 +79,18 @@ class Setup:
         packages_only: bool,
         at_boot: bool | None = None,
         packed: Packed | None = None,
+        rootless: bool = False,
     ) -> None:
         self._home = home
         self._yes = yes
         self._packages_only = packages_only
         self._at_boot = at_boot
         self._packed = packed
+        self._rootless = rootless or home.is_rootless
 
     def run(self) -> None:
         from skylift.cloud.compute.packages import missing_parts
+        from skylift.place.own_namespaces import DIFFERENCES, choose
         from skylift.place.privilege import is_root, run_as_root
         from skylift.place.start import make_data, prepare_home, tell_of_no_way_out
 
@@ -92,6 +100,8 @@ class Setup:
         missing = missing_parts()
         if missing:
             self._agree(missing)
+        if self._rootless and choose(self._home):
+            say(*DIFFERENCES.splitlines(), to_stderr=True)
         if self._complete(missing) and (is_root() or self._at_boot is None):
             if is_root() and not self._packages_only:
                 make_data(self._home)
@@ -142,12 +152,13 @@ class Setup:
                 f"Missing: {', '.join(part.name for part in missing)}. skylift installs on Debian and Ubuntu only.",
                 f"Install what holds these Debian packages here: {' '.join(names(missing))}. Then: skylift setup",
             )
-        if self._yes:
+        if self._yes and not self._rootless:
             return
-        if not sys.stdin.isatty():
+        if not sys.stdin.isatty() or self._rootless:
             raise UsageError(
                 f"Missing: {', '.join(part.name for part in missing)}.",
-                f"Install them with: sudo {command}\nOr let skylift do it: skylift setup --yes",
+                f"Install them with: sudo {command}"
+                + ("" if self._rootless else "\nOr let skylift do it: skylift setup --yes"),
             )
         say(f"Servers need packages that are not here: {' '.join(names(missing))}")
         if not typer.confirm(f"Install them with `{command}`?", default=True):

@@ -11,7 +11,7 @@ from skylift.cloud.state.home import Home, RootKey, default_home
 from skylift.place.first_run import CACHE, cache_filled
 from skylift.place.privilege import is_root, run_as_root
 from skylift.place.start import Showing, bring_up, no_display, prepare_home, refuse_earlier, running_pid
-from skylift.runner.errors import USAGE, RunError, UsageError
+from skylift.runner.errors import USAGE, Outside, RunError, UsageError
 from skylift.runner.job.cache import Cache
 from skylift.runner.job.settings import Credentials, Machine, NewestImage, Secret, Settings
 
@@ -36,7 +36,7 @@ def local_settings(showing: Showing = no_display, start: bool = True) -> Setting
         billed=False,
         cache=Cache(home.path / CACHE),
         machine=this_machine(),
-        environment_images=environment_images,
+        environment_images=environment_images and not home.is_rootless,
         listeners=listeners_of(home),
     )
 
@@ -90,7 +90,8 @@ def _refuse_to_start(home: Home) -> NoReturn:
             "`skylift run SCRIPT` starts one. Jobs on AWS: --on aws.",
         )
     taken = home.data.down_mark.exists()
-    takes = [*([] if is_root() else ["needs sudo"]), "brings back its servers, with what is on their disks"]
+    takes = [] if is_root() or home.is_rootless else ["needs sudo"]
+    takes += ["brings back its servers, with what is on their disks"]
     if default_image(home.data) is None:
         takes.append("builds the image of servers first, which takes a minute or more")
     raise UsageError(
@@ -123,6 +124,11 @@ def _is_up(home: Home) -> bool:
 def running_cloud(home: Home) -> tuple[Endpoint, RootKey]:
     """Endpoint and key of the cloud that is up; raises UsageError where there is none."""
     endpoint = home.endpoint() if running_pid(home) is not None else None
+    if endpoint is not None and home.is_rootless and not is_root():
+        raise Outside(
+            f"The cloud in {home.path} runs without root, in namespaces that this program is not in.",
+            "Start the program in them: skylift cloud enter PROGRAM",
+        )
     if endpoint is None:
         raise UsageError(f"The cloud in {home.path} is not up.", "Start it: skylift cloud up")
     key = home.root_key()

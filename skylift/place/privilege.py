@@ -9,6 +9,7 @@ from typing import IO
 
 from skylift.cloud.state.home import Home
 from skylift.cloud.state.program import own_python, passed_by_sudo
+from skylift.place import own_namespaces
 from skylift.runner.errors import UsageError
 
 
@@ -24,20 +25,25 @@ def run_as_root(
 
     Raises UsageError where there is no way to become root.
     """
+    environment = {**os.environ, "SKYLIFT_HOME": str(home.path)}
     sudo = shutil.which("sudo")
-    if sudo is None:
+    if home.is_rootless:
+        own_namespaces.make(home)
+        command = [*own_python("skylift.cli.main"), *arguments]
+    elif sudo is not None:
+        command = root_command(sudo, arguments)
+    else:
         raise UsageError(
             f"`skylift {' '.join(arguments)}` needs root, and there is no sudo on this machine.",
-            "Run it as root; servers need namespaces, mounts and a firewall that only root may make.",
+            "Run it as root, or have a cloud that takes no root: skylift setup --rootless",
         )
-    environment = {**os.environ, "SKYLIFT_HOME": str(home.path)}
-    command = root_command(sudo, arguments)
     code = subprocess.run(command, env=environment, stdin=stdin, stdout=stdout, check=False).returncode
-    if code == 1:
+    if code == 1 and not home.is_rootless:
         # None of the commands that are run this way ends with 1; sudo does when it refuses.
         raise UsageError(
             f"sudo did not let `skylift {' '.join(arguments)}` run as root.",
-            "Run it as root, or as a user that may use sudo; on a terminal, sudo asks for the password.",
+            "Run it as root, or as a user that may use sudo; on a terminal, sudo asks for the password.\n"
+            "Or have a cloud that takes no root: skylift setup --rootless",
         )
     return code
 

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 from skylift.cloud.state.data import EndpointUnreadable, NotRoots, open_for_user
 from skylift.cloud.state.home import Home
 from skylift.cloud.state.program import cloud_environment, own_python
+from skylift.cloud.state.rootless import rootless
+from skylift.place import own_namespaces
 from skylift.place.lost_cloud import MODULE, lost_pid, refuse_lost
 from skylift.place.unit import Unit, runs_systemd
 from skylift.runner.errors import USAGE, RunError, UsageError
@@ -320,6 +322,8 @@ def stop_cloud(home: Home, *, erase: bool = False) -> None:
             raise RunError(f"Not everything of the cloud could be taken down:\n{done.stderr.strip()}")
         if runs_systemd():
             Unit(home).remove(kept=erase)
+    if rootless():
+        own_namespaces.end(home, erase=erase)
 
 
 def _end(pid: int) -> None:

@@ -14,6 +14,7 @@ from skylift.cloud.state.data import PLACE
 from skylift.cloud.state.durable import replace_file
 from skylift.cloud.state.home import Home
 from skylift.cloud.state.program import cloud_environment, own_environment, own_python
+from skylift.cloud.state.rootless import rootless
 from skylift.place.lost_cloud import MODULE
 from skylift.runner.errors import RunError, UsageError
 
@@ -24,8 +25,8 @@ _TEXT = Path(__file__).with_name("cloud.service")
 
 
 def runs_systemd() -> bool:
-    """As sd_booted(3) finds it."""
-    return UNTIL_OFF.is_dir()
+    """As sd_booted(3) finds it. Without root nothing can be asked of it."""
+    return UNTIL_OFF.is_dir() and not rootless()
 
 
 class Unit:

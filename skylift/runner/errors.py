@@ -3,6 +3,7 @@
     SkyliftError
     ├── UsageError            exit 2: found before anything was started
     │   ├── NoCredentials
+    │   ├── Outside           a cloud without root, whose namespaces this program is not in
     │   ├── NameTaken         there is a job of that name already
     │   └── JobNotFound       no job of that name
     ├── JobFailed             the program's own: in Python, with check=True (job/outcome.py)
@@ -47,6 +48,10 @@ class UsageError(SkyliftError):
 
 class NoCredentials(UsageError):
     pass
+
+
+class Outside(UsageError):
+    """The cloud is up, in namespaces that this program is not in."""
 
 
 class RunError(SkyliftError):

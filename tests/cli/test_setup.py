@@ -94,6 +94,22 @@ def test_without_a_terminal_nothing_is_installed_and_the_command_is_said(
 
 
 @pytest.mark.usefixtures("lacking")
+def test_without_root_what_is_missing_is_named_for_an_administrator(home: Home, apt: Callable[[str], Path]) -> None:
+    note = apt("")
+    with pytest.raises(UsageError, match="Missing: a part of nothing") as raised:
+        Setup(home, yes=True, packages_only=False, rootless=True).run()
+    assert raised.value.advice == f"Install them with: sudo {' '.join(install_command([ABSENT]))}"
+    assert not note.exists() and not home.is_rootless
+
+
+def test_a_cloud_without_root_is_not_for_root(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("skylift.cloud.compute.packages.missing_parts", list)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    with pytest.raises(UsageError, match="for a user who is not root"):
+        Setup(home, yes=True, packages_only=False, rootless=True).run()
+
+
+@pytest.mark.usefixtures("lacking")
 def test_where_there_is_no_apt_the_packages_are_said(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(setup_room, "has_apt", lambda: False)
     with pytest.raises(UsageError) as failure:

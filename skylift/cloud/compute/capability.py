@@ -58,13 +58,11 @@ def assess(home: Home, port: int | None = None) -> list[Capability]:
         _kernel(),
         _root(home),
         _user_namespaces(home),
-        _overlay(home),
+        *([] if home.is_rootless else [_overlay(home)]),
         _firewall(home),
         _links(home),
         _way_out(home),
-        _cgroups(),
-        _uids(),
-        _sizes(),
+        *([] if home.is_rootless else [_cgroups(), _uids(), _sizes()]),
         _state_directory(home),
         _data_directory(home),
         _disk_space(home),
@@ -117,14 +115,16 @@ def _root(home: Home) -> Capability:
     administrator.
     """
     name = "root"
+    if home.is_rootless:
+        return Capability(name, True, "not needed: the cloud runs without. Nothing but what limits you limits servers")
     if os.geteuid() == 0:
         return Capability(name, True, "this is root")
     if _is_up(home):
         return Capability(name, True, "not needed: the cloud is up")
     who = calling_user().name
     fix = (
-        "ask who looks after this machine to let you use sudo, or to start your cloud as root: "
-        f"SKYLIFT_HOME={shlex.quote(str(home.path))} skylift setup. Jobs on AWS take no root: --on aws"
+        "skylift setup --rootless. Or ask who looks after this machine to let you use sudo, or to start your cloud as "
+        f"root: SKYLIFT_HOME={shlex.quote(str(home.path))} skylift setup. Jobs on AWS take no root: --on aws"
     )
     if shutil.which("sudo") is None:
         return Capability(name, False, f"{who} is not root, and there is no sudo", fix)
@@ -240,7 +240,7 @@ def _writable(place: Path, caller: Person) -> bool:
 def _data_directory(home: Home) -> Capability:
     """Where root keeps the cloud's files; only root may change any directory on the way to it."""
     data = home.data.path
-    for place in reversed((data, *data.parents)):
+    for place in () if home.is_rootless else reversed((data, *data.parents)):
         try:
             found = place.lstat()
         except FileNotFoundError:
@@ -426,7 +426,7 @@ def _tried(name: str, home: Home, attempt: Callable[[], str], works: str, fix: s
         return Capability(name, not problem, problem or works, problem and fix)
     if _is_up(home):
         return Capability(name, True, "there: the cloud that is up has it")
-    return Capability(name, None, "takes root to try")
+    return Capability(name, None, "tried in a cloud that is up" if home.is_rootless else "takes root to try")
 
 
 def _nearest(path: Path) -> Path:

@@ -11,6 +11,7 @@ from pathlib import Path
 from skylift.cloud.state.data import PLACE, Data, Endpoint
 from skylift.cloud.state.durable import replace_file
 from skylift.cloud.state.person import Person, calling_user, person_of
+from skylift.cloud.state.rootless import rootless
 
 DEFAULT_PORT = 4520
 """The endpoint's default port on 127.0.0.1."""
@@ -46,8 +47,20 @@ class Home:
         return caller
 
     @property
+    def holder(self) -> Path:
+        """There where the cloud runs without root. It has the number of the process that holds its namespaces."""
+        return self.path / "holder"
+
+    @property
+    def is_rootless(self) -> bool:
+        """Whether the cloud runs without root. Root does not believe a file of the user's."""
+        return rootless() or (os.geteuid() != 0 and self.holder.exists())
+
+    @property
     def data(self) -> Data:
-        """Root's data of this cloud."""
+        """Root's data of this cloud. Without root they are the user's, as all else is."""
+        if self.is_rootless:
+            return Data(self.path / "data" / "0" / "default")
         owner = self.owner
         place = Path(os.environ.get("SKYLIFT_DATA") or PLACE).absolute()
         # With the owner's eyes: root may see less than they do of a home that another machine serves.

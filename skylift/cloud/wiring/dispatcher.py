@@ -15,6 +15,7 @@ from skylift.cloud.services.iam import identity
 from skylift.cloud.services.s3 import cors
 from skylift.cloud.services.s3.rules import OfBucket, bucket_of
 from skylift.cloud.services.table import TABLE
+from skylift.cloud.state.rootless import rootless
 from skylift.cloud.store.database import Database, DiskFull, Tx
 from skylift.cloud.wire.call import Call, Encode, Response
 
@@ -27,6 +28,9 @@ LOOPED_TOO = (
     ("ssm", "SendCommand"),
 )
 """The loops also carry out these operations of other services."""
+
+NEED_ROOT = ("CreateImage", "CreateSnapshot", "CreateSnapshots", "CreateVolume")
+"""These make a file with a file system in it, which only root may mount."""
 
 TRIES = 5
 """The most times that a request is prepared which others overtake."""
@@ -65,12 +69,13 @@ class Dispatcher:
 
     def _perform(self, call: Call, encode: Encode) -> Response:
         """Authenticate, refuse what would be ignored, authorise, and only then open the transaction that acts."""
-        operation = TABLE.get((call.service, call.operation))
+        where = "a cloud without root" if call.operation in NEED_ROOT and rootless() else "skylift's embedded EC2"
+        operation = TABLE.get((call.service, call.operation)) if where.startswith("skylift") else None
         if operation is None:
             if call.service == "s3":
                 with self._database.read() as tx:
                     _find_bucket(tx, self._authenticated(tx, call), call)
-            raise _not_here(call, f"The operation {call.operation} is not supported by skylift's embedded EC2.")
+            raise _not_here(call, f"The operation {call.operation} is not supported by {where}.")
         with self._database.read() as tx:
             caller = self._authenticated(tx, call)
             unnoted = identity.use_is_news(tx, caller)

@@ -28,6 +28,7 @@ from skylift.cloud.compute.image.stored import FILL, MKFS, seen_from_inside
 from skylift.cloud.compute.program import begin, last_words
 from skylift.cloud.state.durable import sync_directory
 from skylift.cloud.state.program import find_program, own_environment
+from skylift.cloud.state.rootless import rootless
 
 GIB = 1 << 30
 
@@ -176,6 +177,8 @@ class Disks:
     def mount(self, volume_id: str) -> Path:
         """Mount it where it is not mounted yet. Deleted files give their room back to the host (`discard`)."""
         place = self.place(volume_id)
+        if rootless():
+            raise DiskRefused("a volume can be mounted by root only, and this cloud runs without")
         if volume_id not in self.mounted():
             self._mounts.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._mounts.chmod(0o700)

@@ -32,12 +32,13 @@ from typing import Literal
 from skylift.cloud.compute.image.apt_sources import build_options, debian_sources
 from skylift.cloud.compute.image.packed import NotTheImage, Packed, unpack_command
 from skylift.cloud.compute.image.recipe import Recipe, read_recipe
-from skylift.cloud.compute.image.stored import STORED, seen_from_inside
+from skylift.cloud.compute.image.stored import seen_from_inside
 from skylift.cloud.compute.image.uv import ProgramUnavailable, fetch_uv
 from skylift.cloud.state.data import Data, open_for_user
 from skylift.cloud.state.durable import make_directory, replace_file
 from skylift.cloud.state.person import calling_user
 from skylift.cloud.state.program import apt_environment
+from skylift.cloud.state.rootless import STORED
 
 Progress = Callable[[float, str], None]
 """Called with the share that is done (0 to 1) and the step."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from skylift.catalogue.uv import WHEELS, Wheel
-from skylift.cloud.compute.image.stored import STORED
+from skylift.cloud.state.rootless import STORED
 
 FOLDER = Path(__file__).parent / "debian13"
 

@@ -7,13 +7,13 @@ program of ours sees an image with the right owners through an idmapped mount.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from skylift.cloud.compute.server.oci import UIDS
-
-STORED = 2_000_065_536
-"""The host id of an image's root."""
+from skylift.cloud.compute.server.owner_map import owner_map
+from skylift.cloud.state.rootless import STORED, rootless
 
 STORED_UIDS = f"{STORED}-{STORED + UIDS - 1}"
 
@@ -46,6 +46,7 @@ fill() {{
 is mounted meanwhile."""
 
 
+_APART = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
 _INSIDE = 'mount --bind -o "$1" "$2" "$2" && shift 2 && exec "$@"'
 
 
@@ -55,9 +56,13 @@ def seen_from_inside(tree: Path, command: Iterable[str]) -> list[str]:
     In mount and pid namespaces that end with this process: nothing stays mounted, nothing goes on. It has a /proc of
     its own, by which mount(8) finds the process that it makes a user namespace with.
     """
+    if rootless():
+        # The user's own id is one in there, too: what the tree is in is the user's.
+        users = f"--user=/proc/{os.getpid()}/fd/{owner_map(0, STORED, UIDS, f'{UIDS} 0 1')}"
+        return ["nsenter", users, "setpriv", "--pdeathsig=KILL", *_APART, *command]
     return [
         *("setpriv", "--pdeathsig=KILL"),
-        *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
+        *_APART,
         *("sh", "-c", _INSIDE, "inside", stored_as(0), str(tree)),
         *command,
     ]

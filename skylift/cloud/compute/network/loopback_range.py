@@ -17,6 +17,7 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 from skylift.cloud.compute.network.error import NoRangeFree, NotPermitted
+from skylift.cloud.state.rootless import STORED, UIDS, rootless
 
 DIRECTORY = Path("/run/skylift/claims")
 NUMBERS = range(32, 224)
@@ -64,8 +65,9 @@ class LoopbackRange:
 
     @property
     def pasta_uid(self) -> int:
-        """The host uid and gid that only this cloud's pasta runs as."""
-        return 2_000_000_000 + self.number
+        """The host uid and gid that only this cloud's pasta runs as. Without root it is one that no program in a server
+        has: the last of the range."""
+        return STORED + UIDS - 1 if rootless() else 2_000_000_000 + self.number
 
 
 class LoopbackRanges:

@@ -21,6 +21,7 @@ from skylift.cloud.compute.network.error import NamespaceError, ProgramMissing, 
 from skylift.cloud.compute.network.loopback_range import LoopbackRange
 from skylift.cloud.compute.network.namespace import Namespace, name_thread
 from skylift.cloud.state.program import find_program, own_environment
+from skylift.cloud.state.rootless import MARK
 
 LINK = "out"
 ADDRESS = "169.254.2.2"
@@ -42,8 +43,7 @@ NS_GET_USERNS = 0xB701
 _PLACE = "/run/user/0/netns"
 _PRIVATE_NAMES = f"""
 owner=$0 network=$1 && shift && umask 022 &&
-mount -t tmpfs -o mode=755 skylift /dev/net &&
-mknod -m 666 /dev/net/tun c 10 200 &&
+{{ test -e {MARK} || {{ mount -t tmpfs -o mode=755 skylift /dev/net && mknod -m 666 /dev/net/tun c 10 200; }}; }} &&
 mkdir -p /run/user &&
 mount -t tmpfs -o mode=755 skylift /run/user &&
 mkdir -p {_PLACE} &&

@@ -6,11 +6,15 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from skylift.cloud.state.rootless import rootless
+
 MOUNT = Path("/sys/fs/cgroup")
 
 
 def hierarchies() -> list[Path]:
     """The root of each hierarchy: the one of version 2, or one a controller with version 1 (and both on hybrids)."""
+    if rootless():
+        return []
     if (MOUNT / "cgroup.controllers").exists():
         return [MOUNT]
     if not MOUNT.is_dir():

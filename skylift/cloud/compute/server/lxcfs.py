@@ -24,6 +24,7 @@ from skylift.cloud.compute.disk.mount_table import mounts
 from skylift.cloud.compute.server.oci import LXCFS_FILES
 from skylift.cloud.compute.server.rootfs import is_mounted
 from skylift.cloud.state.program import find_program, own_environment
+from skylift.cloud.state.rootless import rootless
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +118,7 @@ def ensure_lxcfs(own: Path) -> Path | None:
     if found is not None:
         return found
     program = find_program("lxcfs")
-    if program is None or not FUSE.exists():
+    if program is None or not FUSE.exists() or rootless():
         return None
     stop_lxcfs(own)
     try:

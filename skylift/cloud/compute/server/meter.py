@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from skylift.cloud.compute.server import cgroup
 from skylift.cloud.domain.metering import Reading
+from skylift.cloud.state.rootless import rootless
 
 _PROC = Path("/proc")
 _DEVICES = Path("/sys/dev/block")
@@ -29,7 +30,7 @@ class Meter:
         """The pid of a server's first process; None if no such server runs."""
         try:
             pid = int((self._run / server_id / "pid").read_text())
-            mine = f"/{self._group}/{server_id}" in (_PROC / str(pid) / "cgroup").read_text()
+            mine = rootless() or f"/{self._group}/{server_id}" in (_PROC / str(pid) / "cgroup").read_text()
         except (OSError, ValueError):
             return None
         # Else the number is another process's by now.

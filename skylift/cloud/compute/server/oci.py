@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from skylift.cloud.compute.server import dmi
+from skylift.cloud.state.rootless import rootless
 
 CAPABILITIES = tuple(
     f"CAP_{name}"
@@ -99,7 +100,7 @@ def oci_config(
         "hostname": plan.hostname,
         "mounts": [*_mounts(plan), *_firmware_mounts(root, firmware, firmware_layer)],
         "linux": {
-            "cgroupsPath": cgroup,
+            **({} if rootless() else {"cgroupsPath": cgroup, "resources": _resources(plan)}),
             **({} if users else {"uidMappings": mapping, "gidMappings": mapping}),
             "namespaces": [
                 *({"type": kind} for kind in ("pid", "network", "ipc", "uts", "mount", "cgroup")),
@@ -107,7 +108,6 @@ def oci_config(
             ],
             # A new network namespace has the host's value, which is 1 beside Docker.
             "sysctl": {"net.ipv4.ip_forward": "0"},
-            "resources": _resources(plan),
             "seccomp": seccomp,
             "maskedPaths": [
                 *(f"/proc/{name}" for name in _MASKED_PROC),

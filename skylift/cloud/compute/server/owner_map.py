@@ -16,16 +16,17 @@ from pathlib import Path
 from skylift.cloud.state.program import own_environment
 
 _LOCK = threading.Lock()
-_MADE: dict[tuple[int, int, int], int] = {}
+_MADE: dict[str, int] = {}
 
 
-def owner_map(on_disk: int, seen: int, size: int) -> int:
+def owner_map(on_disk: int, seen: int, size: int, more: str = "") -> int:
     """The descriptor of a user namespace by which ids from `on_disk` on are shown as those from `seen` on. It is kept
-    here, for the same ids as long as this process lives; nobody closes it. Raises OSError."""
+    here, for the same ids as long as this process lives; nobody closes it. `more` are further lines. Raises OSError."""
+    ids = f"{on_disk} {seen} {size}\n{more}"
     with _LOCK:
-        if (on_disk, seen, size) not in _MADE:
-            _MADE[on_disk, seen, size] = _make(f"{on_disk} {seen} {size}\n")
-        return _MADE[on_disk, seen, size]
+        if ids not in _MADE:
+            _MADE[ids] = _make(ids)
+        return _MADE[ids]
 
 
 @contextmanager

@@ -30,10 +30,10 @@ from skylift.cloud.compute.disk.mount_tree import (
     set_attributes,
 )
 from skylift.cloud.compute.error import ComputeError
-from skylift.cloud.compute.image.stored import STORED
 from skylift.cloud.compute.own_thread import in_own_thread
 from skylift.cloud.compute.server.oci import UIDS
 from skylift.cloud.compute.server.owner_map import owner_map
+from skylift.cloud.state.rootless import STORED, rootless
 
 _CLONE_FS = 0x00000200
 _MS_NODEV = 4
@@ -94,11 +94,13 @@ class Rootfs:
             raise not_made(error) from error
         if not is_mounted(self.lower):
             try:
-                _bind(self.image, self.lower, owner_map(STORED, self.uid_base, UIDS))
+                # Without root the files have these owners on the disk.
+                _bind(self.image, self.lower, 0 if rootless() else owner_map(STORED, self.uid_base, UIDS))
             except OSError as error:
                 raise _refused(f"mount {self.image} at {self.lower}: {error.strerror}") from error
         if not is_mounted(self.root):
             layers = f"lowerdir={self.lower},upperdir={self.disk / 'upper'},workdir={self.disk / 'work'}"
+            layers += ",userxattr" if rootless() else ""
             _mount_overlay(layers, self.root)
         else:
             # The mount was closed for a server that has ended: set-uid programs must work in the next one.
@@ -233,7 +235,8 @@ def is_mounted(directory: Path) -> bool:
 def _bind(image: Path, place: Path, owners: int) -> None:
     """Shows an image with the owners that a server sees. Read-only: nothing that goes wrong below /run can reach it."""
     with copied_mount(image) as tree:
-        set_attributes(tree, MountAttr(attr_set=RDONLY | NOSUID | NODEV | IDMAP, userns_fd=owners))
+        flags = RDONLY | NOSUID | NODEV | (IDMAP if owners else 0)
+        set_attributes(tree, MountAttr(attr_set=flags, userns_fd=owners))
         target = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             put(tree, target)

@@ -36,6 +36,7 @@ from skylift.cloud.compute.server.seccomp import oci_seccomp, read_profile
 from skylift.cloud.domain.instance import Console
 from skylift.cloud.state.durable import sync_directory
 from skylift.cloud.state.program import find_program, own_environment
+from skylift.cloud.state.rootless import rootless
 
 log = logging.getLogger(__name__)
 
@@ -228,7 +229,8 @@ class Servers:
             self._seccomp,
             firmware,
             self._firmware_layer,
-            users(),
+            # Without root the runtime is wrong about whose ids those of a namespace that is there are.
+            None if rootless() else users(),
         )
         _write_private(bundle / "config.json", json.dumps(config))
         return first

@@ -16,6 +16,7 @@ from skylift.cloud.domain.volume import Modification, Snapshot, Volume
 from skylift.cloud.loops.ebs.server_pause import ServerPauses
 from skylift.cloud.loops.ebs.volume_locks import VolumeLocks
 from skylift.cloud.loops.work import Work
+from skylift.cloud.state.rootless import rootless
 from skylift.cloud.store.database import Database
 from skylift.cloud.store.volume import unsettled_volumes
 
@@ -108,7 +109,8 @@ class VolumeLoop:
         """Mount the root volume of a server that is about to be created. Raises DiskError."""
         with self.database.read() as tx:
             root = tx.get(Volume, instance_id=instance_id, root=True)
-        if root is None:
+        # Without root, what a server writes is in its own directory.
+        if root is None or rootless():
             return
         with self.locks.of(root.id):
             if not self.disks.made(root.id):

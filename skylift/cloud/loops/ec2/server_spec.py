@@ -31,6 +31,7 @@ from skylift.cloud.domain.scaling_group import TARGETS, ScalingMember
 from skylift.cloud.domain.spot import SpotNotice, SpotRequest
 from skylift.cloud.domain.volume import Volume
 from skylift.cloud.loops.ec2.instance import ServerSpec
+from skylift.cloud.state.rootless import STORED, rootless
 from skylift.cloud.store.connect import current_keys
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.network import interface_at
@@ -114,7 +115,7 @@ class LaunchSpecBuilder:
             id=instance.id,
             image=Path(image.root),
             disk=self.settings.disks / instance.id,
-            uid_base=instance.uid_base,
+            uid_base=STORED if rootless() else instance.uid_base,
             hostname=hostname,
             cpus=min(kind.vcpus, len(self.settings.host_cores)),
             cores=self._cores(kind.vcpus, instance.uid_base),
@@ -122,7 +123,7 @@ class LaunchSpecBuilder:
             swap_accounting=self.settings.swap_accounting,
             lxcfs=self.settings.lxcfs(),
             tasks=self.settings.tasks,
-            volume=self.settings.volumes / root.id,
+            volume=None if rootless() else self.settings.volumes / root.id,
             firmware=firmware_words(instance.id, instance.type, kind.hypervisor or "nitro"),
         )
         seed = seed_files(

@@ -1,0 +1,144 @@
+"""A cloud without root: in a user, a mount and a network namespace of the user's own, where they are root.
+
+One process holds them, and a pasta joins their network to the machine's. Each command of the user enters them.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+from skylift.cloud.state.home import DEFAULT_PORT, Home
+from skylift.cloud.state.program import find_program, own_environment
+from skylift.cloud.state.rootless import MARK, STORED, UIDS
+from skylift.runner.errors import UsageError
+
+DIFFERENCES = """\
+This cloud runs without root, in namespaces of your own:
+- Its servers share one range of ids, and any process of yours may change them.
+- Nothing limits their memory, processors, processes and disks, except what limits you.
+- Volumes, snapshots and images of servers are refused.
+- What is to reach servers, forwarded ports or the console is started with: skylift cloud enter PROGRAM"""
+
+_NAME_SERVER = "169.254.2.53"
+
+# A /run of its own, in which the machine's is still to be found, but not what root's clouds have there. pasta passes
+# questions on to the machine's name server, which may listen on the machine's loopback only.
+_HOLD = f"""
+mount -t tmpfs -o mode=755 skylift /mnt && mkdir /mnt/.machine /mnt/netns /mnt/skylift &&
+mount --rbind /run /mnt/.machine && mount --move /mnt /run && echo "$0" >{MARK} || exit
+cd /run/.machine && for each in *; do test -e "/run/$each" || ln -s ".machine/$each" /run/; done
+sed 's/^nameserver .*/nameserver {_NAME_SERVER}/' /etc/resolv.conf >/run/resolv.conf &&
+mount --bind /run/resolv.conf /etc/resolv.conf && echo made && exec sleep infinity
+"""
+
+
+def choose(home: Home) -> bool:
+    """Have this cloud run without root. False if it does already. Raises UsageError with what is in the way."""
+    if home.is_rootless:
+        return False
+    if os.geteuid() == 0:
+        raise UsageError("A cloud without root is for a user who is not root.")
+    if home.data.path.exists():
+        raise UsageError(f"{home.path} has a cloud of root's.", "Take it down first: skylift cloud down --erase")
+    home.holder.touch(0o600)
+    try:
+        make(home)
+    except UsageError:
+        home.holder.unlink()
+        raise
+    return True
+
+
+def make(home: Home) -> None:
+    """Make the namespaces, unless they are there. Raises UsageError with what an administrator has to do."""
+    with home.holder.open("r+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if _pid(home) is None:
+            pid = _hold(home)
+            file.truncate()
+            file.write(str(pid))
+
+
+def way_in(home: Home) -> list[str]:
+    """Begins a command that runs in the namespaces of this cloud; empty where there are none."""
+    if (pid := _pid(home)) is None:
+        return []
+    kinds = ("--user", "--net", "--mount")
+    return ["nsenter", f"--target={pid}", *kinds, "--preserve-credentials", f"--wdns={Path.cwd()}", "--"]
+
+
+def end(home: Home, *, erase: bool) -> None:
+    """End the namespaces, which this process is in. pasta ends with them."""
+    pid = _pid(home)
+    if erase:
+        # Outside it cannot be deleted: files of servers and images have other owners.
+        shutil.rmtree(home.data.images.parent)
+        home.holder.unlink()
+    if pid:
+        os.kill(pid, signal.SIGKILL)
+
+
+def _pid(home: Home) -> int | None:
+    """The process that holds them. What the file says is believed of a process with the mark in its /run only."""
+    try:
+        pid = int(home.holder.read_text())
+        return pid if Path(f"/proc/{pid}/root{MARK}").read_text() == f"{home.path}\n" else None
+    except (OSError, ValueError):
+        return None
+
+
+def _hold(home: Home) -> int:
+    """Other programs find the endpoint at its usual port, unless that is taken."""
+    from skylift.cloud.compute.capability import LOCALHOST, port_free
+
+    command = ["unshare", "--user", "--mount", "--net", "--propagation=private", *_ids("user"), *_ids("group")]
+    command += ["setsid", "sh", "-c", _HOLD, str(home.path)]
+    pipe = subprocess.PIPE
+    holder = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, env=own_environment())
+    assert holder.stdout and holder.stderr
+    if holder.stdout.readline() != b"made\n":
+        raise UsageError(
+            f"Namespaces cannot be made: {holder.stderr.read().decode(errors='replace').strip()}",
+            "An administrator may have switched them off: user.max_user_namespaces, kernel.unprivileged_userns_clone,"
+            " kernel.apparmor_restrict_unprivileged_userns.",
+        )
+    ports = f"{LOCALHOST}/{DEFAULT_PORT}" if port_free(DEFAULT_PORT) else "none"
+    command = ["pasta", "--config-net", "--no-map-gw", "--dns-forward", _NAME_SERVER, "--tcp-ports", ports]
+    command += ["--udp-ports", "none", "--tcp-ns", "none", "--udp-ns", "none"]
+    # Older ones do not know the last option, and do so by themselves.
+    for more in (["--host-lo-to-ns-lo"], []):
+        done = _run(*command, *more, str(holder.pid))
+        if done.returncode == 0:
+            return holder.pid
+    holder.kill()
+    raise UsageError(
+        f"pasta cannot join a network of yours to the machine's: {done.stderr.strip()}",
+        "An administrator may have to do this: chmod 666 /dev/net/tun",
+    )
+
+
+def _ids(kind: str) -> list[str]:
+    """The options of unshare(1): the user is root in there, and servers have the ids that /etc/subuid has for them."""
+    own, file, option = (os.geteuid(), "subuid", []) if kind == "user" else (os.getegid(), "subgid", ["-g"])
+    if not all(map(find_program, ("newuidmap", "newgidmap", "getsubids", "pasta"))):
+        raise UsageError("newuidmap or pasta is not here.", "An administrator can: apt-get install uidmap passt")
+    name = pwd.getpwuid(os.geteuid()).pw_name
+    # `0: NAME 100000 65536`
+    ranges = [line.split() for line in _run("getsubids", *option, name).stdout.splitlines()]
+    first = next((words[2] for words in ranges if int(words[3]) >= UIDS), None)
+    if first is None:
+        raise UsageError(
+            f"/etc/{file} has no {UIDS} ids for {name}.",
+            f"An administrator can add a line with ids of nobody else: {name}:FIRST:{UIDS}",
+        )
+    return [f"--map-{kind}s=0:{own}:1", f"--map-{kind}s={STORED}:{first}:{UIDS}"]
+
+
+def _run(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=own_environment())
