@@ -10,10 +10,9 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from skylift.cloud.domain.error import ServiceError
-from skylift.cloud.domain.network import SecurityGroup
 from skylift.cloud.services.api.refusal import invalid
 from skylift.cloud.store.database import Tx
-from skylift.cloud.store.network import groups_with
+from skylift.cloud.store.network import group_of_rule
 
 if TYPE_CHECKING:
     from aws_shapes import ec2
@@ -90,9 +89,9 @@ def check_metadata_keys(keys: Iterable[str]) -> None:
             )
 
 
-def group_with_rule(tx: Tx, rule_id: str) -> SecurityGroup:
-    groups = groups_with(tx, rule_id)
-    found = next((group for group in groups if any(rule.id == rule_id for rule in group.rules)), None)
+def group_with_rule(tx: Tx, rule_id: str) -> str:
+    """Its id."""
+    found = group_of_rule(tx, rule_id)
     if found is None:
         words = f"The security group rule ID '{rule_id}' does not exist"
         raise ServiceError("InvalidSecurityGroupRuleId.NotFound", words)

@@ -156,7 +156,7 @@ def _change(tx: Tx, _caller: Caller, _params: Params, ids: Iterable[str], change
 def _changed(tx: Tx, row_id: str, changed: Callable[[Tags], Tags]) -> Any:
     """The row with other tags; of a rule only these."""
     if row_id.startswith("sgr-"):
-        return RuleTags(new_id("tags"), group_with_rule(tx, row_id).id, changed(rule_tags(tx, row_id)))
+        return RuleTags(new_id("tags"), group_with_rule(tx, row_id), changed(rule_tags(tx, row_id)))
     kind = kind_of_id(row_id)
     if kind is None:
         raise ServiceError("InvalidID", f"The ID '{row_id}' is not valid")
