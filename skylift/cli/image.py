@@ -45,13 +45,13 @@ def export(
     if str(file) == "-":
         _pack(image.root, sys.stdout.buffer)
         return
-    if file.is_dir():
-        raise UsageError(f"{file} is a folder.", f"Name a file, like {file / 'image.tar.gz'}")
-    if file.is_symlink() or (file.exists() and not file.is_file()):
-        raise UsageError(f"{file} is a link, a pipe or a device.", "Name a new file; `-` is standard output.")
-    say(f"Writing {image.id} ...", to_stderr=True)
     part = file.parent / f".{file.name}-{os.getpid()}"
     try:
+        if file.is_dir():
+            raise UsageError(f"{file} is a folder.", f"Name a file, like {file / 'image.tar.gz'}")
+        if file.is_symlink() or (file.exists() and not file.is_file()):
+            raise UsageError(f"{file} is a link, a pipe or a device.", "Name a new file; `-` is standard output.")
+        say(f"Writing {image.id} ...", to_stderr=True)
         with part.open("x+b") as written:
             try:
                 _pack(image.root, written)
