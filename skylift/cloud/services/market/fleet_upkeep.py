@@ -57,7 +57,11 @@ def mark(tx: Tx, fleet: Fleet) -> object:
     """All that a look depends on but the time: while it is the same, there is nothing new to do."""
     notices = {notice.instance_id: notice for notice in tx.find(SpotNotice)}
     rows = [
-        (member, row and (row.state, row.desired, row.state_reason_code), notices.get(member.instance_id))
+        (
+            member,
+            row and (row.state, row.desired, row.state_reason_code, row.termination_protected, row.stop_protected),
+            notices.get(member.instance_id),
+        )
         for member, row in live_members(tx, fleet.id)
     ]
     return fleet, rows

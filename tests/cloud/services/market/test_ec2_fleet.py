@@ -92,10 +92,11 @@ def test_a_protected_instance_keeps_its_fleet(cloud: Cloud) -> None:
     protect(ids[1], False)
     assert cloud.call("DeleteFleets", **asked)["SuccessfulFleetDeletions"]
     protect(ids[0], True)
-    step(cloud)
+    loop = FleetLoop(cloud.database, fleet_upkeep.keep, fleet_upkeep.mark, lambda _: None)
+    loop.step()
     assert [cloud.row(one).state for one in ids] == ["pending", "shutting-down"]
     protect(ids[0], False)
-    step(cloud)
+    loop.step()
     assert cloud.row(ids[0]).state == "shutting-down"
 
 
