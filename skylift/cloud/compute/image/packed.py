@@ -17,6 +17,7 @@ from skylift.cloud.compute.image.stored import seen_from_inside
 
 _PIECE = 1 << 20
 _TAR = ("tar", "--gzip", "--numeric-owner", "--xattrs", "--xattrs-include=*")
+_SAME_EACH_TIME = "exthdr.name=%f,exthdr.mtime=0,globexthdr.name=label,globexthdr.mtime=0,delete=atime,delete=ctime"
 
 
 class NotTheImage(Exception):
@@ -50,8 +51,8 @@ class Packed:
 
 def pack_command(root: Path) -> list[str]:
     """Writes the image to standard output. It takes root."""
-    label = f"--label={root.parent.name}"
-    return seen_from_inside(root, [*_TAR, "--create", "--sort=name", label, f"--directory={root}", "."])
+    options = [f"--label={root.parent.name}", "--sort=name", f"--pax-option={_SAME_EACH_TIME}"]
+    return seen_from_inside(root, [*_TAR, "--create", *options, f"--directory={root}", "."])
 
 
 def unpack_command(copy: Path, root: Path) -> list[str]:

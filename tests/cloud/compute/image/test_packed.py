@@ -82,6 +82,8 @@ def built(tmp_path: Path) -> BuiltImage:
 @pytest.mark.real
 def test_an_image_that_is_packed_is_unpacked_the_same_elsewhere(data: Data, built: BuiltImage) -> None:
     done = subprocess.run(pack_command(built.root), capture_output=True, check=True)
+    again = subprocess.run(pack_command(built.root), capture_output=True, check=True)
+    assert again.stdout == done.stdout, "a cache that goes by the digest would have it twice"
     found = take(data, done.stdout)
     assert (found.id, found.root.parent.parent) == (built.id, data.images)
     assert default_image(data) == found
