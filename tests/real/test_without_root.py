@@ -24,7 +24,8 @@ pytestmark = pytest.mark.real
 
 REPOSITORY = Path(__file__).parents[2]
 TUN = Path("/dev/net/tun")
-NAME = f"skylift-test-{os.getpid()}"
+PREFIX = "skylift-test-"
+NAME = f"{PREFIX}{os.getpid()}"
 SUBIDS = (Path("/etc/subuid"), Path("/etc/subgid"))
 
 # Their Python, its packages and skylift may be below a directory of root's alone: these are shown, and nothing else.
@@ -116,6 +117,19 @@ def _is_open(place: Path) -> bool:
     return all(each.stat().st_mode & 0o001 for each in (place, *place.parents))
 
 
+def _remove(person: Person, name: str) -> None:
+    for pid in person.processes():
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    until(lambda: not person.processes(), "their processes to end", 30)
+    subprocess.run(["userdel", "--remove", name], check=True, capture_output=True)
+
+
+def _first_ids(name: str) -> int:
+    found = [int(line.split(":")[1]) for line in SUBIDS[0].read_text().splitlines() if line.startswith(f"{name}:")]
+    return found[0] if found else STORED
+
+
 def _free_ids() -> int:
     lines = [line.split(":") for file in SUBIDS for line in file.read_text().splitlines()]
     return max((int(first) + int(count) for _, first, count in lines), default=100_000)
@@ -124,6 +138,10 @@ def _free_ids() -> int:
 @pytest.fixture(scope="module")
 def person() -> Iterator[Person]:
     """Somebody who may have ranges of ids, and has none yet."""
+    for left in pwd.getpwall():
+        # Of a run that was killed.
+        if left.pw_name.startswith(PREFIX) and not Path("/proc", left.pw_name.removeprefix(PREFIX)).exists():
+            _remove(Person(left.pw_uid, Path(left.pw_dir), _first_ids(left.pw_name)), left.pw_name)
     mode = TUN.stat().st_mode
     # As udev has it; some machines without udev keep it for root.
     TUN.chmod(0o666)
@@ -135,11 +153,7 @@ def person() -> Iterator[Person]:
     try:
         yield made
     finally:
-        for pid in made.processes():
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        until(lambda: not made.processes(), "their processes to end", 30)
-        subprocess.run(["userdel", "--remove", NAME], check=True, capture_output=True)
+        _remove(made, NAME)
         TUN.chmod(mode)
         assert not [file for file in SUBIDS if f"{NAME}:" in file.read_text()]
 
