@@ -11,6 +11,7 @@ import pwd
 import shutil
 import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 from skylift.cloud.state.home import DEFAULT_PORT, Home
@@ -74,14 +75,17 @@ def way_in(home: Home) -> list[str]:
 
 
 def end(home: Home, *, erase: bool) -> None:
-    """End the namespaces, which this process is in. pasta ends with them."""
-    pid = _pid(home)
+    """End the namespaces, which this process is in, and pasta, so that the port is free at once."""
+    pid, pasta = _pid(home), home.path / "pasta"
     if erase:
         # Outside it cannot be deleted: files of servers and images have other owners.
         shutil.rmtree(home.data.images.parent)
         home.holder.unlink()
-    if pid:
-        os.kill(pid, signal.SIGKILL)
+    for number in [pid, int(pasta.read_text())] if pid else []:
+        with suppress(OSError):
+            if number == pid or bytes(pasta) in Path(f"/proc/{number}/cmdline").read_bytes():
+                os.kill(number, signal.SIGKILL)
+    pasta.unlink(missing_ok=True)
 
 
 def _pid(home: Home) -> int | None:
@@ -110,7 +114,7 @@ def _hold(home: Home) -> int:
         )
     ports = f"{LOCALHOST}/{DEFAULT_PORT}" if port_free(DEFAULT_PORT) else "none"
     command = ["pasta", "--config-net", "--no-map-gw", "--dns-forward", _NAME_SERVER, "--tcp-ports", ports]
-    command += ["--udp-ports", "none", "--tcp-ns", "none", "--udp-ns", "none"]
+    command += ["--udp-ports", "none", "--tcp-ns", "none", "--udp-ns", "none", "--pid", str(home.path / "pasta")]
     # Older ones do not know the last option, and do so by themselves.
     for more in (["--host-lo-to-ns-lo"], []):
         done = _run(*command, *more, str(holder.pid))

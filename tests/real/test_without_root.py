@@ -206,6 +206,7 @@ def test_a_cloud_of_their_own_from_setup_to_erase(person: Person, image_home: Ho
     person.skylift("cloud", "down", "--force")
     until(lambda: not person.processes(), "the end of what the cloud had", 30)
     assert "skylift cloud up" in person.skylift("ps", check=False).stderr
+    assert {path.name for path in person.state.iterdir()} == {"cache", "credentials.json", "data", "holder", "keys"}
     (person.home / "job.py").write_text("print('again')")
     # It is started, and only then can this program enter its namespaces.
     assert person.skylift("run", "job.py").stdout.endswith("again\n")
