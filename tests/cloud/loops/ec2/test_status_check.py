@@ -86,10 +86,10 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
     made.database.close()
 
 
-def test_nothing_is_written_of_a_server_that_answers(scene: Scene) -> None:
-    before = scene.row
+def test_nothing_is_written_of_a_server_that_answers(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene.look()
+    monkeypatch.setattr(scene.database, "write", lambda: pytest.fail("something is written"))
     assert scene.look(3) == ("", "")
-    assert scene.row is before
 
 
 def test_a_server_that_does_not_answer_fails_its_check_at_the_second_look(scene: Scene) -> None:
