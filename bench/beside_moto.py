@@ -43,10 +43,7 @@ class Server:
 
     def client(self, service: str) -> Any:
         config = Config(
-            max_pool_connections=CLIENTS,
-            proxies={},
-            retries={"total_max_attempts": 1},
-            s3={"addressing_style": "path"},
+            max_pool_connections=CLIENTS, proxies={}, retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}
         )
         return self._session.client(service, endpoint_url=self.address[0], config=config)
 

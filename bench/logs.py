@@ -57,15 +57,9 @@ def main() -> None:
         "one line": ("line", str(LINE)),
     }
     found: dict[tuple[str, str], list[Heard]] = {}
-    with (
-        cloud_up(chosen.images_of) as home,
-        tempfile.TemporaryDirectory(prefix="skylift-bench-") as folder,
-    ):
+    with cloud_up(chosen.images_of) as home, tempfile.TemporaryDirectory(prefix="skylift-bench-") as folder:
         ssh = server_with(home, Path(folder), PROGRAM)
-        ways = {
-            "ssh": (*ssh, "python3", "speaker.py"),
-            "skylift run": (*SKYLIFT, "run", "--quiet", str(PROGRAM)),
-        }
+        ways = {"ssh": (*ssh, "python3", "speaker.py"), "skylift run": (*SKYLIFT, "run", "--quiet", str(PROGRAM))}
         for _ in range(chosen.rounds):
             for case, words in cases.items():
                 for way, command in ways.items():

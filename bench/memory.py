@@ -142,10 +142,7 @@ class Cycles:
             "Statement": [
                 {
                     "Effect": "Allow",
-                    "Principal": {
-                        "Service": "ec2.amazonaws.com",
-                        "AWS": f"arn:aws:iam::{self._account}:root",
-                    },
+                    "Principal": {"Service": "ec2.amazonaws.com", "AWS": f"arn:aws:iam::{self._account}:root"},
                     "Action": "sts:AssumeRole",
                 }
             ],

@@ -28,11 +28,7 @@ from own_cloud import EXAMPLES, SKYLIFT, add_images_option, client, cloud_up
 from skylift.cloud.state.home import Home
 
 PAGE = Path(__file__).parents[1] / "docs" / "iam.md"
-WAYS = {
-    "cold": ("--fresh",),
-    "warm": ("--keep", "10m"),
-    "detached": ("-d", "--fresh"),
-}
+WAYS = {"cold": ("--fresh",), "warm": ("--keep", "10m"), "detached": ("-d", "--fresh")}
 
 
 @dataclass(frozen=True)

@@ -109,10 +109,7 @@ async def map(
 
 
 async def submit_map(
-    script: FilePath | None = None,
-    inputs: MapInputs = (),
-    *arguments: FilePath,
-    **options: Unpack[MapOptions],
+    script: FilePath | None = None, inputs: MapInputs = (), *arguments: FilePath, **options: Unpack[MapOptions]
 ) -> Job:
     """As `skylift.submit_map`."""
     with called("skylift.aio.submit_map()"):

@@ -120,10 +120,7 @@ def map(
 
 
 def submit_map(
-    script: FilePath | None = None,
-    inputs: MapInputs = (),
-    *arguments: FilePath,
-    **options: Unpack[MapOptions],
+    script: FilePath | None = None, inputs: MapInputs = (), *arguments: FilePath, **options: Unpack[MapOptions]
 ) -> Job:
     """Start a map and leave it there: the job, as soon as its server has it. The options are those of `skylift.map`."""
     with called("skylift.submit_map()"):

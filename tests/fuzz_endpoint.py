@@ -80,11 +80,7 @@ JUNK = [
 IGNORED_BESIDE_URLS = "X-Amz-Content-Sha256: UNSIGNED-PAYLOAD"
 HEADERS = [
     *("X-Amz-Acl: public-read", "X-Amz-Copy-Source: /a/b", "X-Amz-Meta-A: b", "X-Amz-Security-Token: t"),
-    *(
-        "X-Amz-Target: AmazonSSM.DeleteParameter",
-        "X-Amz-Date: 20200101T000000Z",
-        IGNORED_BESIDE_URLS,
-    ),
+    *("X-Amz-Target: AmazonSSM.DeleteParameter", "X-Amz-Date: 20200101T000000Z", IGNORED_BESIDE_URLS),
 ]
 HARMLESS = [
     *(

@@ -259,11 +259,7 @@ def test_a_room_needs_the_standard_library_only(room: str) -> None:
 
 
 def test_the_root_of_the_cloud_has_its_start_alone() -> None:
-    assert {path.name for path in (PACKAGE / "cloud").glob("*.py")} == {
-        "__init__.py",
-        "__main__.py",
-        "main.py",
-    }
+    assert {path.name for path in (PACKAGE / "cloud").glob("*.py")} == {"__init__.py", "__main__.py", "main.py"}
 
 
 def test_only_the_wiring_knows_the_wiring() -> None:

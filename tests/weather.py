@@ -70,12 +70,7 @@ _OF_BUCKETS = {
     ("GET", "uploads"): "ListMultipartUploads",
     ("POST", "delete"): "DeleteObjects",
 }
-_OF_SCHEDULES = {
-    "POST": "Create",
-    "PUT": "Update",
-    "GET": "Get",
-    "DELETE": "Delete",
-}
+_OF_SCHEDULES = {"POST": "Create", "PUT": "Update", "GET": "Get", "DELETE": "Delete"}
 
 
 @dataclass(frozen=True)

@@ -373,10 +373,7 @@ class OurAnswers:
         now = datetime.now(UTC)
         first, second = (_one_time_code(device["Base32StringSeed"], now + timedelta(seconds=at)) for at in (-30, 0))
         iam.enable_mfa_device(
-            UserName="scene",
-            SerialNumber=device["SerialNumber"],
-            AuthenticationCode1=first,
-            AuthenticationCode2=second,
+            UserName="scene", SerialNumber=device["SerialNumber"], AuthenticationCode1=first, AuthenticationCode2=second
         )
         for service in ("codecommit", "cassandra"):
             iam.create_service_specific_credential(UserName="scene", ServiceName=f"{service}.amazonaws.com")

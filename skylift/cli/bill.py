@@ -26,10 +26,7 @@ def bill(
     since: Annotated[
         str | None,
         typer.Option(
-            "--from",
-            metavar="TIME",
-            help="2026-11-01, 2026-11-25T18:00, or 24h: 24 hours ago.",
-            show_default=False,
+            "--from", metavar="TIME", help="2026-11-01, 2026-11-25T18:00, or 24h: 24 hours ago.", show_default=False
         ),
     ] = None,
     until: Annotated[

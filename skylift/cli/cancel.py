@@ -12,10 +12,7 @@ def register(app: typer.Typer) -> None:
     app.command("cancel")(cancel)
 
 
-def cancel(
-    names: JobNames,
-    on: On = None,
-) -> None:
+def cancel(names: JobNames, on: On = None) -> None:
     """End jobs, keep their results, and turn their servers off.
 
     The program gets SIGTERM, and SIGKILL after 10 s. Results go to S3 before the server is turned off. A second Ctrl-C

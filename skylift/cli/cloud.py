@@ -163,9 +163,7 @@ def _agree_to_erase(home: Home) -> None:
         raise UsageError("Nothing was erased, and the cloud is as it was.")
 
 
-def status(
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-) -> None:
+def status(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
     """Show whether the embedded EC2 is up, and its endpoint. Exits with 1 if it is down."""
     home = default_home()
     facts = describe(home)

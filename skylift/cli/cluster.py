@@ -197,10 +197,7 @@ def env(name: Name) -> None:
         say(f"export {variable}={shlex.quote(value)}")
 
 
-def ls(
-    as_json: Annotated[bool, typer.Option("--json", help="A list of objects.")] = False,
-    on: On = None,
-) -> None:
+def ls(as_json: Annotated[bool, typer.Option("--json", help="A list of objects.")] = False, on: On = None) -> None:
     """List all clusters of the account."""
     from skylift.cli.table import Column, show_table
     from skylift.runner.jobs.cluster import clusters

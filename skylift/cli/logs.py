@@ -31,8 +31,7 @@ def logs(
         str | None, typer.Option("--since", metavar="WHEN", help="From 10m ago on, or from 2026-01-31T12:00:00Z on.")
     ] = None,
     given_input: Annotated[
-        str | None,
-        typer.Option("--input", metavar="INPUT", help="Of a map: of this input, by its index or its name."),
+        str | None, typer.Option("--input", metavar="INPUT", help="Of a map: of this input, by its index or its name.")
     ] = None,
     on: On = None,
 ) -> None:

@@ -121,13 +121,7 @@ class MapDisplay:
 
 
 def watch_map(
-    reader: MapReader,
-    work: Interruptible[Outcome],
-    screen: Screen,
-    template: Template,
-    *,
-    quiet: bool,
-    as_json: bool,
+    reader: MapReader, work: Interruptible[Outcome], screen: Screen, template: Template, *, quiet: bool, as_json: bool
 ) -> Outcome:
     """Until its end, or until the user leaves. Then results come home, and what came of each input is told."""
     try:

@@ -7,8 +7,7 @@ from typing import Annotated
 import typer
 
 ListedOption = Annotated[
-    str | None,
-    typer.Option("--inputs", metavar="FILE", help="A file with an input a line; - is standard input."),
+    str | None, typer.Option("--inputs", metavar="FILE", help="A file with an input a line; - is standard input.")
 ]
 NumbersOption = Annotated[
     str | None, typer.Option("--range", metavar="A..B", help="The numbers from A to B, including both.")

@@ -29,8 +29,7 @@ def spot_price(
     price: Annotated[str | None, typer.Argument(metavar="USD", help="Price per hour.", show_default=False)] = None,
     zone: Zone = None,
     ahead: Annotated[
-        str | None,
-        typer.Option("--in", metavar="TIME", help="Start after this time, like 10m.", show_default=False),
+        str | None, typer.Option("--in", metavar="TIME", help="Start after this time, like 10m.", show_default=False)
     ] = None,
     reset: Reset = False,
     as_json: AsJson = False,
@@ -117,8 +116,7 @@ def interrupt(
         typer.Argument(metavar="INSTANCE", help="A Spot Instance's id, or the name of its job.", show_default=False),
     ] = None,
     ahead: Annotated[
-        str | None,
-        typer.Option("--in", metavar="TIME", help="Length of the notice, like 120s.", show_default=False),
+        str | None, typer.Option("--in", metavar="TIME", help="Length of the notice, like 120s.", show_default=False)
     ] = None,
     rebalance: Annotated[bool, typer.Option("--rebalance", help="Send a rebalance recommendation only.")] = False,
     withdraw: Annotated[bool, typer.Option("--withdraw", help="Withdraw the notice.")] = False,

@@ -79,8 +79,7 @@ def price(
         str | None, typer.Option("--time", metavar="DURATION", help="Time of one run; default: from past runs.")
     ] = None,
     hours: Annotated[
-        float | None,
-        typer.Option("--hours", metavar="HOURS", min=0, help="Hours a month; default: from past runs."),
+        float | None, typer.Option("--hours", metavar="HOURS", min=0, help="Hours a month; default: from past runs.")
     ] = None,
     region: RegionOption = None,
     on: On = None,
@@ -237,14 +236,7 @@ def _show_offers(offers: Sequence[Offer]) -> None:
 
     figures = ("USD/H", "THIS RUN", "A MONTH", "PAYS FROM", "AS OF")
     rows = [
-        (
-            _name(each),
-            f"{each.hourly:.4f}",
-            spell_usd(each.run),
-            spell_usd(each.month),
-            _pays(each),
-            each.as_of or "",
-        )
+        (_name(each), f"{each.hourly:.4f}", spell_usd(each.run), spell_usd(each.month), _pays(each), each.as_of or "")
         for each in offers
     ]
     show_table((Column("OPTION", least=12), *(Column(name, right=True) for name in figures)), rows)

@@ -44,8 +44,7 @@ def setup(
         ),
     ] = None,
     digest: Annotated[
-        str | None,
-        typer.Option(metavar="SHA256", help="The digest of that file; else it is read in FILE.sha256."),
+        str | None, typer.Option(metavar="SHA256", help="The digest of that file; else it is read in FILE.sha256.")
     ] = None,
     rootless: Annotated[bool, typer.Option("--rootless", help="Without root, as where there is no sudo.")] = False,
 ) -> None:

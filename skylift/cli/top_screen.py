@@ -70,13 +70,7 @@ def describe(reading: Reading, now: float) -> list[str]:
 
 def process_rows(usage: Usage) -> list[tuple[str | Cell, ...]]:
     return [
-        (
-            str(each.pid),
-            f"{each.processor:.0%}",
-            spell_small(each.memory),
-            spell_whole(each.seconds),
-            each.command,
-        )
+        (str(each.pid), f"{each.processor:.0%}", spell_small(each.memory), spell_whole(each.seconds), each.command)
         for each in usage.processes
     ]
 

@@ -84,13 +84,7 @@ from skylift.cloud.wire.forwarder import forward
 from skylift.cloud.wire.sender import Senders
 from skylift.cloud.wire.settling import Settling
 from skylift.cloud.wiring import alarm_action
-from skylift.cloud.wiring.bootstrap import (
-    DEFAULT_REGION,
-    allowed_openings,
-    bootstrap,
-    open_database,
-    preferred_net,
-)
+from skylift.cloud.wiring.bootstrap import DEFAULT_REGION, allowed_openings, bootstrap, open_database, preferred_net
 from skylift.cloud.wiring.command import make_commands
 from skylift.cloud.wiring.dispatcher import Dispatcher
 from skylift.cloud.wiring.host_keys import host_keys

@@ -147,13 +147,7 @@ def _cookie(scope: Scope) -> str:
 
 
 async def _answer(
-    send: Send,
-    status: int,
-    message: str,
-    advice: str,
-    more: Iterable[tuple[bytes, bytes]] = (),
-    *,
-    onward: str = "",
+    send: Send, status: int, message: str, advice: str, more: Iterable[tuple[bytes, bytes]] = (), *, onward: str = ""
 ) -> None:
     refresh = f'<meta http-equiv="refresh" content="0;url={onward}">' if onward else ""
     body = (

@@ -38,10 +38,7 @@ class Control:
         """An instance's id as it is; for a job's name the id of its server. Raises UsageError where it has none."""
         if name.startswith("i-"):
             return name
-        wanted = [
-            job_filter(name),
-            {"Name": "instance-state-name", "Values": ["pending", "running"]},
-        ]
+        wanted = [job_filter(name), {"Name": "instance-state-name", "Values": ["pending", "running"]}]
         with translated("describe_instances", "ec2"):
             found = self._made("ec2").describe_instances(Filters=wanted)["Reservations"]
         if not found:

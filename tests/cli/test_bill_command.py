@@ -25,13 +25,7 @@ def test_what_is_rounded_still_adds_up(exact: list[Decimal | None]) -> None:
 
 
 @pytest.mark.parametrize(
-    "words",
-    [
-        ("--by", "colour"),
-        ("--by", "tag:"),
-        ("--from", "yesterday"),
-        ("--to", "2026-13-01"),
-    ],
+    "words", [("--by", "colour"), ("--by", "tag:"), ("--from", "yesterday"), ("--to", "2026-13-01")]
 )
 def test_words_that_mean_nothing_are_refused(words: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     assert perform(["cloud", "bill", *words]) == 2

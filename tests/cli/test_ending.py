@@ -82,9 +82,7 @@ OUTCOME = Outcome("job-abcd", "succeeded", 0, "The program exited with 0.", seco
         ),
         (
             replace(
-                OUTCOME,
-                missing=tuple(Missing(f"{n}.txt", "Permission denied") for n in range(6)),
-                changed=("a.log",),
+                OUTCOME, missing=tuple(Missing(f"{n}.txt", "Permission denied") for n in range(6)), changed=("a.log",)
             ),
             [
                 "✓ job-abcd: exit code 0 after 1.23 s",

@@ -83,15 +83,7 @@ def test_a_pipe_has_it_whole(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "shown"),
-    [
-        (None, ""),
-        (0.31, "0.3s"),
-        (42.4, "42s"),
-        (59.9, "59s"),
-        (60, "1m00s"),
-        (245, "4m05s"),
-        (3905, "1h05m"),
-    ],
+    [(None, ""), (0.31, "0.3s"), (42.4, "42s"), (59.9, "59s"), (60, "1m00s"), (245, "4m05s"), (3905, "1h05m")],
 )
 def test_times(seconds: float | None, shown: str) -> None:
     assert _spell_time(seconds) == shown

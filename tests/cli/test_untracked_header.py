@@ -89,8 +89,7 @@ def test_a_downloaded_script_gets_nothing_unasked(mine: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "line",
-    ['in = ["notes.txt"]', 'in = ["results"]', 'out = ["report.csv"]', 'out = ["*"]', 'out = ["results/**"]'],
+    "line", ['in = ["notes.txt"]', 'in = ["results"]', 'out = ["report.csv"]', 'out = ["*"]', 'out = ["results/**"]']
 )
 def test_a_script_that_git_does_not_track_owns_no_file(mine: Path, line: str) -> None:
     path = script(mine / "job.py", line)

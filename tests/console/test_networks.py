@@ -9,8 +9,7 @@ from skylift.runner.errors import UsageError
 
 
 @pytest.mark.parametrize(
-    ("target", "parameter"),
-    [("igw-1", "GatewayId"), ("nat-1", "NatGatewayId"), ("pcx-1", "VpcPeeringConnectionId")],
+    ("target", "parameter"), [("igw-1", "GatewayId"), ("nat-1", "NatGatewayId"), ("pcx-1", "VpcPeeringConnectionId")]
 )
 def test_a_route_names_its_target_by_kind(target: str, parameter: str) -> None:
     assert create_route("rtb-1", " 0.0.0.0/0 ", target).params == {

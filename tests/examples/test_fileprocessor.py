@@ -62,8 +62,7 @@ def test_the_sample_is_summarised_right(tmp_path: Path) -> None:
 
 def test_types(tmp_path: Path) -> None:
     found = columns(
-        tmp_path,
-        "flag,whole,real,code,mixed,day,none\ntrue,1,1.5,007,1,2020-02-29,\nFALSE,-2,2,08,x,2021-01-01,NA\n",
+        tmp_path, "flag,whole,real,code,mixed,day,none\ntrue,1,1.5,007,1,2020-02-29,\nFALSE,-2,2,08,x,2021-01-01,NA\n"
     )
     assert {name: column["type"] for name, column in found.items()} == {
         "flag": "boolean",

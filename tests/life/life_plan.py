@@ -108,13 +108,7 @@ def make_plan(seed: int) -> tuple[Plan, Job]:
         has_env=dice.random() < 0.2,
         sync_every=dice.choice([0, 0, 0, 5]),
     )
-    plan = Plan(
-        trouble=dice.choice([0.0, 0.0, 0.03, 0.15]),
-        outages=[],
-        patience=300.0,
-        blows=[],
-        calm_after=900.0,
-    )
+    plan = Plan(trouble=dice.choice([0.0, 0.0, 0.03, 0.15]), outages=[], patience=300.0, blows=[], calm_after=900.0)
     if job.keep:
         plan.next_after = dice.choice([None, dice.uniform(0, 5), dice.uniform(0, 130), 119.9])
         plan.record_after = dice.choice([0.01, 1.0, 20.0, None])

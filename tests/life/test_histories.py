@@ -19,9 +19,7 @@ def test_whatever_strikes() -> None:
     half = HISTORIES // 2
     halves = [
         subprocess.Popen(
-            [sys.executable, str(COMMAND), f"--from={first}", f"--histories={half}"],
-            stdout=subprocess.PIPE,
-            text=True,
+            [sys.executable, str(COMMAND), f"--from={first}", f"--histories={half}"], stdout=subprocess.PIPE, text=True
         )
         for first in (1, 1 + half)
     ]

@@ -37,8 +37,7 @@ def image(own_cloud: RealCloud) -> Iterator[str]:
     made.ssh(INSTALL)
     ami = str(own_cloud.ec2.create_image(InstanceId=made.id, Name="with-cloud-init")["ImageId"])
     until(
-        lambda: own_cloud.ec2.describe_images(ImageIds=[ami])["Images"][0]["State"] == "available",
-        f"{ami} to be made",
+        lambda: own_cloud.ec2.describe_images(ImageIds=[ami])["Images"][0]["State"] == "available", f"{ami} to be made"
     )
     made.terminate()
     yield ami

@@ -71,14 +71,7 @@ def company(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @contextmanager
 def serving(namespace: Namespace, folder: Path) -> Iterator[None]:
     command = ending_with_us(
-        "ip",
-        "netns",
-        "exec",
-        namespace.name,
-        sys.executable,
-        str(COMPANY),
-        str(folder),
-        *map(str, (INDEX, PROXY, TLS)),
+        "ip", "netns", "exec", namespace.name, sys.executable, str(COMPANY), str(folder), *map(str, (INDEX, PROXY, TLS))
     )
     process = subprocess.Popen(command)
     try:

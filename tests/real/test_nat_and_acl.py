@@ -329,11 +329,7 @@ def test_acls_and_groups_are_two_gates(world: World) -> None:
 
 def test_an_acl_cuts_what_is_known(world: World) -> None:
     plans = world.with_rule(allow(False, "udp", MUTE, cidr=ANYWHERE))
-    with (
-        world.planned(plans),
-        datagrams(world.servers["web"].namespace, MUTE) as server,
-        datagrams(None, 0) as client,
-    ):
+    with world.planned(plans), datagrams(world.servers["web"].namespace, MUTE) as server, datagrams(None, 0) as client:
         client.connect((world.public("web"), MUTE))
         client.send(b"one")
         assert server.recv(100) == b"one"

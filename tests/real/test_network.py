@@ -45,9 +45,7 @@ from skylift.cloud.compute.network.plan import VpcPlan
 from skylift.cloud.compute.network.resolver import HostNames, Resolver, serve
 from skylift.cloud.compute.network.traffic import interface_link
 from skylift.cloud.compute.network.uplink import HOST_LINK, OUTER_ADDRESS, uplink_name
-from skylift.cloud.domain.network import (
-    Vpc,
-)
+from skylift.cloud.domain.network import Vpc
 
 pytestmark = pytest.mark.real
 
@@ -111,10 +109,7 @@ def test_a_known_connection_follows_a_public_address_to_its_new_owner(world: Wor
 
 
 def test_the_next_server_at_an_address_does_not_inherit_its_connections(world: World) -> None:
-    with (
-        datagrams(world.servers["peer"].namespace, PING) as server,
-        datagrams(None, 0) as client,
-    ):
+    with datagrams(world.servers["peer"].namespace, PING) as server, datagrams(None, 0) as client:
         client.connect((world.public("peer"), PING))
         with world.planned(world.with_rule(allow(False, "udp", PING, cidr=ANYWHERE))):
             client.settimeout(PATIENCE)
@@ -213,10 +208,7 @@ def test_an_unchecked_source_passes(world: World) -> None:
         return sniffer
 
     unchecked = replace(world.interfaces["peer"], source_dest_check=False)
-    with (
-        world.planned(world.plans(peer=unchecked)),
-        world.servers["database"].namespace.run(sniff) as sniffer,
-    ):
+    with world.planned(world.plans(peer=unchecked)), world.servers["database"].namespace.run(sniff) as sniffer:
         world.servers["peer"].namespace.run(knock)
         assert socket.inet_ntoa(sniffer.recv(100)[12:16]) == world.private("web")
 

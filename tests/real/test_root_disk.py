@@ -46,9 +46,7 @@ def grow(server: Server, volume: str, size: int) -> None:
     server.await_way_in("SSH after the start")
 
 
-def test_a_root_volume_has_its_size_and_its_writes_through_all_that_a_server_goes_through(
-    own_cloud: RealCloud,
-) -> None:
+def test_a_root_volume_has_its_size_and_its_writes_through_all_that_a_server_goes_through(own_cloud: RealCloud) -> None:
     cloud = own_cloud
     server = cloud.launch(BlockDeviceMappings=of_size(9))
     volume = server.root_volume

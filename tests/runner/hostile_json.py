@@ -43,7 +43,7 @@ STATUS = {
             "ended": "2026-01-31T11:02:00.000Z",
             "seconds": 60.0,
             "pause": 1.0,
-        },
+        }
     ],
 }
 HOST_KEYS = {"instance": "i-0123456789abcdef0", "keys": [KEY], "user": "ec2-user"}

@@ -154,14 +154,7 @@ class Machine:
         place.write_bytes(program or boot_archive())
         self.log = (self.root / "console").open("ab")
         self.process = subprocess.Popen(
-            [
-                interpreter,
-                str(place),
-                f"--root={self.root}",
-                *arguments,
-                f"--imds={self._metadata.url}",
-                "--poll=0.1",
-            ],
+            [interpreter, str(place), f"--root={self.root}", *arguments, f"--imds={self._metadata.url}", "--poll=0.1"],
             stdin=subprocess.DEVNULL,
             stdout=self.log,
             stderr=subprocess.STDOUT,

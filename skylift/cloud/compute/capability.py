@@ -90,12 +90,7 @@ def _version(program: str) -> str:
     """The number that a program gives for itself; OpenSSH and iproute2 know `-V` only."""
     option = "-V" if Path(program).name in ("ssh", "ip") else "--version"
     done = subprocess.run(
-        [program, option],
-        capture_output=True,
-        text=True,
-        check=False,
-        stdin=subprocess.DEVNULL,
-        env=own_environment(),
+        [program, option], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, env=own_environment()
     )
     found = re.search(r"\d+(?:\.\d+)+\S*|\d{4}_\d\d_\d\d\S*", done.stdout + done.stderr)
     return found[0].strip(",;.\"'") if found else ""

@@ -78,12 +78,7 @@ class Listing(Generic[T]):
 def buckets(tx: Tx, prefix: str, after: str, limit: int) -> list[Bucket]:
     """Up to `limit` buckets by name, from the first greater than `after`."""
     return tx.select(
-        Bucket,
-        "WHERE name > ? AND substr(name, 1, ?) = ? ORDER BY name LIMIT ?",
-        after,
-        len(prefix),
-        prefix,
-        limit,
+        Bucket, "WHERE name > ? AND substr(name, 1, ?) = ? ORDER BY name LIMIT ?", after, len(prefix), prefix, limit
     )
 
 

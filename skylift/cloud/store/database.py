@@ -107,12 +107,7 @@ class Tx:
     """
 
     def __init__(
-        self,
-        connection: sqlite3.Connection,
-        now: datetime,
-        files: Files,
-        console: ConsoleOf,
-        checksum: StartChecksum,
+        self, connection: sqlite3.Connection, now: datetime, files: Files, console: ConsoleOf, checksum: StartChecksum
     ) -> None:
         self._connection = connection
         self.now = now

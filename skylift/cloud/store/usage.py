@@ -26,10 +26,7 @@ BILLED = timedelta(days=400)
 def usages_between(tx: Tx, start: datetime, end: datetime) -> list[Usage]:
     """Usages that overlap with `start` to `end`, in the order in which they began."""
     return tx.select(
-        Usage,
-        "WHERE started < ? AND (ended IS NULL OR ended > ?) ORDER BY number",
-        end.isoformat(),
-        start.isoformat(),
+        Usage, "WHERE started < ? AND (ended IS NULL OR ended > ?) ORDER BY number", end.isoformat(), start.isoformat()
     )
 
 

@@ -413,8 +413,7 @@ def _checksums(request: Request) -> dict[str, str | None]:
             found.setdefault(_algorithm(short), None)
     if len(found) > 1:
         raise ServiceError(
-            "InvalidRequest",
-            "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.",
+            "InvalidRequest", "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed."
         )
     # Then only: `test_s3_checksum_no_algorithm`, recorded on AWS in LocalStack's test_s3.snapshot.json.
     found |= {algorithm: _valid(name, algorithm, value) for name, algorithm, value in stated}

@@ -84,12 +84,7 @@ class AwsEndpoint:
         self.senders = Senders(seen_as)
         self._cors = cors
         self._settling = settling
-        self._hosts = (
-            *hosts,
-            "localhost",
-            f"s3.{region}.amazonaws.com",
-            "s3.amazonaws.com",
-        )
+        self._hosts = (*hosts, "localhost", f"s3.{region}.amazonaws.com", "s3.amazonaws.com")
         self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="wire")
         self._server: HttpServer | None = None
 

@@ -81,9 +81,7 @@ class RestRouter:
                 return candidate.operation
         resource = {KEY: "OBJECT", BUCKET: "BUCKET", "/": "SERVICE"}[place.template]
         raise ServiceError(
-            "MethodNotAllowed",
-            "The specified method is not allowed against this resource.",
-            ResourceType=resource,
+            "MethodNotAllowed", "The specified method is not allowed against this resource.", ResourceType=resource
         )
 
     def place(self, request: Request) -> Place:

@@ -364,11 +364,7 @@ def _check_time(signed: Signed, now: datetime) -> None:
         raise ServiceError("AccessDenied", "Request is not yet valid", ServerTime=_told(now))
     end = made + timedelta(seconds=signed.lifetime)
     if now > end:
-        detail = {
-            "X-Amz-Expires": str(signed.lifetime),
-            "Expires": _told(end),
-            "ServerTime": _told(now),
-        }
+        detail = {"X-Amz-Expires": str(signed.lifetime), "Expires": _told(end), "ServerTime": _told(now)}
         raise ServiceError("RequestExpired", "Request has expired.", status=None, headers=None, **detail)
 
 
@@ -465,8 +461,7 @@ def _query_error(message: str) -> ServiceError:
 
 def _other_mechanism() -> ServiceError:
     return ServiceError(
-        "InvalidRequest",
-        f"The authorization mechanism you have provided is not supported. Please use {ALGORITHM}.",
+        "InvalidRequest", f"The authorization mechanism you have provided is not supported. Please use {ALGORITHM}."
     )
 
 

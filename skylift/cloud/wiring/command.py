@@ -13,11 +13,7 @@ from skylift.cloud.store.database import Database
 
 
 def make_commands(
-    database: Database,
-    servers: Servers,
-    region: str,
-    changed: Callable[[], None],
-    wake_in: Callable[[float], None],
+    database: Database, servers: Servers, region: str, changed: Callable[[], None], wake_in: Callable[[float], None]
 ) -> CommandLoop:
     def script_of(command: Command, instance_id: str) -> Script:
         return document.script_of(command, instance_id, region)

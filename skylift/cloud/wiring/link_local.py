@@ -33,13 +33,7 @@ class _VpcServices:
 class LinkLocalServices:
     """The services that servers reach at link-local addresses of their VPC: metadata, names and the AWS endpoint."""
 
-    def __init__(
-        self,
-        network: Network,
-        api: AwsEndpoint,
-        metadata: MetadataService,
-        names: Names,
-    ) -> None:
+    def __init__(self, network: Network, api: AwsEndpoint, metadata: MetadataService, names: Names) -> None:
         self._network = network
         self._api = api
         self._metadata = metadata

@@ -27,10 +27,7 @@ def work_directories(data: Data, loopback: LoopbackRange) -> tuple[Path, ...]:
 
 
 def make_servers(
-    data: Data,
-    loopback: LoopbackRange,
-    ended: Callable[[str, int | None], None],
-    host_keys: HostKeys = no_host_keys,
+    data: Data, loopback: LoopbackRange, ended: Callable[[str, int | None], None], host_keys: HostKeys = no_host_keys
 ) -> Servers:
     return Servers(RUN / str(loopback.number), data.instances, _group(loopback), find_programs(), ended, host_keys)
 

@@ -31,10 +31,7 @@ _METRICS = (
 )
 _WHY_NONE = {
     ("Memory", True): "CloudWatch's agent tells of memory, where it runs on the server.",
-    (
-        "Disk written",
-        False,
-    ): "Linux counts a server's disks with cgroups of version 2 and their io controller only.",
+    ("Disk written", False): "Linux counts a server's disks with cgroups of version 2 and their io controller only.",
 }
 """By what has none though others have, and whether that is on AWS."""
 

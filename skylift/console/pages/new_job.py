@@ -41,10 +41,7 @@ class NewJobPage:
         return script_spec(self._file.value.strip(), self._form.wish)
 
     def _missing(self) -> list[str]:
-        return [
-            *script_missing(self._file.value.strip(), self._text.value),
-            *self._form.wish.missing(self._kinds),
-        ]
+        return [*script_missing(self._file.value.strip(), self._text.value), *self._form.wish.missing(self._kinds)]
 
     def _changed(self, _: str) -> None:
         self._summary.show()

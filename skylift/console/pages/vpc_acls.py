@@ -86,13 +86,7 @@ def _add_rule(tab: VpcTab, shown: Acl) -> None:
         other = Field("Range", changed, placeholder="0.0.0.0/0", spellcheck="false")
         action = Select("Decides", {"allow": "Allow", "deny": "Deny"}, changed)
         return lambda: networks.create_acl_rule(
-            shown.id,
-            number.value,
-            direction.value,
-            protocol.value,
-            ports.value,
-            other.value,
-            action.value,
+            shown.id, number.value, direction.value, protocol.value, ports.value, other.value, action.value
         )
 
     tab.add(f"{shown.id} new", "Add rule", fields)

@@ -56,23 +56,13 @@ class VpcTab:
         tag("p", f"Subnets: {spell_subnets(shown.associations)}", "empty-line")
 
     def remove(
-        self,
-        label: str,
-        call: Call,
-        consequence: str,
-        text: str = "Remove",
-        check: Callable[[], None] = lambda: None,
+        self, label: str, call: Call, consequence: str, text: str = "Remove", check: Callable[[], None] = lambda: None
     ) -> None:
         """A button, which asks first."""
         button(
             text,
             lambda: confirm(
-                f"{label}?",
-                [consequence],
-                call.command,
-                text,
-                lambda: self.change(call, check),
-                done=self.refresh,
+                f"{label}?", [consequence], call.command, text, lambda: self.change(call, check), done=self.refresh
             ),
             "quiet",
             aria_label=label,

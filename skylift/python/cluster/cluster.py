@@ -77,9 +77,7 @@ class Cluster:
         self._account = open_account(self._plans.settings)
         self._take_down = TakeDown(self._account, lambda text: log.warning("%s", text))
         self._workers = Workers(
-            lambda number: worker_name(self.name, number),
-            self._start_worker,
-            self._take_down.worker,
+            lambda number: worker_name(self.name, number), self._start_worker, self._take_down.worker
         )
         self._code = TemporaryDirectory(prefix="skylift-cluster-")
         try:

@@ -92,10 +92,7 @@ class Jobs(Listing):
         return Path(file.name).rename(folder / name)
 
     def cancel(
-        self,
-        name: str,
-        tell: Callable[[str], object] = lambda words: None,
-        at_once: threading.Event | None = None,
+        self, name: str, tell: Callable[[str], object] = lambda words: None, at_once: threading.Event | None = None
     ) -> str:
         """End a job, its server and its role; safe to repeat. Returns the word for what was done.
 

@@ -24,15 +24,10 @@ def aws_settings(key_dir: Path, cache: Cache = NOWHERE, region: str | None = Non
     region = region or default_region()
     if region is None:
         raise UsageError(
-            "No AWS region is set.",
-            "Set AWS_DEFAULT_REGION, or `region` in the profile (`aws configure`).",
+            "No AWS region is set.", "Set AWS_DEFAULT_REGION, or `region` in the profile (`aws configure`)."
         )
     return Settings(
-        region=region,
-        key_dir=key_dir,
-        image=PUBLISHED[DEFAULT],
-        caller_address=public_address,
-        cache=cache,
+        region=region, key_dir=key_dir, image=PUBLISHED[DEFAULT], caller_address=public_address, cache=cache
     )
 
 

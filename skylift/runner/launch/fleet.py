@@ -130,10 +130,7 @@ def fleet_request(
         "Type": "maintain",
         "ClientToken": token,
         "LaunchTemplateConfigs": [
-            {
-                "LaunchTemplateSpecification": {"LaunchTemplateId": template, "Version": "1"},
-                "Overrides": overrides,
-            }
+            {"LaunchTemplateSpecification": {"LaunchTemplateId": template, "Version": "1"}, "Overrides": overrides}
         ],
         "TargetCapacitySpecification": {
             "TotalTargetCapacity": 1,

@@ -13,13 +13,7 @@ from skylift.runner.job.server import Server
 from skylift.runner.launch import role
 from skylift.runner.launch.cap import has_cap, move_cap, no_cap
 from skylift.runner.launch.kept_connection import KeptConnection
-from skylift.runner.launch.kept_server import (
-    KeptServer,
-    assign_server,
-    claim_server,
-    tag_server,
-    take_server,
-)
+from skylift.runner.launch.kept_server import KeptServer, assign_server, claim_server, tag_server, take_server
 from skylift.runner.launch.last_kept import forget_kept
 from skylift.runner.launch.server import describe, terminate
 from skylift.runner.launch.stages import Checked, Launched

@@ -143,14 +143,7 @@ def requests_of_groups(
 
 
 def _group_request(
-    job: Job,
-    network: Network,
-    template: str,
-    most: int,
-    name: str,
-    tags: Sequence[dict[str, Any]],
-    *,
-    on_demand: bool,
+    job: Job, network: Network, template: str, most: int, name: str, tags: Sequence[dict[str, Any]], *, on_demand: bool
 ) -> dict[str, Any]:
     spec = {"LaunchTemplateId": template, "Version": "1"}
     launched: dict[str, Any] = {"LaunchTemplate": spec}
@@ -226,8 +219,7 @@ async def _make_group_of(checked: Checked, provisioned: Provisioned, undo: Undo,
     script = boot_script(account, checked.prefix.base, checked.shipment.deadline, "--worker")
     request = fleet.template_request(job, network, provisioned.key, worker, checked.base, script)
     template = await undo.make(
-        partial(fleet.make_template, api, template_request(request, name)),
-        lambda _: fleet.remove_template(api, name),
+        partial(fleet.make_template, api, template_request(request, name)), lambda _: fleet.remove_template(api, name)
     )
     for request in group_requests(job, network, template, job.most_servers - 1):
         await undo.make(partial(make_group, api, request), lambda _: delete_groups(api, name))

@@ -181,10 +181,7 @@ NEEDED = "The project's settings need your agreement, since somebody else may ha
 
 
 def require(
-    asks: Sequence[Question],
-    consents: Consents,
-    ask: Callable[[Sequence[Question]], bool] | None,
-    advice: str = "",
+    asks: Sequence[Question], consents: Consents, ask: Callable[[Sequence[Question]], bool] | None, advice: str = ""
 ) -> None:
     """Raises UsageError, unless the caller has agreed to all, before or now. `ask` is None if no one can answer."""
     missing = [each for each in asks if each not in consents]

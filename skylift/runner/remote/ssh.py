@@ -257,14 +257,7 @@ def _public_key(line: str) -> asyncssh.SSHKey:
 
 
 async def connect(
-    address: str,
-    user: str,
-    key: Path,
-    host_keys: Sequence[str],
-    job: str,
-    port: int = 22,
-    *,
-    opening: float = 0.0,
+    address: str, user: str, key: Path, host_keys: Sequence[str], job: str, port: int = 22, *, opening: float = 0.0
 ) -> SshConnection:
     """Connect once. The server must prove that it has one of `host_keys`. The user's own SSH settings and agent are not
     used. The job's supervisor may take `opening` seconds to open its socket."""

@@ -9,10 +9,7 @@ import shutil
 from typing import Dict, List
 
 _EDITORS = ("nano", "vim", "vi", "emacs", "micro", "ed", "pico", "nvim", "joe", "mcedit")
-_INSTALLERS = {
-    "apt-get": "sudo apt-get update && sudo apt-get install -y %s",
-    "dnf": "sudo dnf install -y %s",
-}
+_INSTALLERS = {"apt-get": "sudo apt-get update && sudo apt-get install -y %s", "dnf": "sudo dnf install -y %s"}
 
 
 def why_not_started(argv: List[str], error: OSError, env: Dict[str, str], cwd: str) -> str:

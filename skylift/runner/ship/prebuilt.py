@@ -136,9 +136,7 @@ def environment_statements(
         return []
     objects = f"arn:aws:s3:::{bucket}/{prebuilt.place}"
     if prebuilt.sha256:
-        return [
-            allow(f"Take{name}", "s3:GetObject", f"{objects}/*"),
-        ]
+        return [allow(f"Take{name}", "s3:GetObject", f"{objects}/*")]
     return [
         allow(
             f"WriteDown{name}",

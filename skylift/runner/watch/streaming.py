@@ -29,11 +29,7 @@ from skylift.runner.watch.stream import Follower
 from skylift.runner.watch.watched_job import WatchedJob
 from skylift.runner.watcher import Keyboard, Watcher
 
-_ENVIRONMENTS = {
-    "taken": "as it was built before",
-    "imaged": "in the server's image",
-    "kept": "there already",
-}
+_ENVIRONMENTS = {"taken": "as it was built before", "imaged": "in the server's image", "kept": "there already"}
 
 
 @dataclass(frozen=True)

@@ -127,9 +127,7 @@ def test_settings_of_a_bucket(s3: Any) -> None:
     s3.put_bucket_encryption(Bucket="bucket", ServerSideEncryptionConfiguration={"Rules": [rule]})
     assert s3.get_bucket_encryption(Bucket="bucket")["ServerSideEncryptionConfiguration"]["Rules"] == [rule]
     code, status, _ = refusal(
-        s3.put_bucket_website,
-        Bucket="bucket",
-        WebsiteConfiguration={"IndexDocument": {"Suffix": "index.html"}},
+        s3.put_bucket_website, Bucket="bucket", WebsiteConfiguration={"IndexDocument": {"Suffix": "index.html"}}
     )
     assert (code, status) == ("NotImplemented", 501)
 

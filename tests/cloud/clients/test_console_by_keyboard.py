@@ -29,9 +29,7 @@ READS = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s
 GROUP = "50% + <b>more</b>"
 TRUST = {
     "Version": "2012-10-17",
-    "Statement": [
-        {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"},
-    ],
+    "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}],
 }
 WALK = """() => {
     const control = "a[href], button, input, select, textarea, summary, [tabindex]:not([tabindex='-1'])";

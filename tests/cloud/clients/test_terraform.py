@@ -174,8 +174,7 @@ def test_a_security_group_with_rules_in_it(ec2: Any, vpc: str) -> None:
     described = [{"CidrIp": "10.0.0.0/8", "Description": "inside"}, {"CidrIp": "192.0.2.0/24", "Description": "inside"}]
     itself = [{"GroupId": group}]
     ec2.authorize_security_group_ingress(
-        GroupId=group,
-        IpPermissions=[{**web, "IpRanges": described}, {**everything, "UserIdGroupPairs": itself}],
+        GroupId=group, IpPermissions=[{**web, "IpRanges": described}, {**everything, "UserIdGroupPairs": itself}]
     )
     ec2.authorize_security_group_egress(
         GroupId=group, IpPermissions=[{**everything, "IpRanges": [{"CidrIp": EVERYWHERE}]}]
@@ -341,10 +340,7 @@ ANSWERED: list[tuple[str, dict[str, Any]]] = [
     ("get_bucket_request_payment", {"Payer": "BucketOwner"}),
     ("get_bucket_logging", {}),
     ("get_bucket_notification_configuration", {}),
-    (
-        "get_bucket_ownership_controls",
-        {"OwnershipControls": {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}},
-    ),
+    ("get_bucket_ownership_controls", {"OwnershipControls": {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}}),
 ]
 
 
@@ -377,9 +373,7 @@ def test_a_bucket(cloud: Cloud) -> None:
     assert s3.get_bucket_versioning(**only)["Status"] == "Enabled"
     rules = [{"ID": "old", "Status": "Enabled", "Filter": {"Prefix": "logs/"}, "Expiration": {"Days": 30}}]
     s3.put_bucket_lifecycle_configuration(
-        **only,
-        LifecycleConfiguration={"Rules": rules},
-        TransitionDefaultMinimumObjectSize="all_storage_classes_128K",
+        **only, LifecycleConfiguration={"Rules": rules}, TransitionDefaultMinimumObjectSize="all_storage_classes_128K"
     )
     answer = s3.get_bucket_lifecycle_configuration(**only)
     assert answer["Rules"] == rules

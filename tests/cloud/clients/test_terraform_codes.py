@@ -48,12 +48,7 @@ GONE: list[tuple[str, str, dict[str, Any], str]] = [
     ("ec2", "describe_placement_groups", {"GroupNames": ["none"]}, "InvalidPlacementGroup.Unknown"),
     ("ec2", "describe_route_tables", ids("rtb", "RouteTableIds"), "InvalidRouteTableID.NotFound"),
     ("ec2", "describe_security_groups", ids("sg", "GroupIds"), "InvalidGroup.NotFound"),
-    (
-        "ec2",
-        "describe_security_group_rules",
-        ids("sgr", "SecurityGroupRuleIds"),
-        "InvalidSecurityGroupRuleId.NotFound",
-    ),
+    ("ec2", "describe_security_group_rules", ids("sgr", "SecurityGroupRuleIds"), "InvalidSecurityGroupRuleId.NotFound"),
     ("ec2", "describe_snapshots", ids("snap", "SnapshotIds"), "InvalidSnapshot.NotFound"),
     (
         "ec2",

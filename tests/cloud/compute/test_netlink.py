@@ -11,12 +11,7 @@ from skylift.cloud.compute.network.netlink import KernelRoute, TableRule
 BYTES = {
     "a pair of links": (
         netlink.add_veth(
-            "h1",
-            mtu=9001,
-            mac="02:00:00:00:00:02",
-            peer="host",
-            peer_mac="02:00:00:00:00:01",
-            peer_namespace=7,
+            "h1", mtu=9001, mac="02:00:00:00:00:02", peer="host", peer_mac="02:00:00:00:00:01", peer_namespace=7
         ),
         "00000000000000000000000000000000070003006831000008000400292300000a0001000200000000020000500012000900010076657468"
         "00000000400002003c0001000000000000000000000000000000000009000300686f73740000000008000400292300000a00010002000000"
@@ -26,10 +21,7 @@ BYTES = {
         netlink.link_up(5, "skylift /home/x"),
         "0000000005000000010000000100000014001400736b796c696674202f686f6d652f7800",
     ),
-    "a link on which nobody asks for neighbours": (
-        netlink.link_up(5, arp=False),
-        "00000000050000008100000081000000",
-    ),
+    "a link on which nobody asks for neighbours": (netlink.link_up(5, arp=False), "00000000050000008100000081000000"),
     "an address": (
         netlink.add_address(3, "10.0.0.5", 24, broadcast="10.0.0.255", label="eth0:1"),
         "0218000003000000080002000a000005080001000a000005080004000a0000ff0b000300657468303a3100000800080000020000",

@@ -69,10 +69,7 @@ class Everything(Permissions):
         )
         interface = self._make("CreateNetworkInterface", "NetworkInterface", "NetworkInterfaceId", SubnetId=subnet_id)
         joined = self._make(
-            "AssociateAddress",
-            "AssociationId",
-            AllocationId=address["AllocationId"],
-            NetworkInterfaceId=interface,
+            "AssociateAddress", "AssociationId", AllocationId=address["AllocationId"], NetworkInterfaceId=interface
         )
         edge = self._make("CreateRouteTable", "RouteTable", "RouteTableId", VpcId=default)
         of_gateway = self._make("AssociateRouteTable", "AssociationId", RouteTableId=edge, GatewayId=gateway)

@@ -17,11 +17,7 @@ SPEC = {"LaunchTemplateName": "servers", "Version": "$Latest"}
 
 def make_template(cloud: Cloud) -> str:
     """The one that all fleets here are of."""
-    data = {
-        "ImageId": cloud.image_id,
-        "InstanceType": "t3.micro",
-        "TagSpecifications": tagged("instance", job="count"),
-    }
+    data = {"ImageId": cloud.image_id, "InstanceType": "t3.micro", "TagSpecifications": tagged("instance", job="count")}
     made = cloud.call("CreateLaunchTemplate", LaunchTemplateName="servers", LaunchTemplateData=data)
     template_id: str = made["LaunchTemplate"]["LaunchTemplateId"]
     return template_id

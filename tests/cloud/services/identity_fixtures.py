@@ -39,11 +39,7 @@ OPERATIONS = {key: operation for key, operation in TABLE.items() if operation.se
 EC2_TRUST = json.dumps(
     {
         "Version": "2012-10-17",
-        "Statement": {
-            "Effect": "Allow",
-            "Principal": {"Service": "ec2.amazonaws.com"},
-            "Action": "sts:AssumeRole",
-        },
+        "Statement": {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"},
     }
 )
 

@@ -41,12 +41,7 @@ def test_an_operation_takes_all_that_the_model_requires(operation: Operation) ->
     [
         ("s3", "PutObject", {"Bucket": "b", "Key": "k", "ObjectLockMode": "GOVERNANCE"}, ["ObjectLockMode"]),
         ("s3", "PutObject", {"Bucket": "b", "Key": "k", "Metadata": {"a": "b"}}, []),
-        (
-            "s3",
-            "DeleteObjects",
-            {"Delete": {"Objects": [{"Key": "k", "Size": 1}]}},
-            ["Delete.Objects.Size"],
-        ),
+        ("s3", "DeleteObjects", {"Delete": {"Objects": [{"Key": "k", "Size": 1}]}}, ["Delete.Objects.Size"]),
         ("sts", "AssumeRole", {"RoleArn": "a", "ProvidedContexts": ["p"]}, ["ProvidedContexts"]),
         ("iam", "CreateRole", {"RoleName": "r", "Tags": [{"Key": "k", "Value": "v"}]}, []),
     ],

@@ -46,11 +46,7 @@ class World(Permissions):
         self.root("iam", "TagRole", RoleName="acting", Tags=[{"Key": "team", "Value": "a"}])
         self.root("iam", "CreateInstanceProfile", InstanceProfileName="acting")
         self.root("iam", "AddRoleToInstanceProfile", InstanceProfileName="acting", RoleName="acting")
-        self.data = {
-            "ImageId": cloud.image_id,
-            "InstanceType": "t3.micro",
-            "IamInstanceProfile": {"Name": "acting"},
-        }
+        self.data = {"ImageId": cloud.image_id, "InstanceType": "t3.micro", "IamInstanceProfile": {"Name": "acting"}}
         template = cloud.call("CreateLaunchTemplate", LaunchTemplateName="web", LaunchTemplateData=self.data)
         self.template = {"LaunchTemplateId": template["LaunchTemplate"]["LaunchTemplateId"], "Version": "1"}
         config = [{"LaunchTemplateSpecification": self.template}]

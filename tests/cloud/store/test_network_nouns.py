@@ -35,10 +35,7 @@ SUBNET = Subnet("subnet-1", "vpc-1", "10.0.0.0/24", "us-east-1a", map_public_ip=
 TABLE = RouteTable(
     "rtb-1",
     "vpc-1",
-    (
-        Route("10.0.0.0/16", ToLocal()),
-        Route("0.0.0.0/0", ToInternetGateway("igw-1")),
-    ),
+    (Route("10.0.0.0/16", ToLocal()), Route("0.0.0.0/0", ToInternetGateway("igw-1"))),
     (RouteAssociation("rtbassoc-1"),),
 )
 GROUP = SecurityGroup("sg-1", "vpc-1", "web", "d", (Rule("sgr-1", False, "tcp", 1, 2, cidr="0.0.0.0/0"),))

@@ -138,11 +138,7 @@ def test_one_changed_byte_of_signed_chunks_is_noticed(tmp_path: Path, at: int) -
     wanted = put(
         {"x-amz-decoded-content-length": "200", "x-amz-trailer": "x-amz-checksum-crc32"}, declared=SIGNED_TRAILER
     )
-    assert code_of(tmp_path, wanted, bytes(coded)) in (
-        "SignatureDoesNotMatch",
-        "InvalidRequest",
-        "IncompleteBody",
-    )
+    assert code_of(tmp_path, wanted, bytes(coded)) in ("SignatureDoesNotMatch", "InvalidRequest", "IncompleteBody")
 
 
 def test_signed_chunks_cannot_be_swapped_dropped_or_cut(tmp_path: Path) -> None:

@@ -45,10 +45,7 @@ def refused(method: str, target: str, body: bytes = b"") -> tuple[int, str, str]
             "/tags/arn%3Aaws%3Ascheduler%3Aus-east-1%3A123456789012%3Aschedule-group%2Fg?TagKeys=a&TagKeys=b%20c",
             (
                 "UntagResource",
-                {
-                    "ResourceArn": "arn:aws:scheduler:us-east-1:123456789012:schedule-group/g",
-                    "TagKeys": ["a", "b c"],
-                },
+                {"ResourceArn": "arn:aws:scheduler:us-east-1:123456789012:schedule-group/g", "TagKeys": ["a", "b c"]},
             ),
         ),
     ],

@@ -15,8 +15,7 @@ ENDED = Outcome("a-job", "out-of-memory", 121, "It needed more than there was.")
 
 
 @pytest.mark.parametrize(
-    ("small", "large", "gib"),
-    [("t3.nano", "t3.micro", 1), ("t3.medium", "t3.large", 8), ("m5.large", "m5.xlarge", 16)],
+    ("small", "large", "gib"), [("t3.nano", "t3.micro", 1), ("t3.medium", "t3.large", 8), ("m5.large", "m5.xlarge", 16)]
 )
 def test_the_next_of_its_family(api: Api, small: str, large: str, gib: int) -> None:
     assert next_bigger(api, small) == (large, gib << 30)

@@ -16,14 +16,7 @@ from skylift.runner.errors import LaunchFailed, LaunchUnclear, Refused, Unreacha
 from skylift.runner.job.job import Program, Spot
 from skylift.runner.job.settings import Access, Settings
 from skylift.runner.launch.bucket import ensure_bucket
-from skylift.runner.launch.network import (
-    Network,
-    ensure_network,
-    find_network,
-    open_network,
-    open_ssh,
-    route_table_of,
-)
+from skylift.runner.launch.network import Network, ensure_network, find_network, open_network, open_ssh, route_table_of
 from skylift.runner.launch.server import live_servers
 from skylift.runner.plan.plan_job import Order, plan_job
 from skylift.runner.remote.api import Api
@@ -191,12 +184,7 @@ def test_ssh_is_let_in_by_a_group_that_ec2_does_not_describe_yet(
 
 
 def test_a_run_whose_new_parts_each_service_learns_of_late(
-    settings: Settings,
-    api: Api,
-    machine: Machine,
-    tmp_path: Path,
-    prepared: None,
-    monkeypatch: pytest.MonkeyPatch,
+    settings: Settings, api: Api, machine: Machine, tmp_path: Path, prepared: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unknown = ["InvalidSubnetID.NotFound", "InvalidGroup.NotFound", "InvalidKeyPair.NotFound"]
     late, seen = Late(monkeypatch, run_instances=unknown), Seen()

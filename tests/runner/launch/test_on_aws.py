@@ -122,10 +122,7 @@ def test_image_that_the_region_lacks(on_aws: Api, capfd: pytest.CaptureFixture[s
         ("[profile x", "Unable to parse config file"),
         ("[profile x]\nrole_arn = arn:aws:iam::1:role/r\nsource_profile = gone\n", '"gone"'),
         ("[profile x]\ncredential_process = /nowhere/program\n", "/nowhere/program"),
-        (
-            "[profile x]\nrole_arn = arn:aws:iam::1:role/r\nweb_identity_token_file = /nowhere/token\n",
-            "/nowhere/token",
-        ),
+        ("[profile x]\nrole_arn = arn:aws:iam::1:role/r\nweb_identity_token_file = /nowhere/token\n", "/nowhere/token"),
         ("[profile x]\nendpoint_url = nonsense\naws_access_key_id = a\naws_secret_access_key = b\n", "nonsense"),
         (
             "[profile x]\nsso_session = s\nsso_account_id = 1\nsso_role_name = r\n"

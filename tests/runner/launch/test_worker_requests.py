@@ -17,12 +17,7 @@ from skylift.runner.launch import fleet, role
 from skylift.runner.launch.key import KeyPair
 from skylift.runner.launch.network import Network
 from skylift.runner.launch.role import JobRole, boundary_policy
-from skylift.runner.launch.worker_group import (
-    coordinator_statements,
-    group_requests,
-    template_request,
-    worker_policy,
-)
+from skylift.runner.launch.worker_group import coordinator_statements, group_requests, template_request, worker_policy
 from skylift.runner.plan.plan_job import Order, plan_job
 from skylift.runner.server.worker_group import ON_DEMAND
 

@@ -356,12 +356,7 @@ def test_one_that_has_a_successor_stops_and_its_outcomes_do_not_count() -> None:
 
 @pytest.mark.parametrize(
     "told",
-    [
-        [],
-        [{"index": 99, "state": "succeeded", "exit_code": 0}],
-        [{"index": 0, "state": "fine", "exit_code": 0}],
-        ["x"],
-    ],
+    [[], [{"index": 99, "state": "succeeded", "exit_code": 0}], [{"index": 0, "state": "fine", "exit_code": 0}], ["x"]],
 )
 def test_what_is_no_outcome_of_the_task_is_none(told: list[Any]) -> None:
     case = Case(lambda each, now: 0, count=1)

@@ -23,14 +23,7 @@ from skylift.runner.launch.bucket import ensure_bucket
 from skylift.runner.map.again import Again, Continuation, read_continuation
 from skylift.runner.map.changed import changed_parts
 from skylift.runner.map.keys import MapKeys
-from skylift.runner.map.outcome import (
-    InputOutcome,
-    InputState,
-    LogEntry,
-    RunResult,
-    RunStream,
-    encode_entry,
-)
+from skylift.runner.map.outcome import InputOutcome, InputState, LogEntry, RunResult, RunStream, encode_entry
 from skylift.runner.map.places import Template
 from skylift.runner.map.planning import MapLimits, script_digest
 from skylift.runner.map.reading import MapReader

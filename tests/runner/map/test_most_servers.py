@@ -49,10 +49,7 @@ def ask(quotas: Quotas, job: Job, inputs: int, per_server: int = 0, machine: Mac
 
 def test_no_more_than_the_inputs_can_use(job: Job) -> None:
     quotas = Quotas(L_1216C47A=1152.0)
-    assert ask(quotas, job, 10) == (
-        3,
-        "at most 3 servers of type c7i.xlarge, as many as 10 inputs can use.",
-    )
+    assert ask(quotas, job, 10) == (3, "at most 3 servers of type c7i.xlarge, as many as 10 inputs can use.")
     assert ask(quotas, job, 10, per_server=1)[0] == 10
     assert ask(quotas, job, 1)[0] == 1
     assert ask(quotas, job, 1_000_000)[0] == 288

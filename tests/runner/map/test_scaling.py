@@ -100,12 +100,7 @@ class Case:
         self.folder, self.servers = folder, servers
 
     def scaling(
-        self,
-        *,
-        at_first: int = MOST,
-        keeps: bool = False,
-        before: tuple[ServerTime, ...] = (),
-        by_work: bool = False,
+        self, *, at_first: int = MOST, keeps: bool = False, before: tuple[ServerTime, ...] = (), by_work: bool = False
     ) -> Scaling:
         inputs = (MapInput(0, "a", "a"),)
         spec = MapSpec(("python", "job.py"), True, (), inputs, servers=self.servers, by_work=by_work)

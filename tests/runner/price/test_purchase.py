@@ -46,11 +46,7 @@ def test_a_short_run_is_billed_for_a_minute() -> None:
     assert offer(quote(RATES, 2, 1), "on-demand").run == pytest.approx(0.2 / 60)
 
 
-@given(
-    usual=st.floats(0.001, 400),
-    share=st.floats(0.1, 1.2),
-    hours=st.floats(0, 2000),
-)
+@given(usual=st.floats(0.001, 400), share=st.floats(0.1, 1.2), hours=st.floats(0, 2000))
 def test_it_pays_exactly_where_it_says(usual: float, share: float, hours: float) -> None:
     rates = Rates("x", "r", {}, on_demand=usual, commitments=(Commitment("reserved", 1, "no-upfront", usual * share),))
     one = offer(quote(rates, 60, hours), "reserved", 1)

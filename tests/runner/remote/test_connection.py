@@ -471,7 +471,7 @@ def test_order_given_while_ssh_is_away_arrives_when_it_is_back(
     shipped: Shipped, machine: Machine, api: Api, settings: Settings, key: KeyPair
 ) -> None:
     shipped.ship(
-        "import time\ntry:\n    while True: time.sleep(0.1)\nexcept KeyboardInterrupt:\n    raise SystemExit(9)\n",
+        "import time\ntry:\n    while True: time.sleep(0.1)\nexcept KeyboardInterrupt:\n    raise SystemExit(9)\n"
     )
     shipped.boot()
     shipped.door().close()

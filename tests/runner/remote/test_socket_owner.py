@@ -62,8 +62,7 @@ def test_a_client_that_reaches_an_address_of_ipv4_by_ipv6() -> None:
 
 
 @pytest.mark.parametrize(
-    ("bound", "asked"),
-    [("0.0.0.0", "127.0.0.1"), ("0.0.0.0", "127.9.8.7"), ("::", "127.0.0.1"), ("::", "::1")],
+    ("bound", "asked"), [("0.0.0.0", "127.0.0.1"), ("0.0.0.0", "127.9.8.7"), ("::", "127.0.0.1"), ("::", "::1")]
 )
 def test_who_listens_at_all_addresses_gets_what_comes_to_one(bound: str, asked: str) -> None:
     with socket.socket(socket.AF_INET6 if ":" in bound else socket.AF_INET) as server:

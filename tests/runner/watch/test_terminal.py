@@ -60,12 +60,7 @@ def test_it_has_a_terminal_of_the_size_that_was_asked_for(shipped: Shipped, mach
     start(shipped, source, Terminal("vt100", 40, 132))
     machine.wait()
     lines = shipped.stream("stdout").decode().split("\r\n")
-    assert lines == [
-        "[True, True, True] os.terminal_size(columns=132, lines=40) vt100",
-        "True True",
-        "True",
-        "",
-    ]
+    assert lines == ["[True, True, True] os.terminal_size(columns=132, lines=40) vt100", "True True", "True", ""]
     assert shipped.stream("stderr") == b""
     assert (shipped.status()["state"], shipped.status()["exit_code"]) == ("failed", 5)
 

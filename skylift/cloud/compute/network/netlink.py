@@ -107,13 +107,7 @@ class LinkAddress:
 
 
 def add_veth(
-    name: str,
-    *,
-    mtu: int,
-    peer: str,
-    peer_namespace: int,
-    mac: str | None = None,
-    peer_mac: str | None = None,
+    name: str, *, mtu: int, peer: str, peer_namespace: int, mac: str | None = None, peer_mac: str | None = None
 ) -> Request:
     """A pair of links, both down (veth refuses to be made up): `peer` in the namespace of the file descriptor."""
     there: Given = {

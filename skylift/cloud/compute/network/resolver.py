@@ -100,12 +100,7 @@ def respond(query: bytes, question: Question | None, code: int, found: Sequence[
     authority = _AUTHORITATIVE if code in (NOERROR, NXDOMAIN) else 0
     kept = flags & (_OPCODE | _RECURSION_DESIRED)
     head = _HEADER.pack(
-        identity,
-        _RESPONSE | kept | authority | _RECURSION_AVAILABLE | code,
-        1 if question else 0,
-        len(found),
-        0,
-        0,
+        identity, _RESPONSE | kept | authority | _RECURSION_AVAILABLE | code, 1 if question else 0, len(found), 0, 0
     )
     # Each record's name is a pointer to the question's, right behind the header.
     kind = question.kind if question else 0

@@ -516,10 +516,7 @@ def _lead(index: int, interface: NetworkInterface, addresses: set[str]) -> list[
     return [
         request
         for address in sorted(addresses)
-        for request in (
-            set_neighbour(index, address, interface.mac),
-            set_route(_route_to(address, index)),
-        )
+        for request in (set_neighbour(index, address, interface.mac), set_route(_route_to(address, index)))
     ]
 
 

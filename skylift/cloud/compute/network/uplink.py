@@ -171,9 +171,7 @@ class Uplink:
         """Dress the end of a router's link that the router has put here."""
         index = self.router_index(vpc_id)
         self.namespace.netlink.do(
-            link_up(index),
-            add_address(index, INNER_ADDRESS, 32),
-            set_neighbour(index, OUTER_ADDRESS, OUTER_MAC),
+            link_up(index), add_address(index, INNER_ADDRESS, 32), set_neighbour(index, OUTER_ADDRESS, OUTER_MAC)
         )
 
     def start_pasta(self) -> str | None:

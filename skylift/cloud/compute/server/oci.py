@@ -87,11 +87,7 @@ def oci_config(
         "process": {
             "user": {"uid": 0, "gid": 0},
             "args": list(INIT),
-            "env": [
-                "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-                "HOME=/root",
-                "LANG=C.UTF-8",
-            ],
+            "env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8"],
             "cwd": "/",
             "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), capabilities),
             "noNewPrivileges": False,
@@ -187,9 +183,4 @@ def _resources(plan: ServerPlan) -> dict[str, Any]:
     if plan.cores:
         # What `nproc` counts; the quota holds it to as many.
         cpu["cpus"] = ",".join(map(str, plan.cores))
-    return {
-        "memory": memory,
-        "cpu": cpu,
-        "pids": {"limit": plan.pids},
-        "devices": [{"allow": False, "access": "rwm"}],
-    }
+    return {"memory": memory, "cpu": cpu, "pids": {"limit": plan.pids}, "devices": [{"allow": False, "access": "rwm"}]}

@@ -154,10 +154,7 @@ def _applies(entry: Mapping[str, Any], capabilities: set[str], architecture: str
 
 
 def _rule(entry: Mapping[str, Any], denied: frozenset[str]) -> dict[str, Any]:
-    rule: dict[str, Any] = {
-        "names": [name for name in entry["names"] if name not in denied],
-        "action": entry["action"],
-    }
+    rule: dict[str, Any] = {"names": [name for name in entry["names"] if name not in denied], "action": entry["action"]}
     if entry.get("errnoRet") is not None:
         rule["errnoRet"] = entry["errnoRet"]
     if entry.get("args"):

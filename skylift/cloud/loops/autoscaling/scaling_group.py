@@ -230,12 +230,7 @@ class ScalingGroupLoop:
 
 def _note_refusal(tx: Tx, group: ScalingGroup, refusal: ServiceError, cause: str) -> None:
     message = f"{refusal.message.rstrip('.')}. Launching EC2 instance failed."
-    activity = new_activity(
-        group,
-        f"Launching a new EC2 instance.  Status Reason: {message}",
-        cause,
-        tx.now,
-    )
+    activity = new_activity(group, f"Launching a new EC2 instance.  Status Reason: {message}", cause, tx.now)
     tx.add(activity.finished(tx.now, "Failed", message))
     tx.save(failed(group, tx.now))
 

@@ -69,11 +69,7 @@ class RootCopies:
             along()()
         with self._disk(volume) as disk:
             return self.captures.take(
-                name,
-                lower=lower,
-                disk=disk,
-                uid_base=instance.uid_base,
-                held=held if runs else None,
+                name, lower=lower, disk=disk, uid_base=instance.uid_base, held=held if runs else None
             )
 
     def keep(self, instance: Instance) -> None:

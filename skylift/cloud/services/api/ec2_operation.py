@@ -51,24 +51,14 @@ def _dry_runnable(handler: Callable[[Tx, Caller, Any], T]) -> Callable[[Tx, Call
 
 
 def _operation(
-    name: str,
-    handler: Handler,
-    takes: str,
-    checks: Checks,
-    *,
-    writes: bool,
-    unsettled: Unsettled | None = None,
+    name: str, handler: Handler, takes: str, checks: Checks, *, writes: bool, unsettled: Unsettled | None = None
 ) -> Operation:
     accepted = frozenset(takes.split()) | (frozenset() if name in _NO_DRY_RUN else {"DryRun"})
     return Operation("ec2", name, _dry_runnable(handler), accepted, checks, writes, unsettled=unsettled)
 
 
 def reads(
-    name: str,
-    handler: Handler,
-    takes: str,
-    checks: Checks | None = None,
-    unsettled: Unsettled | None = None,
+    name: str, handler: Handler, takes: str, checks: Checks | None = None, unsettled: Unsettled | None = None
 ) -> Operation:
     checks = checks or on_all(f"ec2:{name}")
     return _operation(name, handler, takes, checks, writes=False, unsettled=unsettled)

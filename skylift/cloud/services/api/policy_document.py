@@ -219,11 +219,7 @@ class _Reader:
         effect = item.get("Effect")
         if effect not in ("Allow", "Deny"):
             self._syntax(f"has the Effect {effect!r}; it must be 'Allow' or 'Deny'.")
-        for one, other in (
-            ("Action", "NotAction"),
-            ("Resource", "NotResource"),
-            ("Principal", "NotPrincipal"),
-        ):
+        for one, other in (("Action", "NotAction"), ("Resource", "NotResource"), ("Principal", "NotPrincipal")):
             if one in item and other in item:
                 self._syntax(f"has both {one} and {other}.")
         {"identity": self._require_identity, "trust": self._require_trust, "resource": self._require_resource}[

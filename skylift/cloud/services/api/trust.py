@@ -112,10 +112,7 @@ def _there(tx: Tx, caller: Caller, arn: str) -> bool:
 
 
 def trust_in_service(
-    role: Role,
-    service: str,
-    action: str = "sts:AssumeRole",
-    context: Mapping[str, str | tuple[str, ...]] | None = None,
+    role: Role, service: str, action: str = "sts:AssumeRole", context: Mapping[str, str | tuple[str, ...]] | None = None
 ) -> bool:
     """Whether an AWS service (`ec2.amazonaws.com`) may assume the role, given the values in the context."""
     return _trusts(role, "services", service, action, context or {})

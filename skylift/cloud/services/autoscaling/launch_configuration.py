@@ -16,12 +16,7 @@ from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.instance import Instance
 from skylift.cloud.domain.launch_configuration import LaunchConfiguration
-from skylift.cloud.domain.launch_request import (
-    InterfaceRequest,
-    LaunchRequest,
-    PlacementRequest,
-    ProfileName,
-)
+from skylift.cloud.domain.launch_request import InterfaceRequest, LaunchRequest, PlacementRequest, ProfileName
 from skylift.cloud.domain.network import NetworkInterface, SecurityGroup
 from skylift.cloud.domain.scaling_group import ScalingGroup, ScalingMember
 from skylift.cloud.services.api.instance_type import instance_type
@@ -46,10 +41,7 @@ if TYPE_CHECKING:
 
 MOST = 200
 TENANCIES = ("default", "dedicated")
-NEUTRAL: dict[str, tuple[object, ...]] = {
-    "BlockDeviceMappings.Ebs.Encrypted": (False,),
-    "EbsOptimized": (False,),
-}
+NEUTRAL: dict[str, tuple[object, ...]] = {"BlockDeviceMappings.Ebs.Encrypted": (False,), "EbsOptimized": (False,)}
 """Parameters, with the only values that are accepted: they ask for what is so anyway."""
 
 

@@ -46,10 +46,4 @@ def view(row: ScalingActivity, *, deleted: bool = False) -> autoscaling.Activity
     }
 
 
-OPERATIONS = (
-    reads(
-        "DescribeScalingActivities",
-        describe,
-        f"ActivityIds {GROUP} IncludeDeletedGroups {PAGES}",
-    ),
-)
+OPERATIONS = (reads("DescribeScalingActivities", describe, f"ActivityIds {GROUP} IncludeDeletedGroups {PAGES}"),)

@@ -539,19 +539,10 @@ _HOOKS = below("LifecycleHookSpecificationList", scaling_hook.SPEC)
 
 
 OPERATIONS = (
-    writes(
-        "CreateAutoScalingGroup",
-        create,
-        f"{_SETTINGS} InstanceId {TAG_MEMBERS} {_HOOKS}",
-        check_create,
-    ),
+    writes("CreateAutoScalingGroup", create, f"{_SETTINGS} InstanceId {TAG_MEMBERS} {_HOOKS}", check_create),
     writes("UpdateAutoScalingGroup", update, _SETTINGS, check_update),
     writes("DeleteAutoScalingGroup", delete, f"{GROUP} ForceDelete"),
-    reads(
-        "DescribeAutoScalingGroups",
-        describe,
-        f"AutoScalingGroupNames IncludeInstances {FILTERS} {PAGES}",
-    ),
+    reads("DescribeAutoScalingGroups", describe, f"AutoScalingGroupNames IncludeInstances {FILTERS} {PAGES}"),
     writes("SetDesiredCapacity", set_desired, f"{GROUP} DesiredCapacity HonorCooldown"),
     writes("SuspendProcesses", suspend, f"{GROUP} ScalingProcesses"),
     writes("ResumeProcesses", resume, f"{GROUP} ScalingProcesses"),

@@ -16,13 +16,7 @@ from skylift.cloud.domain.alarm import Alarm, DueAction
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.scaling_group import COUNTED, ScalingGroup, ScalingMember, units
-from skylift.cloud.domain.scaling_policy import (
-    ADJUSTMENTS,
-    PolicyKind,
-    ScalingPolicy,
-    Step,
-    TargetTracking,
-)
+from skylift.cloud.domain.scaling_policy import ADJUSTMENTS, PolicyKind, ScalingPolicy, Step, TargetTracking
 from skylift.cloud.services.api.operation import Check, Checks, Nothing, Params, below
 from skylift.cloud.services.api.scaling_check import check_of
 from skylift.cloud.services.autoscaling import scaling_tracking
@@ -380,26 +374,13 @@ OPERATIONS = (
         "AutoScalingGroupName PolicyName PolicyType AdjustmentType MinAdjustmentMagnitude ScalingAdjustment Cooldown "
         f"MetricAggregationType EstimatedInstanceWarmup Enabled {_STEPS} {_TRACKING}",
     ),
-    reads(
-        "DescribePolicies",
-        describe,
-        "AutoScalingGroupName PolicyNames PolicyTypes MaxRecords NextToken",
-    ),
+    reads("DescribePolicies", describe, "AutoScalingGroupName PolicyNames PolicyTypes MaxRecords NextToken"),
     writes(
         "ExecutePolicy",
         execute,
         "AutoScalingGroupName PolicyName HonorCooldown MetricValue BreachThreshold",
         _on_policys_group("ExecutePolicy"),
     ),
-    writes(
-        "DeletePolicy",
-        delete,
-        "AutoScalingGroupName PolicyName",
-        _on_policys_group("DeletePolicy"),
-    ),
-    reads(
-        "DescribeAdjustmentTypes",
-        adjustment_types,
-        "",
-    ),
+    writes("DeletePolicy", delete, "AutoScalingGroupName PolicyName", _on_policys_group("DeletePolicy")),
+    reads("DescribeAdjustmentTypes", adjustment_types, ""),
 )

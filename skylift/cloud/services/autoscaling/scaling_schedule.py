@@ -183,11 +183,7 @@ def _view(row: ScheduledAction) -> autoscaling.ScheduledUpdateGroupAction:
 OPERATIONS = (
     writes("PutScheduledUpdateGroupAction", put, f"{GROUP} {ACTION}"),
     writes("BatchPutScheduledUpdateGroupAction", put_many, f"{GROUP} {below('ScheduledUpdateGroupActions', ACTION)}"),
-    reads(
-        "DescribeScheduledActions",
-        describe,
-        f"{GROUP} ScheduledActionNames StartTime EndTime {PAGES}",
-    ),
+    reads("DescribeScheduledActions", describe, f"{GROUP} ScheduledActionNames StartTime EndTime {PAGES}"),
     writes("DeleteScheduledAction", delete, f"{GROUP} ScheduledActionName"),
     writes("BatchDeleteScheduledAction", delete_many, f"{GROUP} ScheduledActionNames"),
 )

@@ -231,8 +231,6 @@ OPERATIONS = (
     writes("PutMetricData", unprepared, f"Namespace {below('MetricData', _DATUM)}", on_namespace, prepare=prepare_put),
     reads("ListMetrics", list_metrics, f"Namespace MetricName {DIMENSIONS} NextToken RecentlyActive"),
     reads(
-        "GetMetricStatistics",
-        statistics,
-        f"Namespace MetricName {DIMENSIONS} StartTime EndTime Period Statistics Unit",
+        "GetMetricStatistics", statistics, f"Namespace MetricName {DIMENSIONS} StartTime EndTime Period Statistics Unit"
     ),
 )

@@ -83,11 +83,7 @@ def _told_apart_by(queries: list[cloudwatch.MetricDataQuery]) -> list[Literal["S
 
 
 def _asked(
-    query: cloudwatch.MetricDataQuery,
-    place: str,
-    start: float,
-    end: float,
-    apart: Iterable[Literal["Stat", "Period"]],
+    query: cloudwatch.MetricDataQuery, place: str, start: float, end: float, apart: Iterable[Literal["Stat", "Period"]]
 ) -> _Asked | None:
     """None for a query whose data nobody wants: it is no more than checked."""
     if "MetricStat" not in query:

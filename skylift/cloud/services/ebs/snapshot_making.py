@@ -109,12 +109,7 @@ def delete(tx: Tx, _caller: Caller, params: ec2.DeleteSnapshotRequest) -> Nothin
 
 
 def new_snapshot(
-    tx: Tx,
-    volume: Volume,
-    description: str,
-    tags: Tags,
-    set_id: str | None = None,
-    image_id: str | None = None,
+    tx: Tx, volume: Volume, description: str, tags: Tags, set_id: str | None = None, image_id: str | None = None
 ) -> Snapshot:
     if volume.state not in ("available", "in-use"):
         raise ServiceError("IncorrectState", f"The volume '{volume.id}' is '{volume.state}'.")
@@ -170,12 +165,7 @@ def _copied(tags: Tags) -> Tags:
 
 
 OPERATIONS = (
-    writes(
-        "CreateSnapshot",
-        create,
-        "VolumeId Description TagSpecifications " + " ".join(NEUTRAL),
-        check_create,
-    ),
+    writes("CreateSnapshot", create, "VolumeId Description TagSpecifications " + " ".join(NEUTRAL), check_create),
     writes(
         "CreateSnapshots",
         create_many,

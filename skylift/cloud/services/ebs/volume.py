@@ -189,9 +189,5 @@ OPERATIONS = (
         ),
     ),
     reads("DescribeVolumeStatus", describe_status, f"VolumeIds IncludeManagedResources {PAGES}"),
-    reads(
-        "DescribeVolumesModifications",
-        describe_modifications,
-        f"VolumeIds IncludeManagedResources {PAGES}",
-    ),
+    reads("DescribeVolumesModifications", describe_modifications, f"VolumeIds IncludeManagedResources {PAGES}"),
 )

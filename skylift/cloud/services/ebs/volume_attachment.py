@@ -107,12 +107,6 @@ def _root(tx: Tx, volume: Volume) -> ServiceError:
 
 
 OPERATIONS = (
-    acts(
-        "AttachVolume",
-        attach,
-        "Device InstanceId VolumeId " + " ".join(NEUTRAL),
-        "VolumeId",
-        "InstanceId",
-    ),
+    acts("AttachVolume", attach, "Device InstanceId VolumeId " + " ".join(NEUTRAL), "VolumeId", "InstanceId"),
     writes("DetachVolume", detach, "Device Force InstanceId VolumeId", check_detach),
 )

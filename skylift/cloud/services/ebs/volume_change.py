@@ -92,12 +92,7 @@ def enable_io(tx: Tx, _caller: Caller, params: ec2.EnableVolumeIORequest) -> Not
 
 
 OPERATIONS = (
-    acts(
-        "ModifyVolume",
-        modify,
-        "VolumeId Size VolumeType Iops Throughput " + " ".join(NEUTRAL),
-        "VolumeId",
-    ),
+    acts("ModifyVolume", modify, "VolumeId Size VolumeType Iops Throughput " + " ".join(NEUTRAL), "VolumeId"),
     shows("DescribeVolumeAttribute", describe_attribute, "VolumeId Attribute", "VolumeId"),
     acts("ModifyVolumeAttribute", modify_attribute, "VolumeId AutoEnableIO", "VolumeId"),
     acts("EnableVolumeIO", enable_io, "VolumeId", "VolumeId"),

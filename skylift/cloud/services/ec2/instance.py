@@ -278,8 +278,7 @@ def _protected(instance: Instance, what: str, attribute: str) -> ServiceError:
 
 def _wrong_state(instance: Instance, wanted: str) -> ServiceError:
     return ServiceError(
-        "IncorrectInstanceState",
-        f"The instance '{instance.id}' is not in a state from which it can be {wanted}.",
+        "IncorrectInstanceState", f"The instance '{instance.id}' is not in a state from which it can be {wanted}."
     )
 
 
@@ -314,9 +313,7 @@ OPERATIONS = (
         ),
     ),
     reads(
-        "DescribeInstanceStatus",
-        describe_status,
-        f"InstanceIds IncludeAllInstances IncludeManagedResources {PAGES}",
+        "DescribeInstanceStatus", describe_status, f"InstanceIds IncludeAllInstances IncludeManagedResources {PAGES}"
     ),
     acts_in_turns("TerminateInstances", terminate, Instance, "InstanceIds", "Force SkipOsShutdown"),
     acts_in_turns("StopInstances", stop, Instance, "InstanceIds", "Hibernate Force SkipOsShutdown"),

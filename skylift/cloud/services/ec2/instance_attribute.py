@@ -36,10 +36,7 @@ from skylift.cloud.store.database import Tx
 if TYPE_CHECKING:
     from aws_shapes import ec2
 
-NEUTRAL: dict[str, tuple[object, ...]] = {
-    "EbsOptimized.Value": (False,),
-    "EnaSupport.Value": (True,),
-}
+NEUTRAL: dict[str, tuple[object, ...]] = {"EbsOptimized.Value": (False,), "EnaSupport.Value": (True,)}
 
 
 def describe(tx: Tx, caller: Caller, params: ec2.DescribeInstanceAttributeRequest) -> ec2.InstanceAttribute:

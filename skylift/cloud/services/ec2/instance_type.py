@@ -104,8 +104,7 @@ def describe(_tx: Tx, _caller: Caller, params: ec2.DescribeInstanceTypesRequest)
     unknown = [name for name in wanted if name not in types()]
     if unknown:
         raise ServiceError(
-            "InvalidInstanceType",
-            f"The following supplied instance types do not exist: [{', '.join(unknown)}]",
+            "InvalidInstanceType", f"The following supplied instance types do not exist: [{', '.join(unknown)}]"
         )
     shown = LISTING.page(params, [view(types()[name]) for name in dict.fromkeys(wanted)])
     return {"InstanceTypes": shown.items, **shown.next}

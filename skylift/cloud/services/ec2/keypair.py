@@ -47,12 +47,7 @@ def import_(tx: Tx, _caller: Caller, params: ec2.ImportKeyPairRequest) -> ec2.Im
     _new_name(tx, params["KeyName"])
     public = key_material.read_public(params["PublicKeyMaterial"])
     pair = _keep(tx, params, key_material.kind_of(public), public, key_material.imported_fingerprint(public))
-    return {
-        "KeyPairId": pair.id,
-        "KeyName": pair.name,
-        "KeyFingerprint": pair.fingerprint,
-        "Tags": tag_list(pair.tags),
-    }
+    return {"KeyPairId": pair.id, "KeyName": pair.name, "KeyFingerprint": pair.fingerprint, "Tags": tag_list(pair.tags)}
 
 
 def describe(tx: Tx, _caller: Caller, params: ec2.DescribeKeyPairsRequest) -> ec2.DescribeKeyPairsResult:
@@ -138,18 +133,8 @@ def _keep(
 
 
 OPERATIONS = (
-    writes(
-        "CreateKeyPair",
-        create,
-        "KeyName KeyType KeyFormat TagSpecifications",
-        makes_key("CreateKeyPair"),
-    ),
-    writes(
-        "ImportKeyPair",
-        import_,
-        "KeyName PublicKeyMaterial TagSpecifications",
-        makes_key("ImportKeyPair"),
-    ),
+    writes("CreateKeyPair", create, "KeyName KeyType KeyFormat TagSpecifications", makes_key("CreateKeyPair")),
+    writes("ImportKeyPair", import_, "KeyName PublicKeyMaterial TagSpecifications", makes_key("ImportKeyPair")),
     reads("DescribeKeyPairs", describe, "Filters KeyNames KeyPairIds IncludePublicKey"),
     acts_on("DeleteKeyPair", delete, "KeyName KeyPairId", on_key),
 )

@@ -224,9 +224,7 @@ class _Launch:
         behavior = self._shutdown_behavior()
         metadata = _metadata(self._tx, self._caller.account, request)
         tags = specified(
-            tagged(request),
-            *("instance", "volume", "network-interface"),
-            *([REQUEST] if self._wish else []),
+            tagged(request), *("instance", "volume", "network-interface"), *([REQUEST] if self._wish else [])
         )
         if metadata.tags == "enabled":
             check_metadata_keys(tags.get("instance", {}))

@@ -130,14 +130,7 @@ def _interfaces(request: LaunchRequest) -> list[InterfaceRequest]:
     return [by_index[index] for index in sorted(by_index)]
 
 
-def _nic(
-    tx: Tx,
-    caller: Caller,
-    request: LaunchRequest,
-    asked: InterfaceRequest,
-    *,
-    alone: bool,
-) -> LaunchInterface:
+def _nic(tx: Tx, caller: Caller, request: LaunchRequest, asked: InterfaceRequest, *, alone: bool) -> LaunchInterface:
     if asked.existing_id:
         return _existing(tx, caller, request, asked, asked.existing_id)
     subnet = _subnet(tx, caller, request, asked.subnet_id)

@@ -120,10 +120,7 @@ def tagged(request: LaunchRequest) -> Tagged:
 
 def _specification(one: TagRequest) -> ec2.TagSpecification:
     tags: list[ec2.Tag] = [
-        {
-            **({} if tag.key is None else {"Key": tag.key}),
-            **({} if tag.value is None else {"Value": tag.value}),
-        }
+        {**({} if tag.key is None else {"Key": tag.key}), **({} if tag.value is None else {"Value": tag.value})}
         for tag in one.tags
     ]
     return {**({} if one.resource_type is None else {"ResourceType": one.resource_type}), "Tags": tags}

@@ -225,15 +225,8 @@ OPERATIONS = (
         "launch-template",
     ),
     reads(
-        "DescribeLaunchTemplates",
-        describe,
-        f"LaunchTemplateIds LaunchTemplateNames IncludeManagedResources {PAGES}",
+        "DescribeLaunchTemplates", describe, f"LaunchTemplateIds LaunchTemplateNames IncludeManagedResources {PAGES}"
     ),
-    writes(
-        "ModifyLaunchTemplate",
-        modify,
-        f"{TEMPLATE} DefaultVersion ClientToken",
-        _check_modify,
-    ),
+    writes("ModifyLaunchTemplate", modify, f"{TEMPLATE} DefaultVersion ClientToken", _check_modify),
     acts_on("DeleteLaunchTemplate", delete, TEMPLATE, on_template),
 )

@@ -119,10 +119,7 @@ def delete(
             done.append(named)
             continue
         undone.append({**named, "ResponseError": {"Code": why[0], "Message": why[1]}})
-    return {
-        "SuccessfullyDeletedLaunchTemplateVersions": done,
-        "UnsuccessfullyDeletedLaunchTemplateVersions": undone,
-    }
+    return {"SuccessfullyDeletedLaunchTemplateVersions": done, "UnsuccessfullyDeletedLaunchTemplateVersions": undone}
 
 
 def data_of_instance(

@@ -113,11 +113,7 @@ class _Place:
 
 
 def _places(
-    tx: Tx,
-    caller: Caller,
-    override: FleetOverride,
-    placement: PlacementRequest,
-    nics: Sequence[InterfaceRequest],
+    tx: Tx, caller: Caller, override: FleetOverride, placement: PlacementRequest, nics: Sequence[InterfaceRequest]
 ) -> list[_Place]:
     """The subnets that are named; else the template's subnet or zone; else each zone with a default subnet."""
     zone = require_zone(caller.region, override.zone or placement.zone, override.zone_id or placement.zone_id)

@@ -30,8 +30,6 @@ def wanted_profile(tx: Tx, asked: ProfileName | None) -> InstanceProfile | None:
         field = "name" if asked.name else "arn"
         label = "name" if field == "name" else "ARN"
         raise invalid_value(
-            asked.name or asked.arn,
-            f"iamInstanceProfile.{field}",
-            f"Invalid IAM Instance Profile {label}",
+            asked.name or asked.arn, f"iamInstanceProfile.{field}", f"Invalid IAM Instance Profile {label}"
         )
     return found

@@ -168,11 +168,6 @@ OPERATIONS = (
         "AssociationId IamInstanceProfile.Arn IamInstanceProfile.Name",
         check_replace,
     ),
-    writes(
-        "DisassociateIamInstanceProfile",
-        disassociate,
-        "AssociationId",
-        check_disassociate,
-    ),
+    writes("DisassociateIamInstanceProfile", disassociate, "AssociationId", check_disassociate),
     reads("DescribeIamInstanceProfileAssociations", describe, f"AssociationIds {PAGES}"),
 )

@@ -72,12 +72,7 @@ _FILTERS = {
 def describe(tx: Tx, _caller: Caller, params: ec2.DescribeTagsRequest) -> ec2.DescribeTagsResult:
     items: list[_Found] = [
         {
-            "Description": {
-                "Key": key,
-                "Value": value,
-                "ResourceId": resource_id,
-                "ResourceType": resource_type,
-            },
+            "Description": {"Key": key, "Value": value, "ResourceId": resource_id, "ResourceType": resource_type},
             "Tags": [{"Key": key, "Value": value}],
         }
         for resource_id, resource_type, tags in _everything(tx)

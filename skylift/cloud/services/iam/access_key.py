@@ -96,11 +96,7 @@ def _existing(tx: Tx, caller: Caller, params: iam.DeleteAccessKeyRequest | iam.U
 
 
 def _described(key: AccessKey) -> iam.AccessKeyMetadata:
-    return {
-        "AccessKeyId": key.id,
-        "Status": "Active" if key.active else "Inactive",
-        "CreateDate": key.created,
-    }
+    return {"AccessKeyId": key.id, "Status": "Active" if key.active else "Inactive", "CreateDate": key.created}
 
 
 OPERATIONS = (

@@ -133,7 +133,4 @@ def _time(at: datetime) -> str:
     return at.strftime("%Y-%m-%dT%H:%M:%S+00:00")
 
 
-OPERATIONS = (
-    writes("GenerateCredentialReport", generate),
-    reads("GetCredentialReport", get),
-)
+OPERATIONS = (writes("GenerateCredentialReport", generate), reads("GetCredentialReport", get))

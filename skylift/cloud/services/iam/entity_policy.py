@@ -72,11 +72,7 @@ class EntityPolicies(Generic[Entity]):
         name = params["PolicyName"]
         if name not in entity.inline:
             raise self._no_such_policy(name)
-        return {
-            f"{self.kind}Name": entity.name,
-            "PolicyName": name,
-            "PolicyDocument": encoded(entity.inline[name]),
-        }
+        return {f"{self.kind}Name": entity.name, "PolicyName": name, "PolicyDocument": encoded(entity.inline[name])}
 
     def list_all(self, tx: Tx, _caller: Caller, params: ListPolicies) -> iam.ListRolePoliciesResponse:
         entity = self._entity(tx, params)

@@ -6,14 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.identity import Caller, Group
-from skylift.cloud.services.api.iam_rules import (
-    conflict,
-    new_id,
-    no_such,
-    over_quota,
-    page_of,
-    require_no_policies,
-)
+from skylift.cloud.services.api.iam_rules import conflict, new_id, no_such, over_quota, page_of, require_no_policies
 from skylift.cloud.services.api.operation import Nothing
 from skylift.cloud.services.iam import user as users
 from skylift.cloud.services.iam.named import Named

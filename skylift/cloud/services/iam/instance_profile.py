@@ -7,15 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.identity import Caller, InstanceProfile, Role
-from skylift.cloud.services.api.iam_rules import (
-    checked_tags,
-    conflict,
-    new_id,
-    no_such,
-    over_quota,
-    page_of,
-    tag_list,
-)
+from skylift.cloud.services.api.iam_rules import checked_tags, conflict, new_id, no_such, over_quota, page_of, tag_list
 from skylift.cloud.services.api.operation import Check, Nothing
 from skylift.cloud.services.iam import role as roles
 from skylift.cloud.services.iam.named import Named

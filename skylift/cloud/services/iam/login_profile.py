@@ -122,11 +122,7 @@ def _existing(tx: Tx, user: str) -> LoginProfile:
 
 
 def _view(profile: LoginProfile) -> iam.LoginProfile:
-    return {
-        "UserName": profile.user,
-        "CreateDate": profile.created,
-        "PasswordResetRequired": profile.reset_required,
-    }
+    return {"UserName": profile.user, "CreateDate": profile.created, "PasswordResetRequired": profile.reset_required}
 
 
 OPERATIONS = (

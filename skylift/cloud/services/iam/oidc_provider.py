@@ -14,13 +14,7 @@ from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller, OidcProvider
-from skylift.cloud.services.api.iam_rules import (
-    checked_tags,
-    exists,
-    invalid_input,
-    over_quota,
-    tag_list,
-)
+from skylift.cloud.services.api.iam_rules import checked_tags, exists, invalid_input, over_quota, tag_list
 from skylift.cloud.services.api.operation import Check, Nothing
 from skylift.cloud.services.iam.operation import PAGES, checks_to_make, on_arn, reads, writes
 from skylift.cloud.services.iam.tagging import Tags

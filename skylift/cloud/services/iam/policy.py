@@ -291,9 +291,7 @@ def _existing_version(policy: ManagedPolicy, version_id: str) -> str:
         )
     if version_id not in policy.versions:
         raise ServiceError(
-            "NoSuchEntity",
-            f"Policy {policy.arn} version {version_id} does not exist or is not attachable.",
-            status=404,
+            "NoSuchEntity", f"Policy {policy.arn} version {version_id} does not exist or is not attachable.", status=404
         )
     return version_id
 
@@ -316,12 +314,7 @@ TAGS = Tags("TagsPerPolicy", "PolicyArn", existing, own)
 
 OPERATIONS = (
     writes("CreatePolicy", create, "PolicyName Path PolicyDocument Description Tags", check_create),
-    reads(
-        "ListPolicies",
-        list_all,
-        f"Scope OnlyAttached PathPrefix PolicyUsageFilter {PAGES}",
-        check_list,
-    ),
+    reads("ListPolicies", list_all, f"Scope OnlyAttached PathPrefix PolicyUsageFilter {PAGES}", check_list),
     ON_POLICY.reads("GetPolicy", get),
     ON_POLICY.writes("DeletePolicy", delete),
     ON_POLICY.writes("CreatePolicyVersion", create_version, "PolicyDocument SetAsDefault"),

@@ -119,12 +119,7 @@ def _simulated(
 
 
 def _answer(
-    policies: Policies,
-    sources: list[Source],
-    boundary: Source | None,
-    action: str,
-    resource: str,
-    context: Context,
+    policies: Policies, sources: list[Source], boundary: Source | None, action: str, resource: str, context: Context
 ) -> iam.EvaluationResult:
     """A denial by the boundary is shown beside what it denies."""
     decision = decide(policies, action, resource, context)

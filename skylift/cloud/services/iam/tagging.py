@@ -6,15 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from skylift.cloud.domain.identity import (
-    Caller,
-    InstanceProfile,
-    ManagedPolicy,
-    MfaDevice,
-    OidcProvider,
-    Role,
-    User,
-)
+from skylift.cloud.domain.identity import Caller, InstanceProfile, ManagedPolicy, MfaDevice, OidcProvider, Role, User
 from skylift.cloud.services.api.iam_rules import checked_tags, merged_tags, page_of, tag_list, without_tags
 from skylift.cloud.services.api.operation import Nothing, Params
 from skylift.cloud.store.database import Tx

@@ -114,13 +114,7 @@ def named_or_own(caller: Caller, params: Params) -> str:
 
 def summary(user: User) -> iam.User:
     """A user as lists and groups carry it: without tags and boundary, as on AWS."""
-    return {
-        "Path": user.path,
-        "UserName": user.name,
-        "UserId": user.id,
-        "Arn": user.arn,
-        "CreateDate": user.created,
-    }
+    return {"Path": user.path, "UserName": user.name, "UserId": user.id, "Arn": user.arn, "CreateDate": user.created}
 
 
 def described(user: User) -> iam.User:

@@ -14,14 +14,7 @@ from typing import Any, NoReturn
 from skylift.cloud.services.api.key_material import RSA_VERIFYING_BITS, VerifyingKey, elliptic_key, rsa_key
 from skylift.cloud.services.api.strict_json import NotJson, base64url, json_object
 
-ALGORITHMS = {
-    "RS256": "RSA",
-    "RS384": "RSA",
-    "RS512": "RSA",
-    "ES256": "P-256",
-    "ES384": "P-384",
-    "ES512": "P-521",
-}
+ALGORITHMS = {"RS256": "RSA", "RS384": "RSA", "RS512": "RSA", "ES256": "P-256", "ES384": "P-384", "ES512": "P-521"}
 """The algorithms that tokens may be signed with, and the kind of key that each takes."""
 
 LARGEST_SET = 262_144

@@ -89,11 +89,7 @@ def _key(params: skylift.GetBillRequest) -> Key | None:
 
 
 def _group(name: str, lines: list[Line]) -> skylift.BillGroup:
-    return {
-        "Key": name,
-        "Amount": _spelled(total(lines)),
-        "UnpricedLines": sum(line.amount is None for line in lines),
-    }
+    return {"Key": name, "Amount": _spelled(total(lines)), "UnpricedLines": sum(line.amount is None for line in lines)}
 
 
 def _line(line: Line) -> skylift.BillLine:

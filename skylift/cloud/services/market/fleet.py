@@ -168,11 +168,7 @@ def check_delete(tx: Tx, caller: Caller, params: ec2.DeleteFleetsRequest) -> Ite
 
 
 def _to_launch(
-    tx: Tx,
-    caller: Caller,
-    config: FleetConfig,
-    markets: list[Market],
-    tags: tuple[TagRequest, ...],
+    tx: Tx, caller: Caller, config: FleetConfig, markets: list[Market], tags: tuple[TagRequest, ...]
 ) -> Iterator[Check]:
     """The permissions that a launch from each pool of one template needs. The handler reports requests that make no
     sense.
@@ -296,11 +292,6 @@ OPERATIONS = (
         "ReplaceUnhealthyInstances TagSpecifications TerminateInstancesWithExpiration Type ValidFrom ValidUntil",
         check_create,
     ),
-    writes(
-        "ModifyFleet",
-        modify,
-        f"FleetId {CONFIGS} {TARGET} Context ExcessCapacityTerminationPolicy",
-        check_modify,
-    ),
+    writes("ModifyFleet", modify, f"FleetId {CONFIGS} {TARGET} Context ExcessCapacityTerminationPolicy", check_modify),
     writes("DeleteFleets", delete, "FleetIds TerminateInstances", check_delete),
 )

@@ -170,10 +170,7 @@ def checked_configs(tx: Tx, caller: Caller, configs: list[FleetConfig], *, insta
             "InvalidFleetConfig", "No instance type that is offered here has what the InstanceRequirements ask for."
         )
     if len(set(keys)) < len(keys):
-        raise ServiceError(
-            "InvalidFleetConfig",
-            "The fleet configuration contains duplicate instance pools",
-        )
+        raise ServiceError("InvalidFleetConfig", "The fleet configuration contains duplicate instance pools")
     return configs
 
 
@@ -213,11 +210,7 @@ def market_named(value: str) -> Market:
 
 
 def _spot_options(asked: ec2.SpotOptionsRequest, kind: FleetType) -> SpotOptions:
-    options: SpotOptions = {
-        "AllocationStrategy": "lowest-price",
-        "InstanceInterruptionBehavior": "terminate",
-        **asked,
-    }
+    options: SpotOptions = {"AllocationStrategy": "lowest-price", "InstanceInterruptionBehavior": "terminate", **asked}
     options["AllocationStrategy"] = _OLDER_NAMES.get(options["AllocationStrategy"], options["AllocationStrategy"])
     if options["AllocationStrategy"] not in _SPOT_STRATEGIES:
         raise invalid_value(

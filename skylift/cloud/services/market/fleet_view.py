@@ -67,10 +67,7 @@ def describe_history(
     events = events_since(tx, fleet.id, params["StartTime"])
     wanted = params.get("EventType")
     shown = page(
-        [event for event in events if wanted in (None, event.type)],
-        params,
-        lambda event: f"{event.number:020}",
-        LIMITS,
+        [event for event in events if wanted in (None, event.type)], params, lambda event: f"{event.number:020}", LIMITS
     )
     return {
         "FleetId": fleet.id,

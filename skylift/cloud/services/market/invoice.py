@@ -132,11 +132,7 @@ def _spans(usages: Iterable[Usage], now: datetime) -> Iterator[_Span]:
 
 
 def _instances(
-    spans: list[_Span],
-    reservations: list[ReservedInstances],
-    spot_price: SpotPrices,
-    region: str,
-    period: _Period,
+    spans: list[_Span], reservations: list[ReservedInstances], spot_price: SpotPrices, region: str, period: _Period
 ) -> Iterator[_Piece]:
     """The seconds that make up a minute count as if it had run on, for reservations too."""
     needs: list[Need] = []

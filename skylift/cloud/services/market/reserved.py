@@ -277,15 +277,6 @@ OPERATIONS = (
         "MaxInstanceCount MaxResults MinDuration NextToken OfferingClass OfferingType ProductDescription "
         "ReservedInstancesOfferingIds",
     ),
-    writes(
-        "PurchaseReservedInstancesOffering",
-        purchase,
-        "InstanceCount ReservedInstancesOfferingId",
-        check_purchase,
-    ),
-    reads(
-        "DescribeReservedInstances",
-        describe,
-        "Filters OfferingClass OfferingType ReservedInstancesIds",
-    ),
+    writes("PurchaseReservedInstancesOffering", purchase, "InstanceCount ReservedInstancesOfferingId", check_purchase),
+    reads("DescribeReservedInstances", describe, "Filters OfferingClass OfferingType ReservedInstancesIds"),
 )

@@ -118,11 +118,7 @@ def _malformed(message: str) -> ServiceError:
 
 OPERATIONS = (
     on_bucket(
-        "PutBucketPolicy",
-        put,
-        check_bucket("PutBucketPolicy"),
-        "Policy ContentMD5 ChecksumAlgorithm",
-        writes=True,
+        "PutBucketPolicy", put, check_bucket("PutBucketPolicy"), "Policy ContentMD5 ChecksumAlgorithm", writes=True
     ),
     on_bucket("GetBucketPolicy", get, check_bucket("GetBucketPolicy")),
     on_bucket("GetBucketPolicyStatus", status, check_bucket("GetBucketPolicyStatus")),

@@ -194,17 +194,8 @@ OPERATIONS = (
     sets("PutBucketOwnershipControls", put_ownership, "OwnershipControls"),
     on_bucket("GetBucketOwnershipControls", get_ownership, check_bucket("GetBucketOwnershipControls")),
     sets("DeleteBucketOwnershipControls", delete_ownership, "", "PutBucketOwnershipControls"),
-    sets(
-        "PutPublicAccessBlock",
-        put_public_access,
-        "PublicAccessBlockConfiguration",
-        "PutBucketPublicAccessBlock",
-    ),
-    on_bucket(
-        "GetPublicAccessBlock",
-        get_public_access,
-        check_bucket("GetBucketPublicAccessBlock"),
-    ),
+    sets("PutPublicAccessBlock", put_public_access, "PublicAccessBlockConfiguration", "PutBucketPublicAccessBlock"),
+    on_bucket("GetPublicAccessBlock", get_public_access, check_bucket("GetBucketPublicAccessBlock")),
     sets("DeletePublicAccessBlock", delete_public_access, "", "PutBucketPublicAccessBlock"),
     sets(
         "PutBucketEncryption",

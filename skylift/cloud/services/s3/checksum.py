@@ -30,11 +30,7 @@ class Crc:
     polynomial: int
 
 
-CRCS = {
-    "CRC32": Crc(32, 0xEDB88320),
-    "CRC32C": Crc(32, 0x82F63B78),
-    "CRC64NVME": Crc(64, 0x9A6C9329AC4BC9B5),
-}
+CRCS = {"CRC32": Crc(32, 0xEDB88320), "CRC32C": Crc(32, 0x82F63B78), "CRC64NVME": Crc(64, 0x9A6C9329AC4BC9B5)}
 
 TYPES = {
     "CRC32": ("COMPOSITE", "FULL_OBJECT"),

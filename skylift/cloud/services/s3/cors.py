@@ -44,10 +44,7 @@ def get(tx: Tx, caller: Caller, params: s3.GetBucketCorsRequest) -> s3.GetBucket
     bucket = bucket_of(tx, caller, params)
     if not bucket.cors:
         raise ServiceError(
-            "NoSuchCORSConfiguration",
-            "The CORS configuration does not exist",
-            status=404,
-            BucketName=bucket.name,
+            "NoSuchCORSConfiguration", "The CORS configuration does not exist", status=404, BucketName=bucket.name
         )
     return {"CORSRules": [_described(rule) for rule in bucket.cors]}
 
@@ -118,9 +115,7 @@ def _checked(rule: s3.CORSRule) -> CorsRule:
         raise malformed_xml()
     for method in methods:
         if method not in METHODS:
-            raise invalid_request(
-                f"Found unsupported HTTP method in CORS config. Unsupported method is {method}",
-            )
+            raise invalid_request(f"Found unsupported HTTP method in CORS config. Unsupported method is {method}")
     for name, values in (("AllowedOrigin", origins), ("AllowedHeader", headers)):
         for value in values:
             if value.count("*") > 1:

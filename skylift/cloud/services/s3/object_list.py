@@ -176,11 +176,6 @@ def _listed(tx: Tx, bucket: Bucket, page: Listing[Entry], params: OfList, *, wit
 
 
 OPERATIONS = (
-    on_bucket(
-        "ListObjectsV2",
-        list_v2,
-        check_list,
-        f"{LISTED} ContinuationToken StartAfter FetchOwner",
-    ),
+    on_bucket("ListObjectsV2", list_v2, check_list, f"{LISTED} ContinuationToken StartAfter FetchOwner"),
     on_bucket("ListObjects", list_v1, check_list, f"{LISTED} Marker"),
 )

@@ -95,11 +95,7 @@ def requested_context(tags: Mapping[str, str]) -> Context:
 def check(action: str) -> Checks:
     """Tags of a version that is named need a permission of their own: `PutObjectVersionTagging`."""
 
-    def checks(
-        tx: Tx,
-        _caller: Caller,
-        params: _OfTags,
-    ) -> Iterable[Check]:
+    def checks(tx: Tx, _caller: Caller, params: _OfTags) -> Iterable[Check]:
         bucket, key, version = params["Bucket"], params["Key"], params.get("VersionId")
         found = named(tx, bucket, key, version)
         context = existing_context(found)
@@ -115,11 +111,7 @@ def check(action: str) -> Checks:
 
 OPERATIONS = (
     on_object(
-        "PutObjectTagging",
-        put,
-        check("Put"),
-        f"VersionId Tagging ContentMD5 ChecksumAlgorithm {PAYER}",
-        writes=True,
+        "PutObjectTagging", put, check("Put"), f"VersionId Tagging ContentMD5 ChecksumAlgorithm {PAYER}", writes=True
     ),
     on_object("GetObjectTagging", get, check("Get"), f"VersionId {PAYER}"),
     on_object("DeleteObjectTagging", delete, check("Delete"), "VersionId", writes=True),

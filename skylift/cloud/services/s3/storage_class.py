@@ -29,10 +29,7 @@ from skylift.cloud.store.database import Tx
 if TYPE_CHECKING:
     from aws_shapes import s3
 
-TIERS: dict[str, tuple[str, ...]] = {
-    "GLACIER": ("Standard", "Bulk", "Expedited"),
-    "DEEP_ARCHIVE": ("Standard", "Bulk"),
-}
+TIERS: dict[str, tuple[str, ...]] = {"GLACIER": ("Standard", "Bulk", "Expedited"), "DEEP_ARCHIVE": ("Standard", "Bulk")}
 """The classes of objects that have to be restored, with the speeds at which AWS does so."""
 MOST_DAYS = 36_500
 

@@ -421,10 +421,7 @@ OPERATIONS = (
     ),
     on_object("AbortMultipartUpload", abort, check("AbortMultipartUpload"), f"UploadId {PAYER}", writes=True),
     on_object(
-        "ListParts",
-        list_parts,
-        check("ListMultipartUploadParts"),
-        f"UploadId MaxParts PartNumberMarker {PAYER}",
+        "ListParts", list_parts, check("ListMultipartUploadParts"), f"UploadId MaxParts PartNumberMarker {PAYER}"
     ),
     on_bucket(
         "ListMultipartUploads",

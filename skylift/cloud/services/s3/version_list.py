@@ -114,11 +114,4 @@ def _version(item: VersionEntry, account: str, encode: Encode) -> s3.ObjectVersi
     return answer
 
 
-OPERATIONS = (
-    on_bucket(
-        "ListObjectVersions",
-        list_all,
-        check_list,
-        f"{LISTED} KeyMarker VersionIdMarker",
-    ),
-)
+OPERATIONS = (on_bucket("ListObjectVersions", list_all, check_list, f"{LISTED} KeyMarker VersionIdMarker"),)

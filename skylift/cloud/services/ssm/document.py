@@ -100,11 +100,7 @@ def script_of(command: Command, instance_id: str, region: str) -> Script:
         text=given.text,
         directory=given.directory,
         seconds=given.seconds,
-        environment={
-            "SSM_COMMAND_ID": command.id,
-            "AWS_SSM_INSTANCE_ID": instance_id,
-            "AWS_SSM_REGION_NAME": region,
-        },
+        environment={"SSM_COMMAND_ID": command.id, "AWS_SSM_INSTANCE_ID": instance_id, "AWS_SSM_REGION_NAME": region},
         bucket=command.bucket,
         prefix=output_prefix(command, instance_id),
     )

@@ -215,26 +215,13 @@ OPERATIONS = (
     # WithDecryption is for SecureStrings only; AWS ignores it for other parameters too.
     reads("GetParameter", get, "Name WithDecryption", on_names("GetParameter", "Name")),
     reads("GetParameters", get_many, "Names WithDecryption", on_names("GetParameters", "Names")),
-    reads(
-        "GetParametersByPath",
-        by_path,
-        f"Path Recursive WithDecryption {FILTERS} {PAGES}",
-        on_path,
-    ),
-    reads(
-        "GetParameterHistory",
-        history,
-        f"Name WithDecryption {PAGES}",
-        on_names("GetParameterHistory", "Name"),
-    ),
+    reads("GetParametersByPath", by_path, f"Path Recursive WithDecryption {FILTERS} {PAGES}", on_path),
+    reads("GetParameterHistory", history, f"Name WithDecryption {PAGES}", on_names("GetParameterHistory", "Name")),
     writes("DeleteParameter", delete, "Name", on_names("DeleteParameter", "Name")),
     writes("DeleteParameters", delete_many, "Names", on_names("DeleteParameters", "Names")),
     writes("AddTagsToResource", add_tags, f"{_TAGGED} Tags", on_names("AddTagsToResource", "ResourceId")),
     writes(
-        "RemoveTagsFromResource",
-        remove_tags,
-        f"{_TAGGED} TagKeys",
-        on_names("RemoveTagsFromResource", "ResourceId"),
+        "RemoveTagsFromResource", remove_tags, f"{_TAGGED} TagKeys", on_names("RemoveTagsFromResource", "ResourceId")
     ),
     reads("ListTagsForResource", list_tags, _TAGGED, on_names("ListTagsForResource", "ResourceId")),
 )

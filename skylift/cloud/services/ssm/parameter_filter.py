@@ -17,10 +17,7 @@ from skylift.cloud.store.database import Tx
 if TYPE_CHECKING:
     from aws_shapes import ssm
 
-_VALUES = {
-    "Type": ("String", "StringList", "SecureString"),
-    "Tier": ("Standard", "Advanced", "Intelligent-Tiering"),
-}
+_VALUES = {"Type": ("String", "StringList", "SecureString"), "Tier": ("Standard", "Advanced", "Intelligent-Tiering")}
 _DESCRIBE = ("Path", "Name", "Type", "KeyId", "Tier", "DataType")
 _BY_PATH = ("Type", "KeyId", "Label")
 

@@ -215,10 +215,5 @@ def _metadata(caller: Caller, version: ParameterVersion) -> ssm.ParameterMetadat
 
 OPERATIONS = (
     reads("DescribeParameters", describe, f"Filters {FILTERS} {PAGES}", parameter.on_all),
-    writes(
-        "PutParameter",
-        put,
-        "Name Description Value Type Overwrite Tags Tier DataType",
-        checks,
-    ),
+    writes("PutParameter", put, "Name Description Value Type Overwrite Tags Tier DataType", checks),
 )

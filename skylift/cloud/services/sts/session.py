@@ -11,13 +11,7 @@ from typing import TYPE_CHECKING
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import AccessKey, Caller, Role, Session, User, assumed_arn
 from skylift.cloud.services.api.authorize import Decision, context_of, decide_on, denial, managed_document
-from skylift.cloud.services.api.iam_rules import (
-    MAX_TAGS,
-    checked_number,
-    checked_tags,
-    invalid_value,
-    request_tags,
-)
+from skylift.cloud.services.api.iam_rules import MAX_TAGS, checked_number, checked_tags, invalid_value, request_tags
 from skylift.cloud.services.api.operation import Check, Params, Rows
 from skylift.cloud.services.api.policy_document import parse_policy
 from skylift.cloud.services.api.trust import trust_in_caller
@@ -73,22 +67,11 @@ def assume_role(tx: Tx, caller: Caller, params: sts.AssumeRoleRequest) -> sts.As
     policies = session_policies(tx, params)
     length = timedelta(seconds=seconds)
     session = open_session(
-        tx,
-        role,
-        name,
-        length,
-        policies=policies,
-        tags=tags,
-        transitive=transitive,
-        source_identity=source,
-        mfa=mfa,
+        tx, role, name, length, policies=policies, tags=tags, transitive=transitive, source_identity=source, mfa=mfa
     )
     return {
         "Credentials": credentials(session),
-        "AssumedRoleUser": {
-            "AssumedRoleId": f"{role.id}:{name}",
-            "Arn": assumed_arn(caller.account, role.name, name),
-        },
+        "AssumedRoleUser": {"AssumedRoleId": f"{role.id}:{name}", "Arn": assumed_arn(caller.account, role.name, name)},
         **({"SourceIdentity": source} if source is not None else {}),
         **({"PackedPolicySize": packed_size(params)} if policies or params.get("Tags") else {}),
     }
@@ -125,10 +108,7 @@ def get_federation_token(
     session = open_federated_session(tx, user, name, length, policies, tags)
     return {
         "Credentials": credentials(session),
-        "FederatedUser": {
-            "FederatedUserId": f"{caller.account}:{name}",
-            "Arn": federated_arn(caller.account, name),
-        },
+        "FederatedUser": {"FederatedUserId": f"{caller.account}:{name}", "Arn": federated_arn(caller.account, name)},
         "PackedPolicySize": packed_size(params),
     }
 
@@ -341,10 +321,7 @@ OPERATIONS = (
         prepare=counting(get_session_token),
     ),
     _ROWS.writes(
-        "GetFederationToken",
-        get_federation_token,
-        "Name Policy PolicyArns DurationSeconds Tags",
-        check_federation,
+        "GetFederationToken", get_federation_token, "Name Policy PolicyArns DurationSeconds Tags", check_federation
     ),
     _ROWS.reads("GetAccessKeyInfo", get_access_key_info, "AccessKeyId"),
 )

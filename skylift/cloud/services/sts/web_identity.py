@@ -14,12 +14,7 @@ from typing import TYPE_CHECKING
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller, IssuerKeys, OidcProvider, Role, assumed_arn
 from skylift.cloud.services.api.authorize import context_of
-from skylift.cloud.services.api.iam_rules import (
-    checked_number,
-    checked_tags,
-    invalid_value,
-    request_tags,
-)
+from skylift.cloud.services.api.iam_rules import checked_number, checked_tags, invalid_value, request_tags
 from skylift.cloud.services.api.operation import Check, Handler, Operation, Params, unprepared
 from skylift.cloud.services.api.trust import trust_in_provider
 from skylift.cloud.services.iam.identity import open_session
@@ -107,12 +102,7 @@ def _keys(tx: Tx, caller: Caller, identity: IdToken, *, account: str) -> IssuerK
 
 
 def assume(
-    tx: Tx,
-    caller: Caller,
-    params: sts.AssumeRoleWithWebIdentityRequest,
-    *,
-    identity: IdToken,
-    verified_by: IssuerKeys,
+    tx: Tx, caller: Caller, params: sts.AssumeRoleWithWebIdentityRequest, *, identity: IdToken, verified_by: IssuerKeys
 ) -> sts.AssumeRoleWithWebIdentityResponse:
     """Whoever may not assume a role does not learn whether it exists."""
     keys = _keys(tx, caller, identity, account=caller.account)
@@ -146,10 +136,7 @@ def assume(
     return {
         "Credentials": credentials(session),
         "SubjectFromWebIdentityToken": identity.subject,
-        "AssumedRoleUser": {
-            "AssumedRoleId": f"{role.id}:{name}",
-            "Arn": assumed_arn(caller.account, role.name, name),
-        },
+        "AssumedRoleUser": {"AssumedRoleId": f"{role.id}:{name}", "Arn": assumed_arn(caller.account, role.name, name)},
         # The API reference says the issuer; AWS answers the provider's ARN.
         "Provider": provider,
         "Audience": identity.audience,

@@ -151,12 +151,7 @@ def disassociate(tx: Tx, _caller: Caller, params: ec2.DisassociateAddressRequest
 
 def join(tx: Tx, address: Address, interface: NetworkInterface, private_ip: str) -> Address:
     """Tie a free address to one of an interface that has no other Elastic IP."""
-    joined = replace(
-        address,
-        association_id=new_id("eipassoc"),
-        interface_id=interface.id,
-        private_ip=private_ip,
-    )
+    joined = replace(address, association_id=new_id("eipassoc"), interface_id=interface.id, private_ip=private_ip)
     tx.save(joined)
     tx.save(interface.translated(private_ip, address.public_ip))
     return joined

@@ -24,10 +24,7 @@ LISTING = Listing(
     InternetGateway,
     ids="InternetGatewayIds",
     key="InternetGatewayId",
-    filters={
-        **same_named("internet-gateway-id owner-id"),
-        **same_named("state vpc-id", "attachment", "Attachments"),
-    },
+    filters={**same_named("internet-gateway-id owner-id"), **same_named("state vpc-id", "attachment", "Attachments")},
 )
 
 
@@ -35,12 +32,7 @@ def view(gateway: InternetGateway, owner: str) -> ec2.InternetGateway:
     attached: list[ec2.InternetGatewayAttachment] = (
         [{"State": "available", "VpcId": gateway.vpc_id}] if gateway.vpc_id else []
     )
-    return {
-        "InternetGatewayId": gateway.id,
-        "OwnerId": owner,
-        "Attachments": attached,
-        "Tags": tag_list(gateway.tags),
-    }
+    return {"InternetGatewayId": gateway.id, "OwnerId": owner, "Attachments": attached, "Tags": tag_list(gateway.tags)}
 
 
 def create(tx: Tx, caller: Caller, params: ec2.CreateInternetGatewayRequest) -> ec2.CreateInternetGatewayResult:
@@ -58,8 +50,7 @@ def delete(tx: Tx, _caller: Caller, params: ec2.DeleteInternetGatewayRequest) ->
     gateway = require(tx, InternetGateway, params["InternetGatewayId"])
     if gateway.vpc_id:
         raise ServiceError(
-            "DependencyViolation",
-            f"The internetGateway '{gateway.id}' has dependencies and cannot be deleted.",
+            "DependencyViolation", f"The internetGateway '{gateway.id}' has dependencies and cannot be deleted."
         )
     tx.remove(gateway)
     return {}
@@ -70,8 +61,7 @@ def attach(tx: Tx, _caller: Caller, params: ec2.AttachInternetGatewayRequest) ->
     vpc = require(tx, Vpc, params["VpcId"])
     if gateway.vpc_id:
         raise ServiceError(
-            "Resource.AlreadyAssociated",
-            f"resource {gateway.id} is already attached to network {gateway.vpc_id}",
+            "Resource.AlreadyAssociated", f"resource {gateway.id} is already attached to network {gateway.vpc_id}"
         )
     if tx.get(InternetGateway, vpc_id=vpc.id) is not None:
         raise invalid(f"Network {vpc.id} already has an internet gateway attached")

@@ -167,10 +167,4 @@ def _attachment(interface: NetworkInterface) -> ec2.InstanceNetworkInterfaceAtta
     }
 
 
-OPERATIONS = (
-    reads(
-        "DescribeNetworkInterfaces",
-        describe,
-        f"NetworkInterfaceIds IncludeManagedResources {PAGES}",
-    ),
-)
+OPERATIONS = (reads("DescribeNetworkInterfaces", describe, f"NetworkInterfaceIds IncludeManagedResources {PAGES}"),)

@@ -120,10 +120,5 @@ OPERATIONS = (
         "NetworkInterfaceId PrivateIpAddresses SecondaryPrivateIpAddressCount AllowReassignment",
         "NetworkInterfaceId",
     ),
-    acts(
-        "UnassignPrivateIpAddresses",
-        unassign,
-        "NetworkInterfaceId PrivateIpAddresses",
-        "NetworkInterfaceId",
-    ),
+    acts("UnassignPrivateIpAddresses", unassign, "NetworkInterfaceId PrivateIpAddresses", "NetworkInterfaceId"),
 )

@@ -139,10 +139,5 @@ OPERATIONS = (
         "NetworkInterfaceId",
         "InstanceId",
     ),
-    writes(
-        "DetachNetworkInterface",
-        detach,
-        "AttachmentId Force",
-        check_detach,
-    ),
+    writes("DetachNetworkInterface", detach, "AttachmentId Force", check_detach),
 )

@@ -106,10 +106,5 @@ OPERATIONS = (
         "NetworkInterfaceId",
         "Groups",
     ),
-    acts(
-        "ResetNetworkInterfaceAttribute",
-        reset,
-        "NetworkInterfaceId SourceDestCheck",
-        "NetworkInterfaceId",
-    ),
+    acts("ResetNetworkInterfaceAttribute", reset, "NetworkInterfaceId SourceDestCheck", "NetworkInterfaceId"),
 )

@@ -15,8 +15,7 @@ def groups_in_subnet(tx: Tx, subnet: Subnet, wanted: list[SecurityGroup]) -> tup
     for group in groups:
         if group.vpc_id != subnet.vpc_id:
             raise ServiceError(
-                "InvalidParameter",
-                f"Security group {group.id} and subnet {subnet.id} belong to different networks.",
+                "InvalidParameter", f"Security group {group.id} and subnet {subnet.id} belong to different networks."
             )
     return _limited(groups)
 

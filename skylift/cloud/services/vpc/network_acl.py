@@ -293,10 +293,5 @@ OPERATIONS = (
     acts("CreateNetworkAclEntry", create_entry, _ACL_ENTRY, "NetworkAclId"),
     acts("ReplaceNetworkAclEntry", replace_entry, _ACL_ENTRY, "NetworkAclId"),
     acts("DeleteNetworkAclEntry", delete_entry, "NetworkAclId RuleNumber Egress", "NetworkAclId"),
-    writes(
-        "ReplaceNetworkAclAssociation",
-        replace_association,
-        "AssociationId NetworkAclId",
-        check_replace,
-    ),
+    writes("ReplaceNetworkAclAssociation", replace_association, "AssociationId NetworkAclId", check_replace),
 )

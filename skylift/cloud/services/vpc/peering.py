@@ -242,10 +242,7 @@ def _end(vpc_id: str, cidrs: tuple[str, ...], caller: Caller) -> ec2.VpcPeeringC
 
 OPERATIONS = (
     writes(
-        "CreateVpcPeeringConnection",
-        create,
-        "VpcId PeerVpcId PeerOwnerId PeerRegion TagSpecifications",
-        check_create,
+        "CreateVpcPeeringConnection", create, "VpcId PeerVpcId PeerOwnerId PeerRegion TagSpecifications", check_create
     ),
     writes("AcceptVpcPeeringConnection", accept, "VpcPeeringConnectionId", check_accept),
     acts("RejectVpcPeeringConnection", reject, "VpcPeeringConnectionId", "VpcPeeringConnectionId"),

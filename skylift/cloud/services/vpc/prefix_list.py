@@ -335,11 +335,6 @@ OPERATIONS = (
         "PrefixListId CurrentVersion PrefixListName AddEntries RemoveEntries MaxEntries",
         "PrefixListId",
     ),
-    acts(
-        "RestoreManagedPrefixListVersion",
-        restore,
-        "PrefixListId PreviousVersion CurrentVersion",
-        "PrefixListId",
-    ),
+    acts("RestoreManagedPrefixListVersion", restore, "PrefixListId PreviousVersion CurrentVersion", "PrefixListId"),
     acts("DeleteManagedPrefixList", delete, "PrefixListId", "PrefixListId"),
 )

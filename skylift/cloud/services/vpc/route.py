@@ -128,11 +128,7 @@ def view(table: RouteTable, owner: str, targets: Targets) -> ec2.RouteTable:
         "VpcId": table.vpc_id,
         "OwnerId": owner,
         "Routes": [
-            {
-                **_led(route),
-                "Origin": route.origin,
-                **targets.view(route, table.vpc_id, owner),
-            }
+            {**_led(route), "Origin": route.origin, **targets.view(route, table.vpc_id, owner)}
             for route in table.routes
         ],
         "Associations": [
@@ -258,8 +254,7 @@ def delete_route(tx: Tx, _caller: Caller, params: ec2.DeleteRouteRequest) -> Not
     old = _route_to(table, destination)
     if old is None:
         raise ServiceError(
-            "InvalidRoute.NotFound",
-            f"no route with destination-cidr-block {destination} in route table {table.id}",
+            "InvalidRoute.NotFound", f"no route with destination-cidr-block {destination} in route table {table.id}"
         )
     if _is_local(old):
         raise invalid(f"cannot remove local route {destination} in route table {table.id}")
@@ -453,14 +448,7 @@ OPERATIONS = (
     acts("CreateRoute", create_route, _ROUTE, "RouteTableId"),
     acts("ReplaceRoute", replace_route, f"{_ROUTE} LocalTarget", "RouteTableId"),
     acts("DeleteRoute", delete_route, "RouteTableId DestinationCidrBlock DestinationPrefixListId", "RouteTableId"),
-    acts(
-        "AssociateRouteTable",
-        associate,
-        "RouteTableId SubnetId GatewayId",
-        "RouteTableId",
-        "SubnetId",
-        "GatewayId",
-    ),
+    acts("AssociateRouteTable", associate, "RouteTableId SubnetId GatewayId", "RouteTableId", "SubnetId", "GatewayId"),
     acts_on("DisassociateRouteTable", disassociate, "AssociationId", on_association),
     writes(
         "ReplaceRouteTableAssociation",

@@ -145,8 +145,7 @@ def authorize(
     for rule in added:
         if security_rule.key(rule) in known:
             raise ServiceError(
-                "InvalidPermission.Duplicate",
-                f"the specified rule {security_rule.worded(rule)} already exists",
+                "InvalidPermission.Duplicate", f"the specified rule {security_rule.worded(rule)} already exists"
             )
     prefix_list.refuse_crowd(tx, (*group.rules, *added))
     tx.save(replace(group, rules=(*group.rules, *added)))

@@ -103,10 +103,5 @@ def _association(tx: Tx, association_id: str) -> tuple[Vpc | None, CidrBlock | N
 
 OPERATIONS = (
     acts("AssociateVpcCidrBlock", associate, "VpcId CidrBlock", "VpcId"),
-    writes(
-        "DisassociateVpcCidrBlock",
-        disassociate,
-        "AssociationId",
-        check_disassociate,
-    ),
+    writes("DisassociateVpcCidrBlock", disassociate, "AssociationId", check_disassociate),
 )

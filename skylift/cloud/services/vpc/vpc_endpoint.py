@@ -130,11 +130,7 @@ def describe_services(
         params,
         lambda item: str(item["ServiceName"]),
     )
-    return {
-        "ServiceDetails": shown.items,
-        "ServiceNames": [item["ServiceName"] for item in shown.items],
-        **shown.next,
-    }
+    return {"ServiceDetails": shown.items, "ServiceNames": [item["ServiceName"] for item in shown.items], **shown.next}
 
 
 def check_create(tx: Tx, caller: Caller, params: ec2.CreateVpcEndpointRequest) -> Iterator[Check]:

@@ -36,9 +36,7 @@ def boot(image_home: Home, tmp_path: Path) -> Iterator[Boot]:
     with contextlib.ExitStack() as stack:
 
         def start(
-            user_data: str | bytes = "",
-            programs: Mapping[str, str] | None = None,
-            host_keys: HostKeys = no_host_keys,
+            user_data: str | bytes = "", programs: Mapping[str, str] | None = None, host_keys: HostKeys = no_host_keys
         ) -> Booted:
             server = Booted(tmp_path / secrets.token_hex(4), image.root, user_data, programs or {}, host_keys)
             stack.callback(server.close)

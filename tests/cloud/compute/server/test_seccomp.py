@@ -18,12 +18,7 @@ PROFILE: dict[str, Any] = {
         {"names": ["arch_prctl"], "action": "SCMP_ACT_ALLOW", "includes": {"arches": ["amd64"]}},
         {"names": ["arm_fadvise64_64"], "action": "SCMP_ACT_ALLOW", "includes": {"arches": ["arm64"]}},
         {"names": ["init_module"], "action": "SCMP_ACT_ALLOW", "includes": {"caps": ["CAP_SYS_MODULE"]}},
-        {
-            "names": ["init_module"],
-            "action": "SCMP_ACT_ERRNO",
-            "errnoRet": 1,
-            "excludes": {"caps": ["CAP_SYS_MODULE"]},
-        },
+        {"names": ["init_module"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1, "excludes": {"caps": ["CAP_SYS_MODULE"]}},
         {"names": ["reboot"], "action": "SCMP_ACT_ALLOW", "includes": {"caps": ["CAP_SYS_BOOT"]}},
         {"names": ["umount2"], "action": "SCMP_ACT_ALLOW"},
         {"names": ["clone", "clone3", "socket", "socketcall", "keyctl", "syslog"], "action": "SCMP_ACT_ALLOW"},

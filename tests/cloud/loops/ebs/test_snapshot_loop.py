@@ -24,12 +24,7 @@ def test_a_snapshot_of_a_root_volume_is_a_directory(scene: Scene) -> None:
     scene.add(ROOT, replace(SNAPSHOT, volume_id="vol-root", of_root=True))
     scene.settle()
     assert (scene.snapshot.state, scene.snapshot.root) == ("completed", "/captures/snap-1/root")
-    assert [one for one in scene.compute.done if one != "tidy"] == [
-        "pause",
-        "copy writes",
-        "resume",
-        "capture snap-1",
-    ]
+    assert [one for one in scene.compute.done if one != "tidy"] == ["pause", "copy writes", "resume", "capture snap-1"]
 
 
 @pytest.mark.parametrize("refused", ["freeze vol-1", "copy vol-1 as snap-1"])

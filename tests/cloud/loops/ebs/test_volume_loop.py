@@ -28,13 +28,7 @@ def test_a_volume_from_its_making_to_its_end(scene: Scene) -> None:
     scene.settle()
     with scene.database.read() as tx:
         assert tx.find(Volume) == []
-    assert scene.compute.done == [
-        "make vol-1 10",
-        "tidy",
-        "plug vol-1 /dev/sdf",
-        "unplug vol-1",
-        "remove vol-1",
-    ]
+    assert scene.compute.done == ["make vol-1 10", "tidy", "plug vol-1 /dev/sdf", "unplug vol-1", "remove vol-1"]
 
 
 def test_a_volume_that_cannot_be_made_says_why(scene: Scene) -> None:
@@ -179,8 +173,7 @@ def test_a_start_leaves_root_volumes_to_their_servers(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize(
-    ("online", "alive", "state"),
-    [(True, True, "completed"), (False, True, "modifying"), (False, False, "completed")],
+    ("online", "alive", "state"), [(True, True, "completed"), (False, True, "modifying"), (False, False, "completed")]
 )
 def test_a_root_volume_grows_with_its_server_or_once_that_is_off(
     scene: Scene, online: bool, alive: bool, state: str

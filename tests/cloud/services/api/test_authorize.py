@@ -5,14 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from identity_fixtures import (
-    ACCOUNT,
-    Account,
-    allow,
-    deny,
-    policy,
-    refused,
-)
+from identity_fixtures import ACCOUNT, Account, allow, deny, policy, refused
 
 from skylift.cloud.services.api.authorize import Policies, decide
 from skylift.cloud.services.api.operation import Check

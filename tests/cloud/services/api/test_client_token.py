@@ -31,12 +31,7 @@ def asked_for(cloud: Cloud, name: str) -> dict[str, Any]:
         ("CreateManagedPrefixList", "PrefixList", "DeleteManagedPrefixList", "InvalidPrefixListID.NotFound"),
         ("CreateNetworkAcl", "NetworkAcl", "DeleteNetworkAcl", "InvalidNetworkAclID.NotFound"),
         ("CreateRouteTable", "RouteTable", "DeleteRouteTable", "InvalidRouteTableID.NotFound"),
-        (
-            "CreateNetworkInterface",
-            "NetworkInterface",
-            "DeleteNetworkInterface",
-            "InvalidNetworkInterfaceID.NotFound",
-        ),
+        ("CreateNetworkInterface", "NetworkInterface", "DeleteNetworkInterface", "InvalidNetworkInterfaceID.NotFound"),
         ("CreateLaunchTemplate", "LaunchTemplate", "DeleteLaunchTemplate", "InvalidLaunchTemplateId.NotFound"),
     ],
 )

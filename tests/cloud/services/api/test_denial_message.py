@@ -6,13 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from identity_fixtures import (
-    ACCOUNT,
-    Account,
-    allow,
-    deny,
-    refused,
-)
+from identity_fixtures import ACCOUNT, Account, allow, deny, refused
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller

@@ -125,10 +125,7 @@ def test_every_option_that_is_changed_is_named(cloud: Cloud) -> None:
 def test_new_groups_of_an_instance_are_asked_about(cloud: Cloud) -> None:
     instance_id, group_id = cloud.run()["InstanceId"], cloud.default("group")["GroupId"]
     checks = cloud.checks("ModifyInstanceAttribute", InstanceId=instance_id, Groups=[group_id])
-    assert [check.resource for check in checks] == [
-        f"{HERE}instance/{instance_id}",
-        f"{HERE}security-group/{group_id}",
-    ]
+    assert [check.resource for check in checks] == [f"{HERE}instance/{instance_id}", f"{HERE}security-group/{group_id}"]
 
 
 def test_an_image_of_a_server_takes_permission_on_its_snapshot_too(cloud: Cloud) -> None:

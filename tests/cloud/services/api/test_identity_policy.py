@@ -24,10 +24,7 @@ from skylift.cloud.services.api.policy_document import parse_policy
         ("arn:aws:s3::bucket", "The policy failed legacy parsing"),
         ("arn:aws:s3:us-east-1::bucket", "Resource arn:aws:s3:us-east-1::bucket can not contain region information."),
         ("arn:aws:iam:us-east-1:123456789012:user/a", "cannot contain region information."),
-        (
-            "arn:aws:iam::123456789012:usr/a",
-            'IAM resource path must either be "*" or start with user/, ',
-        ),
+        ("arn:aws:iam::123456789012:usr/a", 'IAM resource path must either be "*" or start with user/, '),
     ],
 )
 def test_a_resource_that_no_arn_can_be(resource: str, words: str) -> None:

@@ -113,10 +113,7 @@ def warn(scene: Scene, instance_id: str) -> None:
 
 
 @settings(max_examples=60)
-@given(
-    st.sampled_from(get_args(Kind)),
-    st.lists(st.tuples(EVENTS, st.integers(1, 4), st.booleans()), max_size=8),
-)
+@given(st.sampled_from(get_args(Kind)), st.lists(st.tuples(EVENTS, st.integers(1, 4), st.booleans()), max_size=8))
 def test_a_group_survives_its_loop(kind: Kind, story: list[tuple[tuple[str, int], int, bool]]) -> None:
     with quick_directory() as directory:
         cloud = open_cloud(directory)

@@ -61,10 +61,7 @@ def test_values_are_told_in_three_ways(account: Account) -> None:
     data = [
         {"MetricName": "Orders", "Value": 10.0},
         {"MetricName": "Orders", "Values": [1.0, 2.0], "Counts": [3.0, 1.0]},
-        {
-            "MetricName": "Orders",
-            "StatisticValues": {"SampleCount": 5.0, "Sum": 25.0, "Minimum": 0.5, "Maximum": 20.0},
-        },
+        {"MetricName": "Orders", "StatisticValues": {"SampleCount": 5.0, "Sum": 25.0, "Minimum": 0.5, "Maximum": 20.0}},
     ]
     account.cloudwatch("PutMetricData", Namespace="Shop", MetricData=data)
     (found,) = ask(account, "SampleCount", "Sum", "Minimum", "Maximum")

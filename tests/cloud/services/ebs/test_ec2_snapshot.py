@@ -42,11 +42,7 @@ def test_a_snapshot_is_made_of_a_volume_and_volumes_of_it(cloud: Cloud) -> None:
     complete(cloud, snapshot)
     found = cloud.call("DescribeSnapshots", OwnerIds=["self"], Filters=filters(volume_id=volume, status="completed"))
     (shown,) = found["Snapshots"]
-    assert (shown["SnapshotId"], shown["Progress"], shown["Tags"]) == (
-        snapshot,
-        "100%",
-        [{"Key": "job", "Value": "j"}],
-    )
+    assert (shown["SnapshotId"], shown["Progress"], shown["Tags"]) == (snapshot, "100%", [{"Key": "job", "Value": "j"}])
     assert cloud.call("DescribeSnapshots", OwnerIds=["amazon"])["Snapshots"] == []
     assert cloud.call("CreateVolume", AvailabilityZone=ZONE, SnapshotId=snapshot)["Size"] == 10
     larger = cloud.call("CreateVolume", AvailabilityZone=ZONE, SnapshotId=snapshot, Size=12)

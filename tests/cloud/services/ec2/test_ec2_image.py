@@ -71,10 +71,7 @@ def test_an_image_of_ones_own_has_only_its_own_name(cloud: Cloud) -> None:
 
 def test_unknown_ids(cloud: Cloud) -> None:
     refusal = cloud.refusal("DescribeImages", ImageIds=["ami-00000000"])
-    assert (refusal.code, refusal.message) == (
-        "InvalidAMIID.NotFound",
-        "The image id '[ami-00000000]' does not exist",
-    )
+    assert (refusal.code, refusal.message) == ("InvalidAMIID.NotFound", "The image id '[ami-00000000]' does not exist")
     assert cloud.code("DescribeImages", ImageIds=["debian"]) == "InvalidAMIID.Malformed"
 
 

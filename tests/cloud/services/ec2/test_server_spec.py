@@ -33,13 +33,7 @@ SETTINGS = CloudSettings(
     [
         ({}, b""),
         ({"UserData": base64.b64encode(b"#!/bin/sh\n").decode()}, b"#!/bin/sh\n"),
-        (
-            {
-                "UserData": base64.b64encode(b"#!/bin/sh\n").decode(),
-                "MetadataOptions": {"HttpEndpoint": "disabled"},
-            },
-            b"",
-        ),
+        ({"UserData": base64.b64encode(b"#!/bin/sh\n").decode(), "MetadataOptions": {"HttpEndpoint": "disabled"}}, b""),
     ],
 )
 def test_a_server_has_the_user_data_that_its_metadata_service_would_tell(

@@ -5,16 +5,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
-from identity_fixtures import (
-    ACCOUNT,
-    EC2_TRUST,
-    Account,
-    allow,
-    deny,
-    model,
-    policy,
-    refused,
-)
+from identity_fixtures import ACCOUNT, EC2_TRUST, Account, allow, deny, model, policy, refused
 
 S3_READ = "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess"
 

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from identity_fixtures import (
-    Account,
-    allow,
-    refused,
-)
+from identity_fixtures import Account, allow, refused
 
 
 def aliases(account: Account) -> list[str]:

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import csv
 
-from identity_fixtures import (
-    ACCOUNT,
-    Account,
-    refused,
-)
+from identity_fixtures import ACCOUNT, Account, refused
 
 
 def rows(account: Account) -> dict[str, dict[str, str]]:

@@ -2,14 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from identity_fixtures import (
-    ACCOUNT,
-    START,
-    Account,
-    allow,
-    policy,
-    refused,
-)
+from identity_fixtures import ACCOUNT, START, Account, allow, policy, refused
 
 
 def names(answer: dict[str, Any]) -> list[str]:

@@ -6,16 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from identity_fixtures import (
-    ACCOUNT,
-    EC2_TRUST,
-    START,
-    Account,
-    allow,
-    policy,
-    refused,
-    trust,
-)
+from identity_fixtures import ACCOUNT, EC2_TRUST, START, Account, allow, policy, refused, trust
 from plain_instance import plain_instance
 
 from skylift.cloud.domain.identity import AccessKey, Caller, Session

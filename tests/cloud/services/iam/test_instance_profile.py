@@ -1,13 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from identity_fixtures import (
-    ACCOUNT,
-    EC2_TRUST,
-    Account,
-    allow,
-    refused,
-)
+from identity_fixtures import ACCOUNT, EC2_TRUST, Account, allow, refused
 
 
 def profile_with_role(account: Account, profile: str, role: str) -> None:

@@ -5,16 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from identity_fixtures import (
-    ACCOUNT,
-    START,
-    Account,
-    allow,
-    deny,
-    policy,
-    refused,
-    trust,
-)
+from identity_fixtures import ACCOUNT, START, Account, allow, deny, policy, refused, trust
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller, MfaDevice

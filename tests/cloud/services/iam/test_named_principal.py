@@ -188,8 +188,7 @@ def test_a_state_that_names_somebody_who_is_long_gone(account: Account) -> None:
 
 
 @pytest.mark.parametrize(
-    "principal",
-    ["AIDAABCDEFGHIJKLMNOPQ", "AROAABCDEFGHIJKLMNOPQ:test", session_arn("nobody"), role_arn("nobody")],
+    "principal", ["AIDAABCDEFGHIJKLMNOPQ", "AROAABCDEFGHIJKLMNOPQ:test", session_arn("nobody"), role_arn("nobody")]
 )
 def test_nobody_can_be_named_who_is_not_there(account: Account, principal: str) -> None:
     with refused("MalformedPolicy", "Invalid principal in policy", principal):

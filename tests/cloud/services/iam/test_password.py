@@ -5,12 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from identity_fixtures import (
-    START,
-    Account,
-    allow,
-    refused,
-)
+from identity_fixtures import START, Account, allow, refused
 
 from skylift.cloud.domain.identity import LoginProfile
 

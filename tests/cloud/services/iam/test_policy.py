@@ -5,15 +5,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
-from identity_fixtures import (
-    ACCOUNT,
-    EC2_TRUST,
-    START,
-    Account,
-    allow,
-    policy,
-    refused,
-)
+from identity_fixtures import ACCOUNT, EC2_TRUST, START, Account, allow, policy, refused
 
 DOCUMENT = policy(allow("s3:GetObject"))
 S3_FULL = "arn:aws:iam::aws:policy/AmazonS3FullAccess"

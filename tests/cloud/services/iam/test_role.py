@@ -6,16 +6,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
-from identity_fixtures import (
-    ACCOUNT,
-    EC2_TRUST,
-    START,
-    Account,
-    allow,
-    policy,
-    refused,
-    trust,
-)
+from identity_fixtures import ACCOUNT, EC2_TRUST, START, Account, allow, policy, refused, trust
 
 from skylift.cloud.domain.error import ServiceError
 

@@ -5,15 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from identity_fixtures import (
-    ACCOUNT,
-    EC2_TRUST,
-    Account,
-    allow,
-    policy,
-    refused,
-    trust,
-)
+from identity_fixtures import ACCOUNT, EC2_TRUST, Account, allow, policy, refused, trust
 
 from skylift.cloud.services.api.aws_policy import AWS_POLICIES
 from skylift.cloud.services.api.service_role import SERVICES

@@ -6,16 +6,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
-from identity_fixtures import (
-    ACCOUNT,
-    START,
-    Account,
-    allow,
-    deny,
-    policy,
-    refused,
-    trust,
-)
+from identity_fixtures import ACCOUNT, START, Account, allow, deny, policy, refused, trust
 
 from skylift.cloud.domain.identity import AccessKey, Caller
 from skylift.cloud.services.api.operation import Check

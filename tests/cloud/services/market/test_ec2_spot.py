@@ -276,10 +276,7 @@ def test_requests_are_fulfilled_as_soon_as_the_market_allows(scene: Scene) -> No
     assert scene.state(first) == ("open", "capacity-not-available")
     cloud.control("PutCapacity", InstanceType="t3.micro", AvailabilityZone="us-east-1b", InstanceCount=1)
     scene.settle()
-    assert (scene.state(first), scene.state(second)) == (
-        ("active", "fulfilled"),
-        ("open", "capacity-not-available"),
-    )
+    assert (scene.state(first), scene.state(second)) == (("active", "fulfilled"), ("open", "capacity-not-available"))
     (running,) = scene.live()
     assert cloud.instance(running)["SpotInstanceRequestId"] == first
     cloud.call("CancelSpotInstanceRequests", SpotInstanceRequestIds=[first, second])

@@ -5,14 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from identity_fixtures import (
-    ACCOUNT,
-    Account,
-    allow,
-    deny,
-    policy,
-    refused,
-)
+from identity_fixtures import ACCOUNT, Account, allow, deny, policy, refused
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
@@ -262,10 +255,7 @@ def test_encryption_and_copies_can_be_asked_for(account: Account) -> None:
     account.put("bucket", "a", ServerSideEncryption="AES256")
     account.s3("DeleteBucketPolicy", Bucket="bucket")
     account.put("bucket", "public/a")
-    put(
-        account,
-        forbid("*", "s3:PutObject", Condition={"StringNotLike": {"s3:x-amz-copy-source": "bucket/public/*"}}),
-    )
+    put(account, forbid("*", "s3:PutObject", Condition={"StringNotLike": {"s3:x-amz-copy-source": "bucket/public/*"}}))
     account.s3("CopyObject", Bucket="bucket", Key="b", CopySource="/bucket/public/a")
     with refused("AccessDenied"):
         account.s3("CopyObject", Bucket="bucket", Key="b", CopySource="bucket/key")
@@ -315,10 +305,7 @@ def block(account: Account, **settings: bool) -> None:
 
 @pytest.mark.parametrize(
     "condition",
-    [
-        {"IpAddress": {"aws:SourceIp": "${aws:username, '0.0.0.0/0'}"}},
-        {"StringEquals": {"aws:userid": "anonymous"}},
-    ],
+    [{"IpAddress": {"aws:SourceIp": "${aws:username, '0.0.0.0/0'}"}}, {"StringEquals": {"aws:userid": "anonymous"}}],
 )
 def test_no_condition_that_anybody_fulfils_makes_a_policy_less_public(
     account: Account, condition: dict[str, Any]

@@ -5,14 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from identity_fixtures import (
-    ACCOUNT,
-    START,
-    Account,
-    allow,
-    deny,
-    refused,
-)
+from identity_fixtures import ACCOUNT, START, Account, allow, deny, refused
 
 
 @pytest.fixture(name="elsewhere")
@@ -36,12 +29,7 @@ def test_a_bucket(account: Account) -> None:
     assert account.s3("GetBucketLocation", Bucket="bucket") == {}
     answer = account.s3("ListBuckets")
     assert answer["Buckets"] == [
-        {
-            "Name": "bucket",
-            "CreationDate": START,
-            "BucketRegion": "us-east-1",
-            "BucketArn": "arn:aws:s3:::bucket",
-        }
+        {"Name": "bucket", "CreationDate": START, "BucketRegion": "us-east-1", "BucketArn": "arn:aws:s3:::bucket"}
     ]
     assert len(answer["Owner"]["ID"]) == 64
     account.s3("DeleteBucket", Bucket="bucket")
@@ -148,9 +136,7 @@ def test_what_a_bucket_is_made_with_takes_its_own_permission(
         make(account, caller=maker, **params)
     make(account, ACL="private", caller=maker)
     guarded = account.role(
-        "guarded",
-        allow("s3:*"),
-        deny("s3:PutBucketAcl", Condition={"StringEquals": {"s3:x-amz-acl": "public-read"}}),
+        "guarded", allow("s3:*"), deny("s3:PutBucketAcl", Condition={"StringEquals": {"s3:x-amz-acl": "public-read"}})
     )
     if permission == "s3:PutBucketAcl":
         with refused("AccessDenied", "explicit deny"):

@@ -3,12 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from identity_fixtures import (
-    Account,
-    allow,
-    deny,
-    refused,
-)
+from identity_fixtures import Account, allow, deny, refused
 
 from skylift.cloud.services.s3.cors import allowed
 

@@ -5,12 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from identity_fixtures import (
-    START,
-    Account,
-    allow,
-    refused,
-)
+from identity_fixtures import START, Account, allow, refused
 
 from skylift.cloud.domain.bucket import Bucket, Object
 from skylift.cloud.domain.error import ServiceError
@@ -79,14 +74,7 @@ def numbered_fixture(account: Account) -> Any:
 @example(keys={"\ud7ff/a", "\ue000/a"}, prefix="", delimiter="/", after="", size=1, version=2)
 @example(keys={"\U0010ffff/a", "\U0010ffffa"}, prefix="\U0010ffff", delimiter="/", after="", size=1, version=2)
 def test_pages_together_are_the_whole_listing(
-    account: Account,
-    numbered: Any,
-    keys: set[str],
-    prefix: str,
-    delimiter: str,
-    after: str,
-    size: int,
-    version: int,
+    account: Account, numbered: Any, keys: set[str], prefix: str, delimiter: str, after: str, size: int, version: int
 ) -> None:
     bucket = numbered(keys)
     params = {"Bucket": bucket, "Prefix": prefix, "Delimiter": delimiter, "MaxKeys": size}

@@ -35,10 +35,7 @@ def test_a_schedule_is_answered_as_it_was_made(scene: SchedulerScene) -> None:
         "LastModificationDate": NOW,
         "Description": "d",
         "FlexibleTimeWindow": {"Mode": "OFF"},
-        "Target": {
-            **scene.target(),
-            "RetryPolicy": {"MaximumEventAgeInSeconds": 86400, "MaximumRetryAttempts": 185},
-        },
+        "Target": {**scene.target(), "RetryPolicy": {"MaximumEventAgeInSeconds": 86400, "MaximumRetryAttempts": 185}},
     }
 
 
@@ -175,10 +172,7 @@ def test_who_makes_a_schedule_passes_its_role(scene: SchedulerScene) -> None:
 
 @pytest.mark.parametrize(
     "more",
-    [
-        {"DeadLetterConfig": {"Arn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:q"}},
-        {"SqsParameters": {"MessageGroupId": "g"}},
-    ],
+    [{"DeadLetterConfig": {"Arn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:q"}}, {"SqsParameters": {"MessageGroupId": "g"}}],
 )
 def test_what_would_be_ignored_is_refused_by_name(scene: SchedulerScene, more: dict[str, Any]) -> None:
     error = scene.refusal("CreateSchedule", **scene.request(Target=scene.target(**more)))

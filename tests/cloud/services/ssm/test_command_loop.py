@@ -151,11 +151,7 @@ def test_one_that_waits_too_long_is_given_up(scene: Looped) -> None:
     scene.cloud.clock.forward(seconds=90)
     scene.settle()
     told = scene.command(command)
-    assert (told["Status"], told["StatusDetails"], told["DeliveryTimedOutCount"]) == (
-        "TimedOut",
-        "DeliveryTimedOut",
-        1,
-    )
+    assert (told["Status"], told["StatusDetails"], told["DeliveryTimedOutCount"]) == ("TimedOut", "DeliveryTimedOut", 1)
 
 
 def test_a_server_that_is_gone_cannot_be_reached(scene: Looped) -> None:

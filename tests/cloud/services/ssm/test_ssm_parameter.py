@@ -150,10 +150,7 @@ def test_deleting(account: Account) -> None:
         account.ssm("DeleteParameter", Name="a")
     with refused("ParameterNotFound"):
         account.ssm("GetParameter", Name="a")
-    assert account.ssm("DeleteParameters", Names=["a", "b"]) == {
-        "DeletedParameters": ["b"],
-        "InvalidParameters": ["a"],
-    }
+    assert account.ssm("DeleteParameters", Names=["a", "b"]) == {"DeletedParameters": ["b"], "InvalidParameters": ["a"]}
     assert put(account, "a", "new")["Version"] == 1
     assert len(account.ssm("GetParameterHistory", Name="a")["Parameters"]) == 1
 

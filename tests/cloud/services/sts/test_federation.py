@@ -6,15 +6,7 @@ import json
 from datetime import timedelta
 from typing import Any
 
-from identity_fixtures import (
-    ACCOUNT,
-    START,
-    Account,
-    allow,
-    deny,
-    policy,
-    refused,
-)
+from identity_fixtures import ACCOUNT, START, Account, allow, deny, policy, refused
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller

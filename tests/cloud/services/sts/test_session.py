@@ -5,16 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from identity_fixtures import (
-    ACCOUNT,
-    START,
-    Account,
-    allow,
-    deny,
-    policy,
-    refused,
-    trust,
-)
+from identity_fixtures import ACCOUNT, START, Account, allow, deny, policy, refused, trust
 
 from skylift.cloud.domain.identity import Caller
 
@@ -87,10 +78,7 @@ def test_condition_keys_of_sessions(account: Account) -> None:
     ann = account.user("ann", allow("s3:*"))
     condition = {"DateLessThan": {"aws:TokenIssueTime": "2026-03-01T12:30:00Z"}}
     account.iam(
-        "PutUserPolicy",
-        UserName="ann",
-        PolicyName="revoked",
-        PolicyDocument=policy(deny("*", Condition=condition)),
+        "PutUserPolicy", UserName="ann", PolicyName="revoked", PolicyDocument=policy(deny("*", Condition=condition))
     )
     early, _ = session_of(account, ann)
     account.pass_time(hours=1)

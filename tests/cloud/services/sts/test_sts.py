@@ -4,17 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from identity_fixtures import (
-    ACCOUNT,
-    EC2_TRUST,
-    START,
-    Account,
-    allow,
-    deny,
-    policy,
-    refused,
-    trust,
-)
+from identity_fixtures import ACCOUNT, EC2_TRUST, START, Account, allow, deny, policy, refused, trust
 
 from skylift.cloud.domain.identity import Caller
 

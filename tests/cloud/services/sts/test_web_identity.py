@@ -373,10 +373,7 @@ def test_what_changes_while_a_token_is_verified_counts(web: Web) -> None:
     web.keys(key_set(signer()))
     assert between(web, lambda: web.keys(key_set(signer("ES256", "new"), signer())))["Provider"] == PROVIDER
     with refused("InvalidIdentityToken", "Incorrect token audience"):
-        between(
-            web,
-            lambda: web.account.iam("RemoveClientIDFromOpenIDConnectProvider", ClientID=AUDIENCE, **provider),
-        )
+        between(web, lambda: web.account.iam("RemoveClientIDFromOpenIDConnectProvider", ClientID=AUDIENCE, **provider))
     web.account.iam("AddClientIDToOpenIDConnectProvider", ClientID=AUDIENCE, **provider)
     with refused("InvalidIdentityToken", f"No OpenIDConnect provider found in your account for {URL}"):
         between(web, lambda: web.account.iam("DeleteOpenIDConnectProvider", **provider))
