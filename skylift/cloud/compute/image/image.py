@@ -37,7 +37,7 @@ from skylift.cloud.compute.image.uv import ProgramUnavailable, fetch_uv
 from skylift.cloud.state.data import Data, open_for_user
 from skylift.cloud.state.durable import make_directory, replace_file
 from skylift.cloud.state.person import calling_user
-from skylift.cloud.state.program import apt_environment
+from skylift.cloud.state.program import apt_environment, own_environment
 from skylift.cloud.state.rootless import STORED
 
 Progress = Callable[[float, str], None]
@@ -132,7 +132,8 @@ def ensure_image(
 
 def remove_tree(tree: Path) -> None:
     """rm(1) copes with any depth. Python calls a function in each other for each folder before 3.13."""
-    subprocess.run(["rm", "--recursive", "--force", "--one-file-system", "--", str(tree)], check=False)
+    command = ["rm", "--recursive", "--force", "--one-file-system", "--", str(tree)]
+    subprocess.run(command, env=own_environment(), check=False)
 
 
 @contextmanager
