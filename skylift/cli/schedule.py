@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import shlex
 import sys
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Unpack, cast
@@ -28,6 +29,7 @@ from skylift.runner.job.run_options import (
     SharedOptions,
     shared_part,
 )
+from skylift.runner.text.duration import moment, spell_short
 
 if TYPE_CHECKING:
     from skylift.runner.job.job import Job
@@ -154,7 +156,7 @@ def ls(
     as_json: Annotated[bool, typer.Option("--json", help="A list of objects, with all times absolute.")] = False,
     on: On = None,
 ) -> None:
-    """List the schedules."""
+    """List the schedules, with the time until the next run of each."""
     from skylift.cli.table import Cell, Column, show_table
 
     found = _schedules(on).listed()
@@ -167,6 +169,7 @@ def ls(
         Column("WHEN", least=12),
         Column("ZONE", least=3, spare=2),
         Column("STATE"),
+        Column("NEXT RUN"),
         Column("RUNS", least=8),
         Column("OVERLAP", spare=3),
         Column("TYPE", spare=4),
@@ -176,7 +179,8 @@ def ls(
     rows = []
     for each in found:
         style = _STYLES.get(each.state, "red")
-        what = (each.when or "", each.timezone or "", Cell(each.state, style), each.program or "")
+        due = spell_short(max(0.0, moment(each.next) - time.time())) if each.next else ""
+        what = (each.when or "", each.timezone or "", Cell(each.state, style), due and f"in {due}", each.program or "")
         rows.append((each.name, *what, each.overlap or "", each.type or "", each.last or "", each.last_state or ""))
     show_table(columns, rows)
     for each in found:

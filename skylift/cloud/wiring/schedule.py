@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import islice
 
+from skylift.catalogue.schedule_expression import next_time
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.schedule import Invocation, Schedule
@@ -16,7 +17,6 @@ from skylift.cloud.loops.scheduler.schedule import ScheduleLoop
 from skylift.cloud.services.api.authorize import authorize
 from skylift.cloud.services.scheduler import target
 from skylift.cloud.services.scheduler.event_history import refused_call
-from skylift.cloud.services.scheduler.expression import next_time
 from skylift.cloud.services.table import TABLE
 from skylift.cloud.store.database import Database, Tx
 from skylift.cloud.wire.named_request import named_request

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
+from skylift.catalogue.schedule_expression import ExpressionError, next_time
 from skylift.runner.errors import UsageError
 from skylift.runner.job.record import OVERLAPS, Overlap
 from skylift.runner.text.visible import shown
@@ -23,6 +24,13 @@ _EXAMPLES = "Like 'cron(0 2 * * ? *)', 'rate(6 hours)' or 'at(2026-12-24T18:00:0
 class Recurrence:
     expression: str
     timezone: str = "UTC"
+
+    def next_run(self, now: datetime, anchor: datetime) -> datetime | None:
+        """When it is due next, in UTC. `anchor` is the first time of a rate. None when it is not, or nobody knows."""
+        try:
+            return next_time(self.expression, self.timezone, now, anchor)
+        except ExpressionError:
+            return None
 
     def is_over(self, now: datetime) -> bool:
         """Whether it was due once, and that was before."""

@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Literal
 
@@ -64,6 +64,9 @@ class ListedSchedule:
     failed: str | None = None
     """When the last run was due that could not be started, if none was started since."""
     failure: str | None = None
+    next: str | None = None
+    """When the next run is due, unless it is paused. EventBridge counts a rate from the schedule's start, or from when
+    it was made, or changed last, as by `resume`."""
 
     def as_json(self) -> dict[str, Any]:
         return dict(vars(self))
@@ -219,6 +222,7 @@ class Schedules:
             last_state=self._jobs.one(last).state if last else None,
             failed=failed,
             failure=failure,
+            next=next_run(found, datetime.now(UTC)) if found and state in ("active", "failing") else None,
         )
 
     def _keep_records(self, name: str) -> int:
@@ -274,6 +278,16 @@ def _state(found: dict[str, Any] | None) -> ScheduleState:
     if Recurrence(found["ScheduleExpression"], found["ScheduleExpressionTimezone"]).is_over(datetime.now(UTC)):
         return "over"
     return "active" if found["State"] == "ENABLED" else "paused"
+
+
+def next_run(found: dict[str, Any], now: datetime) -> str | None:
+    """When a schedule that EventBridge describes so is due next; None when it is not, or nobody knows."""
+    start, end = found.get("StartDate"), found.get("EndDate")
+    recurrence = Recurrence(found["ScheduleExpression"], found["ScheduleExpressionTimezone"])
+    # At the start itself it is due.
+    after = now if start is None else max(now, start - timedelta(seconds=1))
+    due = recurrence.next_run(after, start or found["LastModificationDate"])
+    return spell(due.timestamp()) if due and not (end and due > end) else None
 
 
 def _roles(described: dict[str, dict[str, Any]]) -> dict[str, str]:

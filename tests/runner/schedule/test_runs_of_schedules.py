@@ -6,8 +6,10 @@ import asyncio
 import base64
 import json
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from runner_bench import Machine, Metadata, boot_arguments, until
@@ -82,6 +84,10 @@ def test_a_schedule_and_its_runs(
     (listed,) = schedules.listed()
     assert (listed.name, listed.state, listed.when) == ("nightly", "active", "cron(0 2 * * ? *)")
     assert (listed.timezone, listed.program, listed.last) == ("Europe/Berlin", "job.py", None)
+    assert listed.next is not None
+    due = datetime.fromisoformat(listed.next)
+    assert due.astimezone(ZoneInfo("Europe/Berlin")).strftime("%H:%M:%S") == "02:00:00"
+    assert timedelta(0) < due - datetime.now(UTC) <= timedelta(hours=25)
     boot(account, machine, metadata, "nightly", "nightly/2026-11-28T01:00:00Z")
     with Machine(endpoint, metadata) as another:
         # The values of --env are there for the next run, too.
@@ -259,7 +265,7 @@ def test_paused_and_resumed_with_all_that_it_was(
     schedules = Schedules(settings, account)
     before = account.api.call("scheduler", "get_schedule", GroupName="skylift", Name="nightly")
     assert [schedules.pause("nightly"), schedules.pause("nightly")] == ["paused", "paused already"]
-    assert schedules.listed()[0].state == "paused"
+    assert (schedules.listed()[0].state, schedules.listed()[0].next) == ("paused", None)
     assert schedules.resume("nightly") == "active"
     after = account.api.call("scheduler", "get_schedule", GroupName="skylift", Name="nightly")
     for each in ("ScheduleExpression", "ScheduleExpressionTimezone", "Target", "FlexibleTimeWindow", "State"):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from skylift.runner.errors import UsageError
 from skylift.runner.schedule.recurrence import Recurrence, read_recurrence
+from skylift.runner.schedule.schedules import next_run
 
 NOW = datetime(2026, 11, 28, 12, 0, tzinfo=UTC)
 
@@ -68,3 +70,31 @@ def test_a_time_of_a_zone_is_that_zones() -> None:
     with pytest.raises(UsageError, match=r"in the past \(Asia/Tokyo\)"):
         read_recurrence("at(2026-11-28T13:30:00)", "Asia/Tokyo", NOW)
     assert Recurrence("rate(1 day)").is_over(NOW) is False
+
+
+@pytest.mark.parametrize(
+    ("more", "due"),
+    [
+        ({}, "2026-11-28T12:30:00Z"),
+        ({"StartDate": NOW + timedelta(days=2)}, "2026-11-30T12:00:00Z"),
+        ({"StartDate": NOW - timedelta(hours=1)}, "2026-11-28T17:00:00Z"),
+        ({"EndDate": NOW + timedelta(minutes=20)}, None),
+        ({"EndDate": NOW + timedelta(hours=7)}, "2026-11-28T12:30:00Z"),
+        ({"ScheduleExpression": "at(2026-11-29T00:00:00)"}, "2026-11-28T23:00:00Z"),
+        ({"ScheduleExpression": "at(2026-11-28T00:00:00)"}, None),
+        ({"ScheduleExpression": "cron(0 2 * * ? *)"}, "2026-11-29T01:00:00Z"),
+        ({"ScheduleExpression": "cron(0 2 * * ? 2025)"}, None),
+        ({"ScheduleExpression": "moon(full)"}, None),
+        ({"ScheduleExpression": "cron(\x1b[2J)"}, None),
+        ({"ScheduleExpressionTimezone": "../../etc/passwd", "ScheduleExpression": "cron(0 2 * * ? *)"}, None),
+    ],
+)
+def test_the_next_run(more: dict[str, Any], due: str | None) -> None:
+    """As EventBridge describes the schedule, or whatever else answers in its place."""
+    found = {
+        "ScheduleExpression": "rate(6 hours)",
+        "ScheduleExpressionTimezone": "Europe/Berlin",
+        "LastModificationDate": NOW - timedelta(hours=5, minutes=30),
+        **more,
+    }
+    assert next_run(found, NOW) == due

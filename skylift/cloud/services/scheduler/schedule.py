@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, cast
 
+from skylift.catalogue.schedule_expression import ExpressionError, Once, next_time, parse
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.schedule import Completion, Schedule, ScheduleState
 from skylift.cloud.services.api.operation import Check, Checks, Nothing, Params
 from skylift.cloud.services.scheduler import target
-from skylift.cloud.services.scheduler.expression import ExpressionError, Once, next_time, parse
 from skylift.cloud.services.scheduler.group import DEFAULT, require_group
 from skylift.cloud.services.scheduler.operation import (
     conflict,

@@ -11,10 +11,10 @@ import pytest
 from ec2_fixtures import ACCOUNT, REGION
 from scheduler_scene import SchedulerScene, allow, trust
 
+from skylift.catalogue.schedule_expression import next_time
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.schedule import Invocation, Schedule
 from skylift.cloud.loops.scheduler.schedule import ScheduleLoop
-from skylift.cloud.services.scheduler.expression import next_time
 from skylift.cloud.store.database import Tx
 from skylift.cloud.wiring.schedule import make_schedules
 

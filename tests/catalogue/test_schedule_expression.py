@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from skylift.cloud.services.scheduler.expression import ExpressionError, next_time, parse
+from skylift.catalogue.schedule_expression import ExpressionError, next_time, parse
 
 
 def moment(text: str) -> datetime:
