@@ -59,13 +59,14 @@ def setup(
         raise UsageError("--digest goes with --image FILE.")
     if image is not None and packages_only:
         raise UsageError("--image and --packages-only exclude each other.")
-    packed = open_packed(image, digest) if image is not None else None
-    if packed and image_here():
-        say(f"The image is here already: {image} was not read.", to_stderr=True)
-        packed = None
     home = default_home()
     if os.geteuid() != 0 and shutil.which("sudo") is None and not packages_only:
         rootless = rootless or not home.data.path.exists()
+    packed = open_packed(image, digest) if image is not None else None
+    # One that is about to be without root has no image yet: what is here is root's.
+    if packed and (home.is_rootless or not rootless) and image_here():
+        say(f"The image is here already: {image} was not read.", to_stderr=True)
+        packed = None
     Setup(home, yes=yes, packages_only=packages_only, at_boot=at_boot, packed=packed, rootless=rootless).run()
 
 

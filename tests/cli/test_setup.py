@@ -256,6 +256,15 @@ def test_it_is_said_that_a_file_is_not_needed(
     assert f"{packed} was not read" in capsys.readouterr().err
 
 
+def test_an_image_of_roots_is_none_of_a_cloud_without_root(
+    built: Home, packed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[object] = []
+    monkeypatch.setattr(Setup, "run", lambda self: taken.append(self._packed))
+    assert perform(["setup", "--rootless", "--image", str(packed), "--digest", DIGEST]) == 0
+    assert taken != [None]
+
+
 @pytest.mark.parametrize("arguments", [["image", "export", "file"], ["setup", "--image", "-", "--digest", DIGEST]])
 def test_a_machine_that_no_image_is_for_is_told_so(
     home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str]
