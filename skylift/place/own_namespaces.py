@@ -89,10 +89,13 @@ def end(home: Home, *, erase: bool) -> None:
 
 
 def _pid(home: Home) -> int | None:
-    """The process that holds them. What the file says is believed of a process with the mark in its /run only."""
+    """The process that holds them. What the file says is believed of a process of the user's with the mark in its /run.
+    A program in a server may have both that number and such a file, but it has another id."""
     try:
         pid = int(home.holder.read_text())
-        return pid if Path(f"/proc/{pid}/root{MARK}").read_text() == f"{home.path}\n" else None
+        process = Path("/proc", str(pid))
+        mine = process.stat().st_uid == os.geteuid() and (process / f"root{MARK}").read_text() == f"{home.path}\n"
+        return pid if mine else None
     except (OSError, ValueError):
         return None
 

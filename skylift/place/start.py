@@ -158,6 +158,11 @@ def prepare_home(home: Home) -> None:
             f"The state directory {home.path} is not writable for {owner.name}.",
             "Set SKYLIFT_HOME to a directory that you may write to.",
         )
+    if not home.is_rootless and owner.act(home.holder.exists):
+        raise UsageError(
+            f"{home.path} has a cloud without root, and root starts no other there.",
+            f"Use it as {owner.name}. To have one with root, take it down first: skylift cloud down --erase",
+        )
     refuse_earlier(home)
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from skylift.cloud.state.durable import make_directory
+from skylift.cloud.state.rootless import rootless
 
 T = TypeVar("T")
 
@@ -68,7 +69,8 @@ class Person:
 def calling_user(environment: Mapping[str, str] = os.environ) -> Person:
     """The user of this process or, for root under sudo, the one who called sudo."""
     uid = os.geteuid()
-    if uid == 0 and environment.get("SUDO_UID", "").isdigit():
+    # Without root, nobody but the user is in these namespaces: an administrator may have become them by sudo.
+    if uid == 0 and environment.get("SUDO_UID", "").isdigit() and not rootless():
         uid = int(environment["SUDO_UID"])
     known = person_of(uid)
     # A root login has its HOME; under sudo, HOME may be either one's.
