@@ -16,6 +16,7 @@ import importlib
 import io
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -148,8 +149,9 @@ def _invoke(arguments: list[str]) -> int:
         say_to_shell(early[0])
         return early[1]
     _require_working_directory()
-    _enter()
     word = _first_word(arguments)
+    # These start a cloud, and would only then be begun anew: with what has been read, and said, before.
+    _enter(make=word in ("run", "map") and COMPLETE not in os.environ)
     if word.endswith(".py") and COMPLETE not in os.environ:
         import shlex
 
@@ -177,14 +179,19 @@ def _invoke(arguments: list[str]) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _enter() -> None:
-    """Begin anew in the namespaces of a cloud without root, if it is up."""
+def _enter(*, make: bool = False) -> None:
+    """Begin anew in the namespaces of a cloud without root, if they are there, or can be made."""
     if os.geteuid() == 0:
         return
     from skylift.cloud.state.home import default_home
-    from skylift.place.own_namespaces import way_in
+    from skylift.place import own_namespaces
 
-    if command := way_in(default_home()):
+    home = default_home()
+    if make and home.is_rootless:
+        # What is in the way is said by who needs them: a job on AWS does not.
+        with suppress(UsageError):
+            own_namespaces.make(home)
+    if command := own_namespaces.way_in(home):
         os.execvp(command[0], [*command, sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - itself
 
 

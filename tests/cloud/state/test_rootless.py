@@ -67,7 +67,9 @@ def test_root_starts_no_cloud_beside_one_without_root(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("uid", "believed"), [(0, True), (4711, False)])
 def test_a_process_of_another_id_is_not_what_holds_the_namespaces(tmp_path: Path, uid: int, believed: bool) -> None:
     """A program in a server can have the mark in its /run, and any number."""
-    script = 'mount -t tmpfs own /run && echo "$0" >/run/.skylift-rootless && echo made && exec setpriv --reuid="$1" cat'
+    script = (
+        'mount -t tmpfs own /run && echo "$0" >/run/.skylift-rootless && echo made && exec setpriv --reuid="$1" cat'
+    )
     command = ["unshare", "--mount", "sh", "-c", script, str(tmp_path), str(uid)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin and process.stdout

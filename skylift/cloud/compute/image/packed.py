@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from skylift.cloud.compute.image.stored import seen_from_inside
+from skylift.cloud.state.rootless import rootless
 
 _PIECE = 1 << 20
 _TAR = ("tar", "--gzip", "--numeric-owner", "--xattrs", "--xattrs-include=*")
@@ -58,4 +59,6 @@ def pack_command(root: Path) -> list[str]:
 def unpack_command(copy: Path, root: Path) -> list[str]:
     """tar follows no link on the way, and takes no name with `..` or a slash in front. What --strip-components leaves
     of a name may have one, and is taken."""
-    return [*_TAR, "--extract", "--preserve-permissions", f"--file={copy}", f"--directory={root}"]
+    # Only root may make devices. A server has a /dev of its own.
+    leave_out = ["--exclude=./dev/*"] if rootless() else []
+    return [*_TAR, "--extract", "--preserve-permissions", *leave_out, f"--file={copy}", f"--directory={root}"]
