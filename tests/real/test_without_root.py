@@ -207,9 +207,9 @@ def test_a_cloud_of_their_own_from_setup_to_erase(person: Person, image_home: Ho
     until(lambda: not person.processes(), "the end of what the cloud had", 30)
     assert "skylift cloud up" in person.skylift("ps", check=False).stderr
     assert {path.name for path in person.state.iterdir()} == {"cache", "credentials.json", "data", "holder", "keys"}
-    (person.home / "job.py").write_text("print('again')")
-    # It is started, and only then can this program enter its namespaces.
-    assert person.skylift("run", "job.py").stdout.endswith("again\n")
+    # The cloud is started by the program that has read its input, and the umask is a strict one.
+    line = f"umask 077; echo a | SUDO_UID=1 {shlex.quote(sys.executable)} -m skylift.cli.main map --inputs - each.py"
+    assert "1 of 1 inputs succeeded" in person.runs("sh", "-c", line).stderr
 
     person.skylift("cloud", "down", "--erase", "--yes")
     until(lambda: not person.processes(), "the end of all that is theirs", 30)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import stat
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from skylift.cloud.compute.image.packed import unpack_command
 from skylift.cloud.compute.server import cgroup
 from skylift.cloud.state import rootless
 from skylift.cloud.state.data import is_root_path, open_root_directory
@@ -48,6 +50,22 @@ def test_in_the_namespaces_the_data_are_the_users_and_so_is_the_way_to_them(tmp_
 @pytest.mark.usefixtures("inside")
 def test_in_the_namespaces_there_are_no_cgroups() -> None:
     assert cgroup.hierarchies() == []
+
+
+@pytest.mark.real
+@pytest.mark.usefixtures("inside")
+def test_an_image_is_unpacked_without_the_devices_that_only_root_may_make(tmp_path: Path) -> None:
+    image, root = tmp_path / "image", tmp_path / "root"
+    (image / "dev").mkdir(parents=True)
+    (image / "etc/dev").mkdir(parents=True)
+    (image / "etc/dev/file").touch()
+    os.mknod(image / "dev/null", 0o600 | stat.S_IFCHR, os.makedev(1, 3))
+    root.mkdir()
+    subprocess.run(["tar", "-C", image, "-czf", tmp_path / "file", "."], check=True)
+    subprocess.run(unpack_command(tmp_path / "file", root), check=True)
+    assert [path.relative_to(root) for path in sorted(root.rglob("*"))] == [
+        *map(Path, ("dev", "etc", "etc/dev", "etc/dev/file"))
+    ]
 
 
 @pytest.mark.usefixtures("inside")
