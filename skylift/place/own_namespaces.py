@@ -31,7 +31,7 @@ _NAME_SERVER = "169.254.2.53"
 # A /run of its own, in which the machine's is still to be found, but not what root's clouds have there. pasta passes
 # questions on to the machine's name server, which may listen on the machine's loopback only.
 _HOLD = f"""
-mount -t tmpfs -o mode=755 skylift /mnt && mkdir /mnt/.machine /mnt/netns /mnt/skylift &&
+umask 022 && mount -t tmpfs -o mode=755 skylift /mnt && mkdir /mnt/.machine /mnt/netns /mnt/skylift &&
 mount --rbind /run /mnt/.machine && mount --move /mnt /run && echo "$0" >{MARK} || exit
 cd /run/.machine && for each in *; do test -e "/run/$each" || ln -s ".machine/$each" /run/; done
 sed 's/^nameserver .*/nameserver {_NAME_SERVER}/' /etc/resolv.conf >/run/resolv.conf &&

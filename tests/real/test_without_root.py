@@ -210,6 +210,8 @@ def test_a_cloud_of_their_own_from_setup_to_erase(person: Person, image_home: Ho
     # The cloud is started by the program that has read its input, and the umask is a strict one.
     line = f"umask 077; echo a | SUDO_UID=1 {shlex.quote(sys.executable)} -m skylift.cli.main map --inputs - each.py"
     assert "1 of 1 inputs succeeded" in person.runs("sh", "-c", line).stderr
+    modes = person.skylift("cloud", "enter", "stat", "--format=%a", "/etc/resolv.conf", "/run/netns", "/run/.machine")
+    assert modes.stdout.split() == ["644", "755", "755"], "others than root in there look names up, too"
 
     person.skylift("cloud", "down", "--erase", "--yes")
     until(lambda: not person.processes(), "the end of all that is theirs", 30)

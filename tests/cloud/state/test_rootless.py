@@ -30,7 +30,7 @@ def test_root_does_not_believe_a_file_of_the_users(tmp_path: Path, monkeypatch: 
     home = Home(tmp_path)
     home.holder.touch()
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    assert not home.is_rootless
+    assert not Home(tmp_path).is_rootless
     assert not home.data.path.is_relative_to(tmp_path)
     monkeypatch.setattr(os, "geteuid", lambda: 4711)
     assert home.is_rootless
