@@ -134,8 +134,9 @@ def ssh_argv(
     command gets a terminal only with `terminal`; a shell gets one if there is one here."""
     return [
         *_pinned(key, known_hosts),
-        "-o",
-        "ServerAliveInterval=15",
+        # A server that has just been started again answers a few seconds later.
+        *("-o", "ConnectTimeout=5", "-o", "ConnectionAttempts=15"),
+        *("-o", "ServerAliveInterval=15"),
         *(("-t",) if terminal else ()),
         "-l",
         user,

@@ -59,7 +59,7 @@ def test_attach_and_socket() -> None:
 def test_ssh() -> None:
     options = ["-F", "none", "-o", "IdentityFile=/k", "-o", "IdentitiesOnly=yes", "-o", "UserKnownHostsFile=/h"]
     options += ["-o", "GlobalKnownHostsFile=/dev/null", "-o", "StrictHostKeyChecking=yes"]
-    options += ["-o", "ServerAliveInterval=15"]
+    options += ["-o", "ConnectTimeout=5", "-o", "ConnectionAttempts=15", "-o", "ServerAliveInterval=15"]
     plain = ssh_argv(Path("/k"), Path("/h"), "me", "127.9.0.1", ())
     assert plain == ["ssh", *options, "-l", "me", "--", "127.9.0.1"]
     words = ("echo", "two words", "$HOME;")
