@@ -161,6 +161,18 @@ def test_names_of_namespaces_come_back(world: World) -> None:
     assert ask(world.public("web"), WEB)
 
 
+def test_the_next_cloud_has_a_link_of_its_own_where_the_last_ones_namespace_is_on_its_way_out(world: World) -> None:
+    """Until the kernel has come to that, the link leads into a namespace that has no name any more."""
+    name = uplink_name(world.loopback)
+    with Path(NAMESPACES, name).open("rb"):
+        world.network.release()
+        run("ip", "netns", "del", name)
+        world.network.open()
+    # The loop tries VPCs again whose routers still have a link into the last one's.
+    until(lambda: not world.network.apply(world.plans()), "the routers' links")
+    assert ask(world.public("web"), WEB)
+
+
 def test_pasta_starts_again_in_a_namespace_that_was_named_again(world: World) -> None:
     run("ip", "netns", "del", uplink_name(world.loopback))
     assert not world.network.heal()

@@ -85,8 +85,10 @@ def close_off(loopback: LoopbackRange, policy: EgressPolicy) -> None:
 
 def connect(loopback: LoopbackRange, netlink: Netlink, uplink_namespace: Namespace, policy: EgressPolicy) -> None:
     """Make the link to the uplink, or find it, and everything on it. Idempotent."""
-    if netlink.link_index(loopback.host_link) is None:
+    # The other end of a link that is here may be in a namespace that was lost, and is on its way out.
+    if uplink_namespace.netlink.link_index(uplink.HOST_LINK) is None:
         netlink.do(
+            delete_link(loopback.host_link),
             add_veth(
                 loopback.host_link,
                 mtu=MTU,
@@ -94,7 +96,7 @@ def connect(loopback: LoopbackRange, netlink: Netlink, uplink_namespace: Namespa
                 peer=uplink.HOST_LINK,
                 peer_mac=uplink.INNER_MAC,
                 peer_namespace=uplink_namespace.descriptor,
-            )
+            ),
         )
     index = netlink.link(loopback.host_link)
     write_setting(f"ipv6/conf/{loopback.host_link}/disable_ipv6", "1")
