@@ -151,6 +151,9 @@ class Fleet:
     def target(self, market: Market) -> int:
         return self.spot_target if market == "spot" else self.on_demand_target
 
+    def options(self, market: Market) -> SpotOptions | OnDemandOptions:
+        return self.spot_options if market == "spot" else self.on_demand_options
+
 
 @dataclass(frozen=True)
 class FleetMember:

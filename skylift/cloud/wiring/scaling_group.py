@@ -8,6 +8,7 @@ from functools import partial
 from skylift.cloud.loops.autoscaling.scaling_group import ScalingGroupLoop
 from skylift.cloud.services.autoscaling import scaling_launch, scaling_mixed
 from skylift.cloud.services.autoscaling.recurrence import next_time
+from skylift.cloud.services.ec2 import instance
 from skylift.cloud.store.database import Database
 
 
@@ -16,7 +17,7 @@ def make_groups(database: Database, account: str, region: str, wake_in: Callable
         database=database,
         pools=partial(scaling_mixed.pools, region=region),
         launch=scaling_launch.by(account, region),
-        end=scaling_launch.end,
+        end=instance.end,
         resolved=scaling_launch.resolved,
         next_time=next_time,
         wake_in=wake_in,

@@ -7,7 +7,6 @@ and what the schedule's role may do.
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import islice
 
 from skylift.catalogue.schedule_expression import next_time
 from skylift.cloud.domain.error import ServiceError
@@ -39,11 +38,11 @@ class Invoker:
         if unsupported := operation.unsupported(params):
             raise ServiceError("UnsupportedOperation", f"{name} does not support: {', '.join(unsupported)}.")
         authorize(tx, caller, operation.checks(tx, caller, params), service=service)
-        # A launch in turns ends only when its handlers have run: two of them say enough.
-        handlers = [*islice(operation.prepared(tx, caller, params), 2)]
-        if len(handlers) > 1:
-            raise ServiceError("ResourceCountExceeded", f"A schedule's {name} changes more than one transaction may.")
-        for handler in handlers:
+        for number, handler in enumerate(operation.prepared(tx, caller, params)):
+            if number:
+                raise ServiceError(
+                    "ResourceCountExceeded", f"A schedule's {name} changes more than one transaction may."
+                )
             handler(tx, caller, params)
         return name
 

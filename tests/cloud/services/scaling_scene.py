@@ -18,6 +18,7 @@ from skylift.cloud.domain.scaling_group import GROUP_TAG, ScalingGroup, ScalingM
 from skylift.cloud.loops.autoscaling.scaling_group import ScalingGroupLoop
 from skylift.cloud.services.autoscaling import scaling_launch, scaling_mixed
 from skylift.cloud.services.autoscaling.recurrence import next_time
+from skylift.cloud.services.ec2.instance import end
 from skylift.cloud.services.table import TABLE
 from skylift.cloud.store.database import Tx
 
@@ -50,7 +51,7 @@ class Scene:
             database=database or self.database,
             pools=partial(scaling_mixed.pools, region=REGION),
             launch=self._launch,
-            end=scaling_launch.end,
+            end=end,
             resolved=scaling_launch.resolved,
             next_time=next_time,
             wake_in=self.wakes.append,

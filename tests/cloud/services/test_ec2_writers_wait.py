@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 from ec2_fixtures import Cloud
-from fleet_scene import make, make_template, step
+from fleet_scene import SPEC, make, make_template, step
 from write_watch import MOST, Watch
 
+from skylift import catalogue
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.fleet import FleetMember
 from skylift.cloud.domain.instance import Instance, State
@@ -162,6 +163,44 @@ def request_spot(cloud: Cloud) -> None:
     assert len(cloud.call("CancelSpotInstanceRequests", SpotInstanceRequestIds=ids)["CancelledSpotInstanceRequests"])
 
 
+def launch_fleets(cloud: Cloud) -> None:
+    """Instant ones: of many servers, of what is heaviest for each, from many pools, and of a single zone."""
+    template = make_template(cloud)
+    made = cloud.call("CreateFleet", **fleet_of(60, {}))
+    assert sum(len(group["InstanceIds"]) for group in made["Instances"]) == 60
+    kinds = [name for name in catalogue.types() if name.startswith(("c5.", "m5.", "r5."))]
+    dear = [{"InstanceType": kind, "MaxPrice": "0.001"} for kind in kinds]
+    made = cloud.call("CreateFleet", **fleet_of(1, *dear, market="spot"))
+    assert (len(made["Errors"]), made["Instances"]) == (len(kinds) * zones(cloud), [])
+    for zone, count in (("us-east-1a", 30), ("us-east-1b", 50)):
+        room = {"InstanceType": "t3.micro", "AvailabilityZone": zone, "MarketType": "spot", "InstanceCount": count}
+        cloud.control("PutCapacity", **room)
+    options = {"SingleAvailabilityZone": True, "MinTargetCapacity": 40}
+    places = [{"AvailabilityZone": zone} for zone in ("us-east-1a", "us-east-1b")]
+    (group,) = cloud.call("CreateFleet", **fleet_of(60, *places, market="spot", SpotOptions=options))["Instances"]
+    assert {cloud.row(one).zone for one in group["InstanceIds"]} == {"us-east-1b"}
+    assert len(group["InstanceIds"]) == 50
+    heavy = {"ImageId": cloud.image_id, "InstanceType": "t3.micro", "UserData": "A" * 21_000}
+    cloud.call("CreateLaunchTemplateVersion", LaunchTemplateId=template, LaunchTemplateData=heavy)
+    tags = [{"ResourceType": kind, "Tags": TAGS[1:]} for kind in ("instance", "volume", "network-interface")]
+    (group,) = cloud.call("CreateFleet", **fleet_of(8, {}, TagSpecifications=tags))["Instances"]
+    assert len(group["InstanceIds"]) == 8
+
+
+def fleet_of(total: int, *overrides: dict[str, Any], market: str = "on-demand", **params: Any) -> dict[str, Any]:
+    """What asks for an instant fleet of the scene's template."""
+    return {
+        "Type": "instant",
+        "LaunchTemplateConfigs": [{"LaunchTemplateSpecification": SPEC, "Overrides": list(overrides)}],
+        "TargetCapacitySpecification": {"TotalTargetCapacity": total, "DefaultTargetCapacityType": market},
+        **params,
+    }
+
+
+def zones(cloud: Cloud) -> int:
+    return len(cloud.call("DescribeAvailabilityZones")["AvailabilityZones"])
+
+
 def delete_fleets(cloud: Cloud) -> None:
     """One at once, and one that ends by itself."""
     make_template(cloud)
@@ -235,6 +274,7 @@ LARGEST: tuple[Callable[[Cloud], None], ...] = (
     run_servers,
     allocate_hosts,
     request_spot,
+    launch_fleets,
     delete_fleets,
     add_rules,
     add_tagged_rules,

@@ -1,4 +1,4 @@
-"""Launches Auto Scaling groups' instances from their templates, and ends them."""
+"""Launches Auto Scaling groups' instances from their templates."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from skylift.cloud.services.api.public_parameter import image_id_for
 from skylift.cloud.services.autoscaling.launch_configuration import required
 from skylift.cloud.services.autoscaling.scaling_rules import invalid
 from skylift.cloud.services.ec2.image import usable_image
-from skylift.cloud.services.ec2.instance import ending
 from skylift.cloud.services.ec2.launch import launch as launch_instances
 from skylift.cloud.services.ec2.launch import refuse_other_architecture
 from skylift.cloud.services.ec2.launch_template import data_of, template_of, version_of
@@ -73,13 +72,6 @@ def request(tx: Tx, wanted: Wanted) -> LaunchRequest:
         interfaces=(InterfaceRequest(index=0, subnet_id=wanted.subnet_id),) if in_interface else None,
         subnet_id=None if in_interface else wanted.subnet_id,
     )
-
-
-def end(tx: Tx, instance_id: str) -> None:
-    """Terminate an instance, whatever protects it from TerminateInstances. Nothing happens to one that ends already."""
-    instance = tx.get(Instance, id=instance_id)
-    if instance is not None and instance.state not in ("shutting-down", "terminated"):
-        tx.save(ending(tx, instance))
 
 
 def named(tx: Tx, spec: TemplateSpec) -> TemplateSpec:

@@ -110,7 +110,7 @@ def describe_status(
 
 
 def terminate(tx: Tx, _caller: Caller, params: ec2.TerminateInstancesRequest) -> ec2.TerminateInstancesResult:
-    def end(instance: Instance) -> Instance:
+    def by_request(instance: Instance) -> Instance:
         if instance.state in ("shutting-down", "terminated"):
             return instance
         if instance.termination_protected:
@@ -118,13 +118,19 @@ def terminate(tx: Tx, _caller: Caller, params: ec2.TerminateInstancesRequest) ->
         if instance.stop_protected:
             # Ending a server would stop it, so that this protects from both.
             raise _protected(instance, "terminated", "disableApiStop")
-        return ending(tx, instance, forced=_without_shutdown(params))
+        return _ending(tx, instance, forced=_without_shutdown(params))
 
-    return {"TerminatingInstances": _change(tx, params["InstanceIds"], end)}
+    return {"TerminatingInstances": _change(tx, params["InstanceIds"], by_request)}
 
 
-def ending(tx: Tx, instance: Instance, *, forced: bool = False) -> Instance:
-    """An instance that is to end, whatever protects it from TerminateInstances."""
+def end(tx: Tx, instance_id: str, *, forced: bool = False) -> None:
+    """Terminate an instance, whatever protects it from TerminateInstances. Nothing happens to one that ends already."""
+    instance = tx.get(Instance, id=instance_id)
+    if instance is not None and instance.state not in ("shutting-down", "terminated"):
+        tx.save(_ending(tx, instance, forced=forced))
+
+
+def _ending(tx: Tx, instance: Instance, *, forced: bool) -> Instance:
     shutting_down = replace(instance, desired="terminated", state="shutting-down", rebooting=False, forced=forced)
     return _by_user(tx, shutting_down)
 

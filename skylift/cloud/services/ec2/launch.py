@@ -21,13 +21,13 @@ from skylift.cloud.services.api.instance_type import instance_type
 from skylift.cloud.services.api.operation import Handler, Nothing, Outdated, Params
 from skylift.cloud.services.api.public_parameter import image_id_for
 from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing, one_of, refuse_other_values
-from skylift.cloud.services.api.resource import new_id, require
+from skylift.cloud.services.api.resource import new_id
 from skylift.cloud.services.api.tag import Tags, check_metadata_keys, specified
 from skylift.cloud.services.ebs.block_device import wanted_devices
 from skylift.cloud.services.ebs.image_device import ROOT_DEVICE
 from skylift.cloud.services.ec2 import keypair, launch_check
 from skylift.cloud.services.ec2.image import usable_image
-from skylift.cloud.services.ec2.instance import ending
+from skylift.cloud.services.ec2.instance import end
 from skylift.cloud.services.ec2.instance_type import refuse_unless_offered
 from skylift.cloud.services.ec2.instance_view import InstanceContext, reservation, view
 from skylift.cloud.services.ec2.launch_market import Terms, available_count, with_zone
@@ -72,7 +72,7 @@ def prepare(tx: Tx, caller: Caller, params: ec2.RunInstancesRequest) -> Handler 
         return partial(_run, request=request)
     refuse_other_values(params, NEUTRAL)
     plan = _launch(tx, caller, request).plan()
-    request = replace(request, within=(plan.where.subnet.id,))
+    request = replace(request, within=(plan.where.subnet.id,), image=plan.image.id)
     at_once = max(1, MOST_AT_ONCE // plan.weight)
     count = len(plan.addresses)
     return partial(_run, request=request) if count <= at_once else _InTurns(request, count, at_once).handlers()
@@ -81,6 +81,19 @@ def prepare(tx: Tx, caller: Caller, params: ec2.RunInstancesRequest) -> Handler 
 def launch(tx: Tx, caller: Caller, request: LaunchRequest) -> list[Instance]:
     """The instances that a request asks for, at least one. Raises RunInstances' errors."""
     return _launch(tx, caller, request).make(new_id("r"))
+
+
+def how_many(tx: Tx, caller: Caller, request: LaunchRequest) -> int:
+    """How many instances a request would have now. Raises RunInstances' errors."""
+    return len(_launch(tx, caller, request).plan().addresses)
+
+
+def launch_weighed(tx: Tx, caller: Caller, request: LaunchRequest) -> tuple[Instance, int]:
+    """The one instance that a request asks for, and what it weighs of a transaction's most."""
+    whole = _launch(tx, caller, request)
+    plan = whole.plan()
+    (instance,) = whole.make(new_id("r"), plan)
+    return instance, plan.weight
 
 
 def _launch(tx: Tx, caller: Caller, request: LaunchRequest) -> _Launch:
@@ -116,7 +129,7 @@ class _InTurns:
         try:
             with tx.attempt():
                 some = _launch(tx, caller, replace(self._request, least=count, most=count))
-                made = some.make(self._reservation_id, len(self._shown))
+                made = some.make(self._reservation_id, first=len(self._shown))
         except ServiceError as error:
             self._error = error
         else:
@@ -129,7 +142,7 @@ class _InTurns:
 
     def _end(self, tx: Tx, _caller: Caller, _params: Params, turn: list[Instance]) -> Nothing:
         for made in turn:
-            tx.save(ending(tx, require(tx, Instance, made.id), forced=True))
+            end(tx, made.id, forced=True)
         return {}
 
     def _refuse(self, _tx: Tx, _caller: Caller, _params: Params) -> Nothing:
@@ -201,8 +214,8 @@ class _Launch:
         self._terms = Terms("spot", on_spot.max_price) if on_spot else Terms()
         self._uid_bases = take_uid_bases(tx)
 
-    def make(self, reservation_id: str, first: int = 0) -> list[Instance]:
-        plan = self.plan()
+    def make(self, reservation_id: str, plan: _Plan | None = None, first: int = 0) -> list[Instance]:
+        plan = plan or self.plan()
         numbered = enumerate(plan.addresses, first)
         instances = [self._make(plan, reservation_id, given, index) for index, given in numbered]
         if plan.image.owner == "self":

@@ -18,7 +18,7 @@ from skylift.cloud.domain.launch_request import InterfaceRequest, LaunchRequest,
 from skylift.cloud.domain.launch_template import LaunchTemplateVersion, TemplateSpec
 from skylift.cloud.domain.network import Subnet
 from skylift.cloud.services.api.instance_type import instance_type
-from skylift.cloud.services.api.public_parameter import image_id_or_none
+from skylift.cloud.services.api.public_parameter import image_id_for, image_id_or_none
 from skylift.cloud.services.api.refusal import combination, missing
 from skylift.cloud.services.api.resource import require
 from skylift.cloud.services.api.zone import require_zone
@@ -27,6 +27,7 @@ from skylift.cloud.services.ec2.fleet_config import override_view
 from skylift.cloud.services.ec2.instance_requirement import affordable, fitting
 from skylift.cloud.services.ec2.launch_request import template_request
 from skylift.cloud.services.ec2.launch_template import data_of, template_of, version_of
+from skylift.cloud.services.ec2.launch_template_version import with_template
 from skylift.cloud.services.vpc.vpc import default_subnets
 from skylift.cloud.store.database import Tx
 
@@ -65,6 +66,12 @@ def pools_of(tx: Tx, caller: Caller, config: FleetConfig) -> list[Pool]:
         for override in config.overrides or (FleetOverride(),)
         for pool in _expanded(tx, caller, named, version, override)
     ]
+
+
+def settled(tx: Tx, caller: Caller, pool: Pool) -> Pool:
+    """With the image that the caller was asked about, whatever its parameter names by the launch."""
+    image = image_id_for(tx, caller, with_template(tx, pool.launch)[0].image or "")
+    return replace(pool, launch=replace(pool.launch, image=image))
 
 
 def _expanded(

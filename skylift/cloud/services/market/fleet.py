@@ -5,12 +5,15 @@ https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Fleets.html
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
+from typing import TYPE_CHECKING, cast
 
 from skylift.cloud.domain.error import ServiceError
-from skylift.cloud.domain.fleet import MARKETS, Fleet, FleetConfig, FleetEvent, LaunchError, Market
+from skylift.cloud.domain.fleet import MARKETS, Fleet, FleetConfig, FleetEvent, FleetMember, LaunchError, Market
 from skylift.cloud.domain.identity import Caller, Role
 from skylift.cloud.domain.instance import Instance
 from skylift.cloud.domain.launch_request import TagRequest
@@ -19,16 +22,25 @@ from skylift.cloud.services.api.authorize import permits
 from skylift.cloud.services.api.check import making, on_row
 from skylift.cloud.services.api.client_token import remember, result_of
 from skylift.cloud.services.api.condition_key import of_change
-from skylift.cloud.services.api.ec2_operation import writes
-from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.api.ec2_operation import prepares, writes
+from skylift.cloud.services.api.operation import Check, Handler, Outdated
 from skylift.cloud.services.api.refusal import combination, invalid
 from skylift.cloud.services.api.resource import require, well_formed
 from skylift.cloud.services.ec2 import instance as instances
 from skylift.cloud.services.ec2 import launch_check
 from skylift.cloud.services.ec2.fleet_config import fleet_configs
 from skylift.cloud.services.ec2.launch_template import check_of
-from skylift.cloud.services.ec2.pool import Pool, pools_of
-from skylift.cloud.services.market.fleet_launch import Filling, error_view, fill, launch_from
+from skylift.cloud.services.ec2.pool import Offer, Pool, pools_of, settled
+from skylift.cloud.services.ec2.tagging import OF_ROW
+from skylift.cloud.services.market.fleet_launch import (
+    Filling,
+    Step,
+    could_have,
+    error_view,
+    launch_from,
+    offers_of,
+    take,
+)
 from skylift.cloud.services.market.fleet_request import (
     CONFIGS,
     ON_DEMAND,
@@ -43,7 +55,7 @@ from skylift.cloud.services.market.fleet_request import (
     targets,
 )
 from skylift.cloud.services.market.fleet_view import errors_of, launched
-from skylift.cloud.store.database import Tx
+from skylift.cloud.store.database import Rehearsal, Tx
 from skylift.cloud.store.fleet import PROTECTED, instances_left, members_left
 
 if TYPE_CHECKING:
@@ -56,23 +68,36 @@ MOST_DELETED = 100
 MOST_INSTANT_DELETED = 25
 
 
-class _ComesToNothing(Exception):
-    """An attempt that is taken back: the fleet wants all of something, and there is less."""
+CUT_OFF: LaunchError = {
+    "ErrorCode": "InternalError",
+    "ErrorMessage": "The launch ended before the fleet had all that it asks for.",
+}
 
 
-def create(tx: Tx, caller: Caller, params: ec2.CreateFleetRequest) -> ec2.CreateFleetResult:
+def prepare_create(tx: Tx, caller: Caller, params: ec2.CreateFleetRequest) -> Handler | Iterator[Handler]:
     made_before = result_of(tx, "CreateFleet", params)
     if made_before:
-        return _answer(tx, require(tx, Fleet, made_before))
+        answer = _answer(tx, require(tx, Fleet, made_before))
+        return lambda _tx, _caller, _params: answer
+    if params.get("Type") == "instant":
+        return _Instant(tx, caller, params).handlers()
+    _create(Rehearsal(tx), caller, params)
+    return _create
+
+
+def _create(tx: Tx, caller: Caller, params: ec2.CreateFleetRequest) -> ec2.CreateFleetResult:
     fleet = asked_for(tx, caller, params)
-    if fleet.type == "instant":
-        fleet = _launch_now(tx, caller, fleet, tags_at_launch(params))
-    else:
-        _make_service_role(tx, caller)
-        tx.add(fleet)
-        tx.add(FleetEvent(fleet.id, tx.now, "fleet-change", "submitted"))
+    _make_service_role(tx, caller)
+    _add(tx, params, fleet)
+    tx.add(FleetEvent(fleet.id, tx.now, "fleet-change", "submitted"))
+    return {"FleetId": fleet.id}
+
+
+def _add(tx: Tx, params: ec2.CreateFleetRequest, fleet: Fleet) -> None:
+    if result_of(tx, "CreateFleet", params):
+        raise Outdated
     remember(tx, "CreateFleet", params, fleet.id)
-    return _answer(tx, fleet)
+    tx.add(fleet)
 
 
 def modify(tx: Tx, caller: Caller, params: ec2.ModifyFleetRequest) -> ec2.ModifyFleetResult:
@@ -225,47 +250,106 @@ def _delete(
     return {"FleetId": fleet_id, "CurrentFleetState": after.state, "PreviousFleetState": fleet.state}
 
 
-def _launch_now(tx: Tx, caller: Caller, fleet: Fleet, tags: tuple[TagRequest, ...]) -> Fleet:
-    """An instant fleet: what can be had is launched, why the rest cannot is its answer."""
-    pools = [pool for config in fleet.configs for pool in pools_of(tx, caller, config)]
-    tx.add(fleet)
-    errors: list[LaunchError] = []
-    for market in MARKETS:
-        if fleet.target(market):
-            filling = _fill_as_one(tx, caller, fleet, market, pools, tags)
-            errors += [error_view(pool, market, error) for pool, error in filling.errors]
-    placed = replace(fleet, state="active", errors=errors)
-    tx.save(placed)
-    return placed
+@dataclass(eq=False)
+class _Group:
+    """Pools that a fleet launches from together, and the units that they may come to."""
+
+    offers: list[Offer]
+    units: float = math.inf
 
 
-def _fill_as_one(
-    tx: Tx, caller: Caller, fleet: Fleet, market: Market, pools: list[Pool], tags: tuple[TagRequest, ...]
-) -> Filling:
-    """Of a single type or in a single zone, if that is asked for: the first of them that has enough, or else most."""
-    options = fleet.spot_options if market == "spot" else fleet.on_demand_options
-    needed = fleet.target(market)
-    single_type, single_zone = options.get("SingleInstanceType"), options.get("SingleAvailabilityZone")
-    if not single_type and not single_zone:
-        return fill(tx, caller, fleet, market, pools, needed, tags=tags)
-    groups: dict[tuple[str, str], list[Pool]] = {}
-    for pool in pools:
-        groups.setdefault((pool.type if single_type else "", pool.zone if single_zone else ""), []).append(pool)
-    tries: dict[tuple[str, str], Filling] = {}
-    for key, group in groups.items():
-        try:
-            with tx.attempt():
-                tries[key] = fill(tx, caller, fleet, market, group, needed, tags=tags)
-                if tries[key].units >= needed:
-                    return tries[key]
-                raise _ComesToNothing
-        except _ComesToNothing:
-            continue
-    best = max(tries, key=lambda key: tries[key].units)
-    errors = [error for one in tries.values() for error in one.errors]
-    if tries[best].units < options.get("MinTargetCapacity", 0):
-        return Filling(errors=errors)
-    return replace(fill(tx, caller, fleet, market, groups[best], needed, tags=tags), errors=errors)
+class _Instant:
+    """The launch of an instant fleet: what can be had is launched, why the rest cannot is its answer.
+
+    It goes in turns, as others wait to write. One that is deleted between two of them gets no more. Where the cloud
+    ends there, what was launched stays, and the fleet says that this was not all, as does one of RunInstances.
+    """
+
+    def __init__(self, tx: Tx, caller: Caller, params: ec2.CreateFleetRequest) -> None:
+        self._fleet = replace(asked_for(tx, caller, params), state="active", errors=[CUT_OFF])
+        self._tags = tags_at_launch(params)
+        self._errors: dict[tuple[Market, tuple[str, str]], LaunchError] = {}
+        self._fillings: list[Filling] = []
+        self._begun = self._over = False
+        pools: list[Pool] = []
+        markets = [market for market in MARKETS if self._fleet.target(market)]
+        for pool in (pool for config in self._fleet.configs for pool in pools_of(tx, caller, config)):
+            try:
+                pools.append(settled(tx, caller, pool))
+            except ServiceError as error:
+                for market in markets:
+                    self._fail(market, pool, error)
+        groups = {market: self._groups(tx, caller, market, pools) for market in markets}
+        self._steps = chain.from_iterable(self._fill(market, of_market) for market, of_market in groups.items())
+
+    def handlers(self) -> Iterator[Handler]:
+        while not self._over:
+            yield self._turn
+
+    def _turn(self, tx: Tx, caller: Caller, params: ec2.CreateFleetRequest) -> ec2.CreateFleetResult:
+        if not self._begun:
+            _add(tx, params, self._fleet)
+            self._begun = True
+        fleet = require(tx, Fleet, self._fleet.id)
+        deleted = fleet.state != "active"
+        self._over = deleted or take(tx, caller, self._steps)
+        errors = [*self._errors.values(), *([CUT_OFF] if deleted else [])]
+        if self._over and not deleted:
+            tx.save(replace(fleet, errors=errors))
+        made = [group for filling in self._fillings for group in filling.launched.values()]
+        return {"FleetId": self._fleet.id, "Errors": cast("list[ec2.CreateFleetError]", errors), "Instances": made}
+
+    def _groups(self, tx: Tx, caller: Caller, market: Market, pools: list[Pool]) -> list[_Group]:
+        """All pools, or those of each type or zone, if all is to be of a single one. What each group of these would
+        have is worked out before anything is launched: what is launched and taken back is seen and paid for."""
+        options = self._fleet.options(market)
+        single_type, single_zone = options.get("SingleInstanceType"), options.get("SingleAvailabilityZone")
+        offers = offers_of(tx, caller, self._fleet, market, pools)
+        if not offers or not (single_type or single_zone):
+            return [_Group(offers)]
+        groups: dict[tuple[str, str], _Group] = {}
+        needed = self._fleet.target(market)
+        errors: list[tuple[Pool, ServiceError]] = []
+        for offer in offers:
+            pool = offer.pool
+            key = pool.type if single_type else "", pool.zone if single_zone else ""
+            group = groups.setdefault(key, _Group([], 0))
+            units, error = could_have(tx, caller, market, pool, needed, self._tags)
+            group.offers.append(offer)
+            group.units += units
+            if error:
+                errors.append((pool, error))
+        if all(group.units < needed for group in groups.values()):
+            for pool, error in errors:
+                self._fail(market, pool, error)
+        return list(groups.values())
+
+    def _fill(self, market: Market, groups: list[_Group]) -> Iterator[Step]:
+        """From the first group that has enough, or else most. One that has come to less than another may have, or to
+        less than the least, is taken back."""
+        needed, least = self._fleet.target(market), self._fleet.options(market).get("MinTargetCapacity", 0)
+        tried: _Group | None = None
+        while (best := max(groups, key=lambda group: min(group.units, needed))) is not tried or best.units < least:
+            if tried:
+                for member in self._fillings.pop().members:
+                    yield partial(_take_back, member=member)
+            if best.units < least:
+                return
+            filling = Filling(self._fleet, market, [*best.offers], needed, self._tags)
+            self._fillings.append(filling)
+            yield from filling.steps()
+            for pool, error in filling.errors:
+                self._fail(market, pool, error)
+            best.units, tried = needed - filling.missing, best
+
+    def _fail(self, market: Market, pool: Pool, error: ServiceError) -> None:
+        self._errors[market, pool.key] = error_view(pool, market, error)
+
+
+def _take_back(tx: Tx, _caller: Caller, member: FleetMember) -> int:
+    tx.remove(member)
+    instances.end(tx, member.instance_id, forced=True)
+    return 2 * OF_ROW
 
 
 def _make_service_role(tx: Tx, caller: Caller) -> None:
@@ -285,9 +369,9 @@ def _make_service_role(tx: Tx, caller: Caller) -> None:
 
 
 OPERATIONS = (
-    writes(
+    prepares(
         "CreateFleet",
-        create,
+        prepare_create,
         f"{CONFIGS} {TARGET} {ON_DEMAND} {SPOT} ClientToken Context ExcessCapacityTerminationPolicy "
         "ReplaceUnhealthyInstances TagSpecifications TerminateInstancesWithExpiration Type ValidFrom ValidUntil",
         check_create,

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, cast
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.fleet import Fleet, FleetEvent, FleetMember, LaunchError, Market
@@ -16,70 +18,99 @@ from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.launch_request import LaunchRequest, MarketRequest, TagRequest
 from skylift.cloud.domain.market import ANY_TYPE, Capacity
 from skylift.cloud.services.ec2.capacity import free_room, on_demand_price, spot_price
-from skylift.cloud.services.ec2.launch import launch
+from skylift.cloud.services.ec2.launch import how_many, launch_weighed
 from skylift.cloud.services.ec2.pool import Offer, Pool, Strategy, ranked
+from skylift.cloud.services.ec2.tagging import MOST_AT_ONCE, OF_ROW
+from skylift.cloud.services.market.fleet_view import add_launched
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.fleet import members_left
+
+if TYPE_CHECKING:
+    from skylift.cloud.services.market.fleet_view import Groups
 
 FLEET_TAG = "aws:ec2:fleet-id"
 
 
+OF_OFFER = 128
+"""A look at a pool takes as long as it takes to write so many bytes."""
 Bounds = set[tuple[str, str]]
+Step = Callable[[Tx, Caller], int]
+"""A part of a long launch; answers what it weighs of MOST_AT_ONCE."""
 
 
 @dataclass
 class Filling:
-    """The result of an attempt: the instances that were launched, and the error of each pool that failed."""
+    """Launches until what is missing is there, or no pool has any more. `offers` are of the pools that have not failed,
+    `errors` are why the others have."""
 
+    fleet: Fleet
+    market: Market
+    offers: list[Offer]
+    missing: float
+    tags: tuple[TagRequest, ...] = ()
     members: list[FleetMember] = field(default_factory=list)
+    launched: Groups = field(default_factory=dict)
     errors: list[tuple[Pool, ServiceError]] = field(default_factory=list)
 
-    @property
-    def units(self) -> float:
-        return sum(member.weight for member in self.members)
+    def steps(self) -> Iterator[Step]:
+        while self.offers and self.missing > 0:
+            yield self._launch_best
+
+    def _launch_best(self, tx: Tx, caller: Caller) -> int:
+        options = cast("Strategy", self.fleet.options(self.market))
+        best = ranked(self.market, options, self.offers, self.missing)[0]
+        weight = OF_ROW + OF_OFFER * len(self.offers)
+        try:
+            with tx.attempt():
+                member, more = _launch(tx, caller, self.fleet, self.market, best.pool, self.tags)
+        except ServiceError as error:
+            self.errors.append((best.pool, error))
+            self.offers.remove(best)
+            return weight
+        self.members.append(member)
+        add_launched(self.launched, member)
+        self.missing -= member.weight
+        self.offers = [offer.with_one_of(best.pool) for offer in self.offers]
+        return weight + more
 
 
-def fill(
-    tx: Tx,
-    caller: Caller,
-    fleet: Fleet,
-    market: Market,
-    pools: list[Pool],
-    needed: float,
-    *,
-    most: int | None = None,
-    tags: tuple[TagRequest, ...] = (),
-) -> Filling:
-    """Launch until so many units are there, or no pool has any more; at most so many instances."""
-    done = Filling()
+def take(tx: Tx, caller: Caller, steps: Iterator[Step]) -> bool:
+    """Take as many steps as one transaction may while others wait. Answers whether they were all."""
+    left = MOST_AT_ONCE
+    for step in steps:
+        left -= step(tx, caller)
+        if left <= 0:
+            return False
+    return True
+
+
+def offers_of(tx: Tx, caller: Caller, fleet: Fleet, market: Market, pools: list[Pool]) -> list[Offer]:
     units: dict[tuple[str, str], float] = defaultdict(float)
     for member in members_left(tx, fleet.id):
         if member.market == market and not member.leaving:
             units[member.type, member.zone] += member.weight
-    options: Strategy = (
-        fleet.spot_options
-        if market == "spot"
-        else {"AllocationStrategy": fleet.on_demand_options.get("AllocationStrategy", "lowest-price")}
-    )
     # The count of the room reads all that runs, so it is made only if a capacity is set.
     bounded = {(capacity.type, capacity.zone) for capacity in tx.find(Capacity)}
-    left = [
+    return [
         _offer(tx, caller, market, bounded, pool, units[pool.type, pool.zone])
         for pool in pools
         if market in pool.markets
     ]
-    while left and done.units < needed and (most is None or len(done.members) < most):
-        best = ranked(market, options, left, needed - done.units)[0]
+
+
+def could_have(
+    tx: Tx, caller: Caller, market: Market, pool: Pool, needed: float, tags: tuple[TagRequest, ...]
+) -> tuple[float, ServiceError | None]:
+    """The units that a pool would have now if it were alone, and why not what is needed. Nothing is launched."""
+    why: ServiceError | None = None
+    count = math.ceil(needed / pool.weight)
+    for least, most in ((count, count), (1, count), (1, 1)):
+        asked = replace(launch_from(pool, market, tags), least=least, most=most)
         try:
-            with tx.attempt():
-                member = _launch(tx, caller, fleet, market, best.pool, tags)
+            return how_many(tx, caller, asked) * pool.weight, why
         except ServiceError as error:
-            done.errors.append((best.pool, error))
-            left.remove(best)
-        else:
-            done.members.append(member)
-            left = [offer.with_one_of(best.pool) for offer in left]
-    return done
+            why = why or error
+    return 0, why
 
 
 def launch_from(pool: Pool, market: Market, tags: tuple[TagRequest, ...] = ()) -> LaunchRequest:
@@ -110,8 +141,8 @@ def _offer(tx: Tx, caller: Caller, market: Market, bounded: Bounds, pool: Pool, 
 
 def _launch(
     tx: Tx, caller: Caller, fleet: Fleet, market: Market, pool: Pool, tags: tuple[TagRequest, ...]
-) -> FleetMember:
-    (instance,) = launch(tx, caller, launch_from(pool, market, tags))
+) -> tuple[FleetMember, int]:
+    instance, weight = launch_weighed(tx, caller, launch_from(pool, market, tags))
     tx.save(replace(instance, tags={**instance.tags, FLEET_TAG: fleet.id}))
     member = FleetMember(
         instance_id=instance.id,
@@ -130,4 +161,4 @@ def _launch(
             f'"availabilityZone":"{instance.zone}"}}'
         )
         tx.add(FleetEvent(fleet.id, tx.now, "instance-change", "launched", description, instance.id))
-    return member
+    return member, weight

@@ -30,14 +30,14 @@ from skylift.cloud.services.api.service_role import SERVICES
 from skylift.cloud.services.ec2 import instance as instances
 from skylift.cloud.services.ec2.pool import Pool, pools_of
 from skylift.cloud.services.market.fleet import SERVICE
-from skylift.cloud.services.market.fleet_launch import fill
+from skylift.cloud.services.market.fleet_launch import Filling, offers_of, take
 from skylift.cloud.services.market.fleet_view import is_there, live_members
 from skylift.cloud.services.market.interruption import give_notice
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.fleet import ENDS, PROTECTED, instances_left, last_event, members_left
 
 MOST_AT_ONCE = 20
-"""The most instances that one transaction launches, or ends: nobody else writes meanwhile."""
+"""The most instances that one transaction ends: nobody else writes meanwhile."""
 
 FIRST_PAUSE = timedelta(seconds=1)
 LONGEST_PAUSE = timedelta(seconds=30)
@@ -201,13 +201,18 @@ class _Look:
         if self._paused:
             return False
         pools, errors = self._pools()
-        done = fill(self._tx, self._caller, self._fleet, market, pools, missing, most=MOST_AT_ONCE)
+        offers = offers_of(self._tx, self._caller, self._fleet, market, pools)
+        done = Filling(self._fleet, market, offers, missing)
+        steps = done.steps()
+        while not take(self._tx, self._caller, steps) and not done.members:
+            # A look begins with all pools: those that fail must not keep it from the others each time.
+            continue
         errors += [error for _, error in done.errors]
         self._launched += len(done.members)
         self._troubles += [f"{error.code}: {error.message}" for error in errors]
         if not done.members and not errors:
             self._troubles.append(f"No instance type of the fleet's is within the price limits of {market}.")
-        return done.units >= missing
+        return done.missing <= 0
 
     def _take_stock(self) -> None:
         """What comes of a launch that was not enough: more at once, as long as there are some, and a pause where there

@@ -23,6 +23,8 @@ from skylift.cloud.store.fleet import events_since, instances_left, members_left
 if TYPE_CHECKING:
     from aws_shapes import ec2
 
+    Groups = dict[str, ec2.CreateFleetInstance]
+    """What was launched, by pool."""
 
 LIMITS = Limits(least=1)
 
@@ -125,19 +127,23 @@ def errors_of(fleet: Fleet) -> list[ec2.CreateFleetError]:
 
 def launched(tx: Tx, fleet: Fleet) -> list[ec2.CreateFleetInstance]:
     """The instances that an instant fleet launched, grouped by pool."""
-    groups: dict[str, ec2.CreateFleetInstance] = {}
+    groups: Groups = {}
     for member in tx.find(FleetMember, fleet_id=fleet.id):
-        group = groups.setdefault(
-            f"{member.market} {member.source}",
-            {
-                "LaunchTemplateAndOverrides": cast("ec2.LaunchTemplateAndOverridesResponse", member.source),
-                "Lifecycle": member.market,
-                "InstanceIds": [],
-                "InstanceType": member.type,
-            },
-        )
-        group["InstanceIds"].append(member.instance_id)
+        add_launched(groups, member)
     return list(groups.values())
+
+
+def add_launched(groups: Groups, member: FleetMember) -> None:
+    group = groups.setdefault(
+        f"{member.market} {member.source}",
+        {
+            "LaunchTemplateAndOverrides": cast("ec2.LaunchTemplateAndOverridesResponse", member.source),
+            "Lifecycle": member.market,
+            "InstanceIds": [],
+            "InstanceType": member.type,
+        },
+    )
+    group["InstanceIds"].append(member.instance_id)
 
 
 def live_members(tx: Tx, fleet_id: str) -> list[tuple[FleetMember, Instance | None]]:
