@@ -43,6 +43,9 @@ https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-on-demand-instances-limi
 """
 
 
+BEYOND_QUOTA = ("VcpuLimitExceeded", "MaxSpotInstanceCountExceeded")
+
+
 def family_of(type_name: str) -> str:
     """The quota that a type counts towards."""
     letters = re.match("[a-z]*", type_name)

@@ -5,15 +5,13 @@ https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Fleets.html
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from itertools import chain
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.error import ServiceError
-from skylift.cloud.domain.fleet import MARKETS, Fleet, FleetConfig, FleetEvent, FleetMember, LaunchError, Market
+from skylift.cloud.domain.fleet import MARKETS, Fleet, FleetConfig, FleetEvent, LaunchError, Market
 from skylift.cloud.domain.identity import Caller, Role
 from skylift.cloud.domain.instance import Instance
 from skylift.cloud.domain.launch_request import TagRequest
@@ -30,17 +28,8 @@ from skylift.cloud.services.ec2 import instance as instances
 from skylift.cloud.services.ec2 import launch_check
 from skylift.cloud.services.ec2.fleet_config import fleet_configs
 from skylift.cloud.services.ec2.launch_template import check_of
-from skylift.cloud.services.ec2.pool import Offer, Pool, pools_of, settled
-from skylift.cloud.services.ec2.tagging import OF_ROW
-from skylift.cloud.services.market.fleet_launch import (
-    Filling,
-    Step,
-    could_have,
-    error_view,
-    launch_from,
-    offers_of,
-    take,
-)
+from skylift.cloud.services.ec2.pool import Pool, pools_of, settled
+from skylift.cloud.services.market.fleet_launch import Filling, choose_group, launch_from, offers_of, take
 from skylift.cloud.services.market.fleet_request import (
     CONFIGS,
     ON_DEMAND,
@@ -250,14 +239,6 @@ def _delete(
     return {"FleetId": fleet_id, "CurrentFleetState": after.state, "PreviousFleetState": fleet.state}
 
 
-@dataclass(eq=False)
-class _Group:
-    """Pools that a fleet launches from together, and the units that they may come to."""
-
-    offers: list[Offer]
-    units: float = math.inf
-
-
 class _Instant:
     """The launch of an instant fleet: what can be had is launched, why the rest cannot is its answer.
 
@@ -268,19 +249,10 @@ class _Instant:
     def __init__(self, tx: Tx, caller: Caller, params: ec2.CreateFleetRequest) -> None:
         self._fleet = replace(asked_for(tx, caller, params), state="active", errors=[CUT_OFF])
         self._tags = tags_at_launch(params)
-        self._errors: dict[tuple[Market, tuple[str, str]], LaunchError] = {}
-        self._fillings: list[Filling] = []
-        self._begun = self._over = False
-        pools: list[Pool] = []
         markets = [market for market in MARKETS if self._fleet.target(market)]
-        for pool in (pool for config in self._fleet.configs for pool in pools_of(tx, caller, config)):
-            try:
-                pools.append(settled(tx, caller, pool))
-            except ServiceError as error:
-                for market in markets:
-                    self._fail(market, pool, error)
-        groups = {market: self._groups(tx, caller, market, pools) for market in markets}
-        self._steps = chain.from_iterable(self._fill(market, of_market) for market, of_market in groups.items())
+        self._fillings = [self._filling(tx, caller, market) for market in markets]
+        self._steps = chain.from_iterable(filling.steps() for filling in self._fillings)
+        self._begun = self._over = False
 
     def handlers(self) -> Iterator[Handler]:
         while not self._over:
@@ -289,67 +261,30 @@ class _Instant:
     def _turn(self, tx: Tx, caller: Caller, params: ec2.CreateFleetRequest) -> ec2.CreateFleetResult:
         if not self._begun:
             _add(tx, params, self._fleet)
-            self._begun = True
+        self._begun = True
         fleet = require(tx, Fleet, self._fleet.id)
-        deleted = fleet.state != "active"
-        self._over = deleted or take(tx, caller, self._steps)
-        errors = [*self._errors.values(), *([CUT_OFF] if deleted else [])]
-        if self._over and not deleted:
-            tx.save(replace(fleet, errors=errors))
+        self._over = fleet.state != "active"
+        if not self._over and take(tx, caller, self._steps):
+            self._over = True
+            fleet = replace(fleet, errors=[view for filling in self._fillings for view in filling.error_views()])
+            tx.save(fleet)
         made = [group for filling in self._fillings for group in filling.launched.values()]
-        return {"FleetId": self._fleet.id, "Errors": cast("list[ec2.CreateFleetError]", errors), "Instances": made}
+        return {"FleetId": fleet.id, "Errors": errors_of(fleet), "Instances": made}
 
-    def _groups(self, tx: Tx, caller: Caller, market: Market, pools: list[Pool]) -> list[_Group]:
-        """All pools, or those of each type or zone, if all is to be of a single one. What each group of these would
-        have is worked out before anything is launched: what is launched and taken back is seen and paid for."""
+    def _filling(self, tx: Tx, caller: Caller, market: Market) -> Filling:
         options = self._fleet.options(market)
-        single_type, single_zone = options.get("SingleInstanceType"), options.get("SingleAvailabilityZone")
-        offers = offers_of(tx, caller, self._fleet, market, pools)
-        if not offers or not (single_type or single_zone):
-            return [_Group(offers)]
-        groups: dict[tuple[str, str], _Group] = {}
-        needed = self._fleet.target(market)
-        errors: list[tuple[Pool, ServiceError]] = []
-        for offer in offers:
-            pool = offer.pool
-            key = pool.type if single_type else "", pool.zone if single_zone else ""
-            group = groups.setdefault(key, _Group([], 0))
-            units, error = could_have(tx, caller, market, pool, needed, self._tags)
-            group.offers.append(offer)
-            group.units += units
-            if error:
-                errors.append((pool, error))
-        if all(group.units < needed for group in groups.values()):
-            for pool, error in errors:
-                self._fail(market, pool, error)
-        return list(groups.values())
-
-    def _fill(self, market: Market, groups: list[_Group]) -> Iterator[Step]:
-        """From the first group that has enough, or else most. One that has come to less than another may have, or to
-        less than the least, is taken back."""
-        needed, least = self._fleet.target(market), self._fleet.options(market).get("MinTargetCapacity", 0)
-        tried: _Group | None = None
-        while (best := max(groups, key=lambda group: min(group.units, needed))) is not tried or best.units < least:
-            if tried:
-                for member in self._fillings.pop().members:
-                    yield partial(_take_back, member=member)
-            if best.units < least:
-                return
-            filling = Filling(self._fleet, market, [*best.offers], needed, self._tags)
-            self._fillings.append(filling)
-            yield from filling.steps()
-            for pool, error in filling.errors:
-                self._fail(market, pool, error)
-            best.units, tried = needed - filling.missing, best
-
-    def _fail(self, market: Market, pool: Pool, error: ServiceError) -> None:
-        self._errors[market, pool.key] = error_view(pool, market, error)
-
-
-def _take_back(tx: Tx, _caller: Caller, member: FleetMember) -> int:
-    tx.remove(member)
-    instances.end(tx, member.instance_id, forced=True)
-    return 2 * OF_ROW
+        needed, least = self._fleet.target(market), options.get("MinTargetCapacity", 0)
+        filling = Filling(self._fleet, market, [], needed, self._tags, least)
+        pools: list[Pool] = []
+        for pool in (pool for config in self._fleet.configs for pool in pools_of(tx, caller, config)):
+            try:
+                pools.append(settled(tx, caller, pool))
+            except ServiceError as error:
+                filling.errors[pool.key] = pool, error
+        filling.offers = offers_of(tx, caller, self._fleet, market, pools)
+        if options.get("SingleInstanceType") or options.get("SingleAvailabilityZone"):
+            choose_group(tx, caller, filling)
+        return filling
 
 
 def _make_service_role(tx: Tx, caller: Caller) -> None:

@@ -10,6 +10,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from skylift.cloud.domain.error import ServiceError
@@ -17,7 +18,8 @@ from skylift.cloud.domain.fleet import Fleet, FleetEvent, FleetMember, LaunchErr
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.launch_request import LaunchRequest, MarketRequest, TagRequest
 from skylift.cloud.domain.market import ANY_TYPE, Capacity
-from skylift.cloud.services.ec2.capacity import free_room, on_demand_price, spot_price
+from skylift.cloud.services.ec2.capacity import BEYOND_QUOTA, free_quota, free_room, on_demand_price, spot_price
+from skylift.cloud.services.ec2.instance import end
 from skylift.cloud.services.ec2.launch import how_many, launch_weighed
 from skylift.cloud.services.ec2.pool import Offer, Pool, Strategy, ranked
 from skylift.cloud.services.ec2.tagging import MOST_AT_ONCE, OF_ROW
@@ -40,38 +42,91 @@ Step = Callable[[Tx, Caller], int]
 
 @dataclass
 class Filling:
-    """Launches until what is missing is there, or no pool has any more. `offers` are of the pools that have not failed,
-    `errors` are why the others have."""
+    """Launches until what is missing is there, or no pool has any more: `errors` are why, by pool, `offers` of those
+    that have not failed. What comes to less than `least` is taken back."""
 
     fleet: Fleet
     market: Market
     offers: list[Offer]
     missing: float
     tags: tuple[TagRequest, ...] = ()
+    least: float = 0
     members: list[FleetMember] = field(default_factory=list)
     launched: Groups = field(default_factory=dict)
-    errors: list[tuple[Pool, ServiceError]] = field(default_factory=list)
+    errors: dict[tuple[str, str], tuple[Pool, ServiceError]] = field(default_factory=dict)
 
     def steps(self) -> Iterator[Step]:
         while self.offers and self.missing > 0:
             yield self._launch_best
+        if sum(member.weight for member in self.members) < self.least:
+            self.launched.clear()
+            yield from (partial(_take_back, member=member) for member in self.members)
+
+    def error_views(self) -> list[LaunchError]:
+        return [error_view(pool, self.market, error) for pool, error in self.errors.values()]
 
     def _launch_best(self, tx: Tx, caller: Caller) -> int:
         options = cast("Strategy", self.fleet.options(self.market))
-        best = ranked(self.market, options, self.offers, self.missing)[0]
+        pool = ranked(self.market, options, self.offers, self.missing)[0].pool
         weight = OF_ROW + OF_OFFER * len(self.offers)
         try:
             with tx.attempt():
-                member, more = _launch(tx, caller, self.fleet, self.market, best.pool, self.tags)
+                member, more = _launch(tx, caller, self.fleet, self.market, pool, self.tags)
         except ServiceError as error:
-            self.errors.append((best.pool, error))
-            self.offers.remove(best)
+            self.errors[pool.key] = pool, error
+            self.offers = [offer for offer in self.offers if offer.pool is not pool]
             return weight
         self.members.append(member)
         add_launched(self.launched, member)
         self.missing -= member.weight
-        self.offers = [offer.with_one_of(best.pool) for offer in self.offers]
+        self.offers = [offer.with_one_of(pool) for offer in self.offers]
         return weight + more
+
+
+def choose_group(tx: Tx, caller: Caller, filling: Filling) -> None:
+    """Of a single type or zone, as the fleet asks for: the first that has enough, or else most, at least the least.
+
+    What each has is worked out before: what is launched and taken back is seen and paid for, and holds meanwhile the
+    quota that the next one needs. Pools of several types that share a quota may come to less.
+    """
+    options, needed = filling.fleet.options(filling.market), filling.missing
+    one_type, one_zone = options.get("SingleInstanceType"), options.get("SingleAvailabilityZone")
+    groups: dict[tuple[str, str], list[Offer]] = defaultdict(list)
+    units: dict[tuple[str, str], float] = defaultdict(float)
+    errors: dict[tuple[str, str], tuple[Pool, ServiceError]] = {}
+    for offer in filling.offers:
+        pool = offer.pool
+        key = pool.type if one_type else "", pool.zone if one_zone else ""
+        groups[key].append(offer)
+        more, error = _could_have(tx, caller, filling, pool)
+        units[key] += more
+        if error:
+            errors[pool.key] = pool, error
+            if one_type and error.code in BEYOND_QUOTA:
+                units[key] = min(units[key], (free_quota(tx, pool.type, filling.market) or 0) * pool.weight)
+    best = max(units, key=lambda key: min(units[key], needed), default=("", ""))
+    if units[best] < needed:
+        filling.errors |= errors
+    filling.offers = groups[best] if units[best] >= filling.least else []
+
+
+def _could_have(tx: Tx, caller: Caller, filling: Filling, pool: Pool) -> tuple[float, ServiceError | None]:
+    """The units that a pool would have now if it were alone, and why not all that is missing. Nothing is launched."""
+    why: ServiceError | None = None
+    count = math.ceil(filling.missing / pool.weight)
+    for least, most in ((count, count), (1, count), (1, 1)):
+        asked = replace(launch_from(pool, filling.market, filling.tags), least=least, most=most)
+        try:
+            return how_many(tx, caller, asked) * pool.weight, why
+        except ServiceError as error:
+            why = why or error
+    return 0, why
+
+
+def _take_back(tx: Tx, _caller: Caller, member: FleetMember) -> int:
+    tx.remove(member)
+    end(tx, member.instance_id, forced=True)
+    return 2 * OF_ROW
 
 
 def take(tx: Tx, caller: Caller, steps: Iterator[Step]) -> bool:
@@ -96,21 +151,6 @@ def offers_of(tx: Tx, caller: Caller, fleet: Fleet, market: Market, pools: list[
         for pool in pools
         if market in pool.markets
     ]
-
-
-def could_have(
-    tx: Tx, caller: Caller, market: Market, pool: Pool, needed: float, tags: tuple[TagRequest, ...]
-) -> tuple[float, ServiceError | None]:
-    """The units that a pool would have now if it were alone, and why not what is needed. Nothing is launched."""
-    why: ServiceError | None = None
-    count = math.ceil(needed / pool.weight)
-    for least, most in ((count, count), (1, count), (1, 1)):
-        asked = replace(launch_from(pool, market, tags), least=least, most=most)
-        try:
-            return how_many(tx, caller, asked) * pool.weight, why
-        except ServiceError as error:
-            why = why or error
-    return 0, why
 
 
 def launch_from(pool: Pool, market: Market, tags: tuple[TagRequest, ...] = ()) -> LaunchRequest:

@@ -207,7 +207,7 @@ class _Look:
         while not take(self._tx, self._caller, steps) and not done.members:
             # A look begins with all pools: those that fail must not keep it from the others each time.
             continue
-        errors += [error for _, error in done.errors]
+        errors += [error for _, error in done.errors.values()]
         self._launched += len(done.members)
         self._troubles += [f"{error.code}: {error.message}" for error in errors]
         if not done.members and not errors:
