@@ -277,8 +277,10 @@ def command(pid: int) -> bytes:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    chosen = options(arguments, "Kill the parts of jobs at random moments", "rounds", 100)
-    with real_cloud(chosen.images) as cloud:
+    with (
+        options(arguments, "Kill the parts of jobs at random moments", "rounds", 100) as chosen,
+        real_cloud(chosen.images) as cloud,
+    ):
         chaos = Chaos(cloud, chosen.seed)
         try:
             chaos.run(chosen.times, lambda line: print(line, flush=True))

@@ -23,7 +23,7 @@ from botocore.loaders import ExtrasProcessor, JSONFileLoader, Loader
 from botocore.model import ServiceModel
 from client_environment import client_environment
 from hypothesis import HealthCheck, settings
-from shared_images import ensure_kept_image
+from shared_images import PLACES, ensure_kept_image
 from slowest import Slowest
 
 from skylift import catalogue
@@ -172,9 +172,6 @@ def pytest_configure(config: pytest.Config) -> None:
     if (wanted := config.getoption("--slowest")) and "PYTEST_XDIST_WORKER" not in os.environ:
         config.pluginmanager.register(Slowest(wanted))
     own_data(config)
-
-
-PLACES = "/var/lib/skylift-tests-"
 
 
 def remove_what_killed_runs_left() -> None:

@@ -36,8 +36,10 @@ class Wrong(Exception):
 
 
 def main() -> int:
-    chosen = options(None, "Interrupts one spot job again and again", "times", 10)
-    with real_cloud(chosen.images) as cloud:
+    with (
+        options(None, "Interrupts one spot job again and again", "times", 10) as chosen,
+        real_cloud(chosen.images) as cloud,
+    ):
         try:
             interrupt(cloud, random.Random(chosen.seed), chosen.times)
         except Wrong as wrong:

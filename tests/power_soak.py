@@ -63,8 +63,11 @@ class PowerSoak(Soak):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    chosen = options(arguments, "Cut a cloud's power again and again under load", "cuts", 50)
-    with disk(ROOM) as held, cloud_on(held, chosen.images) as cloud:
+    with (
+        options(arguments, "Cut a cloud's power again and again under load", "cuts", 50) as chosen,
+        disk(ROOM) as held,
+        cloud_on(held, chosen.images) as cloud,
+    ):
         PowerSoak(cloud, chosen.seed, held).run(chosen.times, lambda line: print(line, flush=True))
     return 0
 

@@ -24,6 +24,8 @@ from skylift.cloud.compute.image.recipe import read_recipe
 from skylift.cloud.state.data import Data
 
 KEPT = Path("/var/cache/skylift-tests")
+PLACES = "/var/lib/skylift-tests-"
+"""And the pid of a run: root's data of its clouds, and the image that they share."""
 UNUSED = 14 * 24 * 3600
 """Seconds after which an image that nobody asks for is removed."""
 

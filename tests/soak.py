@@ -18,8 +18,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,12 +80,23 @@ class Soak:
 
     def run(self, kills: int, say: Callable[[str], None] = lambda _: None) -> Score:
         """Raises Lost."""
-        with ThreadPoolExecutor(len(self._workers)) as self._pool:
+        with ThreadPoolExecutor(len(self._workers)) as self._pool, self._no_load_without_end():
             while self.score.kills < kills:
                 self._round()
                 say(str(self.score))
         self._end()
         return self.score
+
+    @contextmanager
+    def _no_load_without_end(self) -> Iterator[None]:
+        """A soak that is interrupted waits for its workers, which go on as long as there is a cloud."""
+        try:
+            yield
+        except BaseException:
+            self._killed = True
+            self._process.kill()
+            self._process.wait()
+            raise
 
     def _round(self) -> None:
         loads = [self._pool.submit(self._load, worker) for worker in self._workers]
@@ -176,8 +188,10 @@ class Soak:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    chosen = options(arguments, "Kill the cloud again and again under load", "kills", 200)
-    with real_cloud(chosen.images) as cloud:
+    with (
+        options(arguments, "Kill the cloud again and again under load", "kills", 200) as chosen,
+        real_cloud(chosen.images) as cloud,
+    ):
         soak = Soak(cloud, chosen.seed)
         try:
             soak.run(chosen.times, lambda line: print(line, flush=True))

@@ -5,12 +5,17 @@ from __future__ import annotations
 import argparse
 import os
 import random
-from collections.abc import Sequence
+import shutil
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
-from skylift.cloud.compute.image.image import default_image
-from skylift.cloud.state.data import PLACE
-from skylift.cloud.state.home import Home, default_home
+from shared_images import PLACES, ensure_kept_image
+
+from skylift.cloud.state.home import Home
 
 
 @dataclass(frozen=True)
@@ -20,15 +25,27 @@ class Options:
     images: Home
 
 
-def options(arguments: Sequence[str] | None, description: str, what: str, times: int) -> Options:
-    """`what` is counted by an option of that name, `times` unless it says otherwise. Prints the seed."""
+@contextmanager
+def options(arguments: Sequence[str] | None, description: str, what: str, times: int) -> Iterator[Options]:
+    """`what` is counted by an option of that name, `times` unless it says otherwise. Prints the seed.
+
+    Servers start from the tests' own image, which is built if there is none. SIGTERM ends the script as Ctrl-C does.
+    """
     parser = argparse.ArgumentParser(description=f"{description}; see the module.")
     parser.add_argument(f"--{what}", dest="times", type=int, default=times)
     parser.add_argument("--seed", default=str(random.SystemRandom().randrange(10**6)))
     chosen = parser.parse_args(arguments)
-    os.environ.setdefault("SKYLIFT_DATA", str(PLACE))
-    images = default_home()
-    if default_image(images.data) is None:
-        parser.error("there is no image to start servers from: `skylift setup` builds it")
-    print(f"seed {chosen.seed}", flush=True)
-    return Options(chosen.times, chosen.seed, images)
+    if os.geteuid() != 0:
+        parser.error("servers are made by root")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    # What a killed one leaves in a directory of this name is removed by the next run of the tests.
+    place = Path(f"{PLACES}{os.getpid()}")
+    place.mkdir(mode=0o755)
+    try:
+        os.environ["SKYLIFT_DATA"] = str(place)
+        images = Home(place / "images")
+        ensure_kept_image(images.data)
+        print(f"seed {chosen.seed}", flush=True)
+        yield Options(chosen.times, chosen.seed, images)
+    finally:
+        shutil.rmtree(place)

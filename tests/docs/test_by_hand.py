@@ -60,7 +60,7 @@ def walks(image_home: Home, request: pytest.FixtureRequest) -> Iterator[dict[str
 
 
 # A walk starts the AWS CLI for each of a hundred commands, and again in loops: a second of processor time each.
-@pytest.fixture(params=[ONE, pytest.param(TWO, marks=pytest.mark.heavy)])
+@pytest.fixture(params=[ONE, pytest.param(TWO, marks=pytest.mark.nightly)])
 def walked(walks: dict[str, Walk], request: pytest.FixtureRequest) -> Walk:
     if request.param not in walks:
         pytest.skip(f"{request.param} is not here (Debian's package awscli is version 2)")

@@ -9,7 +9,7 @@ import pytest
 from greedy_programs import GREEDY, running, what_the_host_lacks
 from real_cloud import RealCloud
 
-pytestmark = [pytest.mark.real, pytest.mark.heavy]
+pytestmark = [pytest.mark.real, pytest.mark.nightly]
 
 ROUNDS = 30
 

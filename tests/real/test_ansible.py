@@ -12,7 +12,7 @@ import pytest
 from client_environment import client_environment
 from real_cloud import RealCloud
 
-pytestmark = [pytest.mark.real, pytest.mark.heavy]
+pytestmark = [pytest.mark.real, pytest.mark.nightly]
 
 PLAYBOOKS = Path(__file__).with_name("playbooks")
 

@@ -9,7 +9,7 @@ import pytest
 from real_cloud import RealCloud
 from real_server import Server, until
 
-pytestmark = [pytest.mark.real, pytest.mark.heavy]
+pytestmark = [pytest.mark.real, pytest.mark.nightly]
 
 # Its first stage would ask for an address by DHCP, which nobody answers here, and wait for half a minute. The network
 # is there before it.

@@ -205,7 +205,7 @@ print(json.dumps(listening()), flush=True)
 )
 
 
-@pytest.mark.heavy
+@pytest.mark.nightly
 def test_dasks_pages_are_at_a_port_of_this_machine(cloud: RealCloud, run: Any, tmp_path: Path) -> None:
     """They need bokeh, and numpy with it."""
     program = run(PAGES, project(tmp_path, DASK, "bokeh"))
@@ -244,7 +244,7 @@ with skylift.Cluster(servers=(0, 2), name="scaled") as cluster:
 """
 
 
-@pytest.mark.heavy
+@pytest.mark.nightly
 def test_workers_come_with_work_and_go_without(cloud: RealCloud, run: Any) -> None:
     program = run(SCALED)
     assert (program.says(), program.says()) == (27, 64)
@@ -253,7 +253,7 @@ def test_workers_come_with_work_and_go_without(cloud: RealCloud, run: Any) -> No
     assert left_of(cloud, "scaled") == []
 
 
-@pytest.mark.heavy
+@pytest.mark.nightly
 def test_a_cluster_for_the_shell(cloud: RealCloud, python: Path, folder: Path) -> None:
     def skylift(*words: str) -> str:
         done = subprocess.run(
@@ -287,7 +287,7 @@ def test_a_cluster_for_the_shell(cloud: RealCloud, python: Path, folder: Path) -
     assert left_of(cloud, "shell") == []
 
 
-@pytest.mark.heavy
+@pytest.mark.nightly
 def test_a_spot_worker_hands_over_what_it_has_at_a_notice(cloud: RealCloud, run: Any) -> None:
     program = run(SPOT)
     assert program.says() == 20
@@ -378,7 +378,7 @@ importlib.import_module("skylift").Cluster(1, name=NAME)
 CLUSTER = "skylift.python.cluster.cluster:Cluster"
 
 
-@pytest.mark.heavy
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("place", "after"),
     [
@@ -399,7 +399,7 @@ def test_a_client_that_is_killed_at_its_start_leaves_nothing(
     until(lambda: left_of(cloud, name) == [], "all to be gone", facts=lambda: left_of(cloud, name))
 
 
-@pytest.mark.heavy
+@pytest.mark.nightly
 def test_a_client_whose_machine_is_lost_leaves_nothing_that_costs(cloud: RealCloud, run: Any) -> None:
     program = run(f"NAME, GUARDED = 'dark', False\n{KILLED}")
     assert program.says()
@@ -416,7 +416,7 @@ def test_a_client_whose_machine_is_lost_leaves_nothing_that_costs(cloud: RealClo
     assert records == [], "logs stay, as of every job"
 
 
-@pytest.mark.heavy
+@pytest.mark.nightly
 def test_another_minor_version_of_python_is_refused(cloud: RealCloud, folder: Path, tmp_path: Path) -> None:
     """A lambda of one ends a worker of another with a segmentation fault."""
     (tmp_path / "pyproject.toml").write_text(

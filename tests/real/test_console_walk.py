@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 from real_cloud import RealCloud
 from shown_console import Console, check_nothing_wrong, console_of
 
-pytestmark = [pytest.mark.real, pytest.mark.heavy]
+pytestmark = [pytest.mark.real, pytest.mark.nightly]
 
 MAY_WRITE = {
     "Version": "2012-10-17",

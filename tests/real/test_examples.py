@@ -71,7 +71,7 @@ def test_a_folder_is_summed_up_by_file_and_then_by_all(cloud: RealCloud, example
     sum_up(cloud, examples / "examples/map", make, "--servers 1")
 
 
-@pytest.mark.heavy
+@pytest.mark.nightly
 def test_a_gigabyte_is_summed_up_by_two_servers(cloud: RealCloud, examples: Path) -> None:
     """As the README has it."""
     folder = examples / "examples/map"
@@ -144,11 +144,11 @@ def dask_python(shared: Path) -> Path:
     return place / "bin/python"
 
 
-@pytest.mark.heavy
+@pytest.mark.nightly
 def test_a_group_by_over_parquet_in_s3_is_what_one_machine_computes(
     cloud: RealCloud, examples: Path, dask_python: Path
 ) -> None:
-    """pandas and pyarrow are large: the small size of this is heavy, too."""
+    """pandas and pyarrow are large: the small size of this runs at night, too."""
     folder = examples / "examples/dask"
     subprocess.run([sys.executable, "-m", "uv", "lock", "--quiet"], cwd=folder, check=True)
     environment = cloud.environment | at_the_cloud(cloud)

@@ -16,7 +16,7 @@ from real_cloud import RealCloud
 from skylift.runner.map.outcome import MapEnd, MapLog
 from skylift.runner.map.spec import MapInput, MapSpec
 
-pytestmark = [pytest.mark.real, pytest.mark.heavy]
+pytestmark = [pytest.mark.real, pytest.mark.nightly]
 
 INPUTS, SERVERS, SEED = 500, 4, 15
 PROGRAM = """

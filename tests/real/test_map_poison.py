@@ -11,7 +11,7 @@ from real_cloud import RealCloud
 from skylift.runner.map.outcome import InputState, LogEntry, MapEnd, MapLog, parse_entry
 from skylift.runner.map.spec import MapInput, MapSpec
 
-pytestmark = [pytest.mark.real, pytest.mark.heavy]
+pytestmark = [pytest.mark.real, pytest.mark.nightly]
 
 INPUTS, POISON = 12, 5
 # With its server's own role, which may end that.

@@ -14,7 +14,7 @@ from real_cloud import RealCloud
 from skylift.runner.map.outcome import InputState, parse_entry
 from skylift.runner.map.spec import MapInput, MapSpec
 
-pytestmark = [pytest.mark.real, pytest.mark.heavy]
+pytestmark = [pytest.mark.real, pytest.mark.nightly]
 
 INPUTS, POISON, DEADLINE = 16, 3, 3600.0
 PROGRAM = """

@@ -126,7 +126,7 @@ def steps(cloud: RealCloud) -> list[str]:
     return found
 
 
-@pytest.mark.heavy
+@pytest.mark.nightly
 @pytest.mark.parametrize("part", range(PARTS))
 def test_killed_after_every_call(cloud: RealCloud, steps: list[str], part: int) -> None:
     """In parts, each of which has calls from the whole way: one alone takes minutes."""

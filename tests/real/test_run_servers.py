@@ -131,7 +131,7 @@ def test_a_job_with_a_cluster(cloud: RealCloud, folder: Path) -> None:
     cloud.skylift("rm", "training")
 
 
-@pytest.mark.heavy
+@pytest.mark.nightly
 def test_a_spot_job_that_moves_has_another_cluster(cloud: RealCloud, folder: Path) -> None:
     (folder / "train.py").write_text(MOVES)
     cloud.skylift(
@@ -154,7 +154,7 @@ def test_a_spot_job_that_moves_has_another_cluster(cloud: RealCloud, folder: Pat
     assert left(cloud, "moves") == []
 
 
-@pytest.mark.heavy
+@pytest.mark.nightly
 def test_a_lost_worker_is_replaced_and_none_outlives_the_jobs_own_server(cloud: RealCloud, folder: Path) -> None:
     (folder / "train.py").write_text(BEREFT)
     cloud.skylift("run", "-d", "--name", "bereft", "--servers", "2", "train.py", cwd=folder)

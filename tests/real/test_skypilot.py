@@ -9,7 +9,7 @@ import pytest
 from client_environment import client_environment
 from real_cloud import RealCloud
 
-pytestmark = [pytest.mark.real, pytest.mark.heavy]
+pytestmark = [pytest.mark.real, pytest.mark.nightly]
 
 WORK = """
 import os, socket

@@ -33,7 +33,7 @@ def debian_11() -> Path:
 
 
 @pytest.mark.real
-@pytest.mark.heavy
+@pytest.mark.nightly
 def test_the_supervisor_passes_its_tests_on_python_39() -> None:
     inside = ["unshare", "--mount", "sh", "-ec", BELOW, "sh", str(debian_11())]
     python = "/usr/bin/python3.9"

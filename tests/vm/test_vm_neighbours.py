@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from guest import PACKAGED, Guest
 
-pytestmark = [pytest.mark.vm, pytest.mark.heavy]
+pytestmark = [pytest.mark.vm, pytest.mark.nightly]
 
 HARDENED = """
 kernel.unprivileged_userns_clone = 0

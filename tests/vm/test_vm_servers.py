@@ -7,7 +7,7 @@ import json
 import pytest
 from guest import Guest
 
-pytestmark = [pytest.mark.vm, pytest.mark.heavy]
+pytestmark = [pytest.mark.vm, pytest.mark.nightly]
 
 SQUARE = "import sys\nprint(int(sys.argv[1]) ** 2)\n"
 COUNTS = """

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pytest
 from guest import PACKAGED, Guest
 
-pytestmark = [pytest.mark.vm, pytest.mark.heavy]
+pytestmark = [pytest.mark.vm, pytest.mark.nightly]
 
 ALL_MEMORY = "x = []\nwhile True: x.append(bytearray(b'x' * (16 << 20)))\n"
 HEARS = """

@@ -301,7 +301,7 @@ def test_nothing_that_somebody_has_named_or_written_runs_on_any_screen(
     expect(page.locator(".xterm-rows")).to_contain_text("onerror=window.hacked")
 
 
-@pytest.mark.heavy
+@pytest.mark.nightly
 def test_every_screen_is_walked_by_keys_alone(tab: Tab, console: Console, things: dict[str, str]) -> None:
     """Tab reaches whatever can be used, shows where it is, and comes to an end. Each dialog holds it, closes with
     Escape, and gives it back."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from serverless_cloud import Cloud
 
-pytestmark = pytest.mark.heavy
+pytestmark = pytest.mark.nightly
 
 WALK = Path(__file__).with_name("javascript_walk.mjs")
 

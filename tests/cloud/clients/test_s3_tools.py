@@ -14,7 +14,7 @@ import pytest
 from client_environment import client_environment
 from serverless_cloud import Cloud
 
-pytestmark = pytest.mark.heavy
+pytestmark = pytest.mark.nightly
 
 Tool = Callable[..., str]
 

@@ -15,7 +15,7 @@ import pytest
 from client_environment import client_environment
 from serverless_cloud import ACCOUNT, Cloud
 
-pytestmark = pytest.mark.heavy
+pytestmark = pytest.mark.nightly
 
 Terraform = Callable[..., str]
 PROGRAM = """

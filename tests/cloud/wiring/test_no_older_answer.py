@@ -121,6 +121,6 @@ def test_no_answer_is_older_than_what_was_acknowledged() -> None:
     look_for_an_older_answer(READS)
 
 
-@pytest.mark.heavy
+@pytest.mark.nightly
 def test_no_answer_of_many_is_older_than_what_was_acknowledged() -> None:
     look_for_an_older_answer(100 * READS)
