@@ -1,4 +1,4 @@
-"""Two thousand histories, each of a seed of its own: whatever strikes, what must hold holds."""
+"""Six hundred histories, each of a seed of its own: whatever strikes, what must hold holds."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.supervisor  # its source, for a good half minute of processor time
+pytestmark = pytest.mark.supervisor  # its source, for ten seconds of processor time
 
-HISTORIES = 2000
+HISTORIES = 600
 COMMAND = Path(__file__).with_name("life_history.py")
 
 
