@@ -26,6 +26,7 @@ pytestmark = pytest.mark.real
 
 MORTAL = Path(__file__).parent.parent / "mortal_client.py"
 BESIDE_EACH_OTHER = 3
+PARTS = 3
 # Two copies would say so: `starts` comes home with a line for each.
 JOB = """
 import sys
@@ -117,12 +118,21 @@ def end_leases(cloud: RealCloud) -> None:
         s3.put_object(Bucket=bucket(cloud), Key=held["Key"], Body=json.dumps({"until": 0}))
 
 
-def test_killed_after_every_call(cloud: RealCloud) -> None:
+@pytest.fixture(scope="module")
+def steps(cloud: RealCloud) -> list[str]:
+    """The calls of a run's client, in their order."""
     code, calls, words = run(cloud, "recorded", "-")
     assert code == 3, words
     assert {"s3.PutObject#1", "iam.CreateRole#1", "ec2.RunInstances#1", "iam.DeleteRole#1"} <= set(calls)
+    return calls
+
+
+@pytest.mark.parametrize("part", [0, *(pytest.param(part, marks=pytest.mark.nightly) for part in range(1, PARTS))])
+def test_killed_after_every_call(cloud: RealCloud, steps: list[str], part: int) -> None:
+    """In parts, each of which has calls from the whole way. Every change has one of them, a night all."""
+    kills = [(number, steps[number]) for number in range(part, len(steps), PARTS)]
     with ThreadPoolExecutor(BESIDE_EACH_OTHER) as pool:
-        fates = dict(pool.map(lambda each: fate(cloud, *each), enumerate(calls)))
+        fates = dict(pool.map(lambda each: fate(cloud, *each), kills))
     assert set(fates.values()) == {"never started", "ran"}
     told = {each["name"]: (each["state"], each["exit_code"]) for each in listed(cloud)}
     for name, became in fates.items():

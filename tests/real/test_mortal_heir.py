@@ -17,17 +17,22 @@ pytestmark = pytest.mark.real
 KEPT = ("--keep", "10m")
 
 
-def test_killed_after_every_call_of_a_handover(cloud: RealCloud) -> None:
-    last = keep_a_server(cloud, "heir")
-    code, calls, words = run(cloud, "heir-recorded", "-", *KEPT)
-    assert (code, "kept since heir" in words) == (3, True), words
-    last, known = "heir-recorded", ["heir", "heir-recorded"]
+@pytest.mark.parametrize("each", [3, pytest.param(1, marks=pytest.mark.nightly)])
+def test_killed_after_every_call_of_a_handover(cloud: RealCloud, each: int) -> None:
+    """After every third, with the last of those that are written; at night after each."""
+    first_name = keep_a_server(cloud, f"heir-{each}")
+    last = f"heir-{each}-recorded"
+    code, calls, words = run(cloud, last, "-", *KEPT)
+    assert (code, f"kept since {first_name}" in words) == (3, True), words
+    known = [first_name, last]
     # Before these a run leaves nothing; what it does after its job's end is what each run does.
     first, taken = calls.index("s3.PutObject#1"), max(n for n, call in enumerate(calls) if "s3.PutObject#" in call)
     assert {"ec2.CreateTags#1", "iam.PutRolePolicy#1"} <= set(calls[first:taken])
     ran = []
-    for number, call in enumerate(calls[first : taken + 2]):
-        name = f"heir-{number}"
+    for number, call in enumerate(calls[first : taken + 2], first):
+        if (number - taken) % each:
+            continue
+        name = f"heir-{each}-{number}"
         code, made, words = run(cloud, name, call, *KEPT)
         # A call that is made until something is there may be made less often the next time.
         assert code == (-signal.SIGKILL if made[-1] == call else 3), (call, code, words)
@@ -42,10 +47,10 @@ def test_killed_after_every_call_of_a_handover(cloud: RealCloud) -> None:
             if claimed(cloud, last):
                 # Nobody else may have that server; its time ends it, and so may its user.
                 cloud.skylift("cancel", holder(cloud, last))
-                known.append(last := keep_a_server(cloud, f"heir-again-{number}"))
+                known.append(last := keep_a_server(cloud, f"heir-{each}-again-{number}"))
     assert calls[taken] in ran, "the last thing that is written is what starts the job"
     cloud.skylift("cancel", last)
-    mine = {each["name"] for each in jobs(cloud)} & set(known)
+    mine = {job["name"] for job in jobs(cloud)} & set(known)
     assert mine == set(), "every server is somebody's, and ended with its job"
     roles = cloud.job_roles()
     assert [role for role in roles if "-heir" in role] == []
