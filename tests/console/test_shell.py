@@ -136,12 +136,15 @@ async def test_a_program_that_runs_hears_of_another_size(tmp_path: Path, monkeyp
     monkeypatch.setenv("PATH", str(tmp_path))
     shells = Shells(cast(Port, Described(row())), lambda _: None)
     shell = await shells.open("i-1", "ec2-user")
-    await shows(shell, "ready")
-    shell.resize(40, 130)
-    await shows(shell, "size 130 40")
-    shell.resize(24, 80)
-    await shows(shell, "size 80 24")
-    shells.close(shell)
+    try:
+        await shows(shell, "ready")
+        shell.resize(40, 130)
+        await shows(shell, "size 130 40")
+        shell.resize(24, 80)
+        await shows(shell, "size 80 24")
+    finally:
+        # The loop ends after the thread that waits for the program.
+        shells.close(shell)
     # The page may tell one more.
     shell.resize(40, 130)
 
