@@ -190,8 +190,10 @@ skylift.cli.cluster._make = lambda *_: Made()
 sys.exit(perform(["cluster", "up", "--on", "aws", "--", sys.executable, "-c", sys.argv[1]]))
 """
 """`skylift cluster up` with a cluster that has no servers."""
-WAITING = "import signal, sys; {how}; print('ready', flush=True); signal.pause()"
-CLEANING = "signal.signal({number}, lambda *_: (print('cleaned up', flush=True), sys.exit(7)))"
+WAITING = "import signal, sys; {block}; print('ready', flush=True); {wait}"
+# A handler would not do: a signal that comes just before signal.pause() is often lost on Python 3.14.
+BLOCK = "signal.pthread_sigmask(signal.SIG_BLOCK, [{number}])"
+CLEAN = "signal.sigwait([{number}]); print('cleaned up', flush=True); sys.exit(7)"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
@@ -201,7 +203,8 @@ def test_what_ends_the_keeper_ends_its_command_first(
 ) -> None:
     """The command's end is seen, and then the cluster is taken down."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    command = WAITING.format(how=CLEANING.format(number=int(number)) if cleans else "pass")
+    block, wait = (BLOCK, CLEAN) if cleans else ("pass", "signal.pause()")
+    command = WAITING.format(block=block, wait=wait).format(number=int(number))
     keeper = subprocess.Popen([sys.executable, "-c", UP, command], stdout=subprocess.PIPE, text=True)
     assert keeper.stdout is not None
     try:

@@ -103,6 +103,7 @@ def until(there: Callable[[], bool]) -> None:
 async def test_who_is_cancelled_has_interrupted_it_and_waits_for_its_end() -> None:
     work = Patient()
     waiting = asyncio.ensure_future(Background(work).awaited())
+    await asyncio.sleep(0)  # From here on it waits. A thread that is quick does not give it its turn on Python 3.14.
     assert await asyncio.to_thread(work.began.wait, 10)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -114,6 +115,7 @@ async def test_who_is_cancelled_again_waits_all_the_same() -> None:
     work, insisted = Patient(2), threading.Event()
     running = Background(work, insisted.set)
     waiting = asyncio.ensure_future(running.awaited())
+    await asyncio.sleep(0)
     assert await asyncio.to_thread(work.began.wait, 10)
     for _ in range(5):
         waiting.cancel()
@@ -130,6 +132,7 @@ async def test_what_does_not_end_is_insisted_on(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(background, "_PATIENCE", 0.1)
     work = Patient(2)
     waiting = asyncio.ensure_future(Background(work, work.interrupt).awaited())
+    await asyncio.sleep(0)
     assert await asyncio.to_thread(work.began.wait, 10)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
