@@ -107,6 +107,8 @@ def open_packed(name: str, digest: str | None) -> Packed:
     from skylift.runner.errors import UsageError
 
     file = Path(name)
+    if name != "-" and not file.exists():
+        raise UsageError(f"There is no file {name}.")
     try:
         text = beside(file).read_text(errors="replace")[:100] if digest is None else digest
     except OSError:

@@ -17,6 +17,7 @@ import io
 import os
 import sys
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -151,7 +152,7 @@ def _invoke(arguments: list[str]) -> int:
     _require_working_directory()
     word = _first_word(arguments)
     # These start a cloud, and would only then be begun anew: with what has been read, and said, before.
-    _enter(make=word in ("run", "map") and COMPLETE not in os.environ)
+    _enter(make=_starts_here(word, arguments) and COMPLETE not in os.environ)
     if word.endswith(".py") and COMPLETE not in os.environ:
         import shlex
 
@@ -177,6 +178,12 @@ def _invoke(arguments: list[str]) -> int:
         error.show()
         return USAGE
     return code if isinstance(code, int) else 0
+
+
+def _starts_here(word: str, arguments: list[str]) -> bool:
+    """Whether a command starts this machine's cloud, as far as its line says."""
+    on_aws = "--on=aws" in arguments or ("--on", "aws") in pairwise(arguments) or os.environ.get("SKYLIFT_ON") == "aws"
+    return not on_aws and (word in ("run", "map") or (word == "schedule" and "--" in arguments))
 
 
 def _enter(*, make: bool = False) -> None:

@@ -89,7 +89,7 @@ class Setup:
         self._rootless = rootless or home.is_rootless
 
     def run(self) -> None:
-        from skylift.cloud.compute.packages import missing_parts
+        from skylift.cloud.compute.packages import PARTS, ROOTLESS_PARTS, missing_parts
         from skylift.place.own_namespaces import DIFFERENCES, choose
         from skylift.place.privilege import is_root, run_as_root
         from skylift.place.start import make_data, prepare_home, tell_of_no_way_out
@@ -97,7 +97,7 @@ class Setup:
         if self._at_boot is not None:
             require_systemd()
         prepare_home(self._home)
-        missing = missing_parts()
+        missing = missing_parts(ROOTLESS_PARTS if self._rootless else PARTS)
         if missing:
             self._agree(missing)
         if self._rootless and choose(self._home):
@@ -157,8 +157,9 @@ class Setup:
         if not sys.stdin.isatty() or self._rootless:
             raise UsageError(
                 f"Missing: {', '.join(part.name for part in missing)}.",
-                f"Install them with: sudo {command}"
-                + ("" if self._rootless else "\nOr let skylift do it: skylift setup --yes"),
+                f"An administrator can: {command}"
+                if self._rootless
+                else f"Install them with: sudo {command}\nOr let skylift do it: skylift setup --yes",
             )
         say(f"Servers need packages that are not here: {' '.join(names(missing))}")
         if not typer.confirm(f"Install them with `{command}`?", default=True):

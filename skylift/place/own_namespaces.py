@@ -8,7 +8,6 @@ from __future__ import annotations
 import fcntl
 import os
 import pwd
-import shutil
 import signal
 import subprocess
 from contextlib import suppress
@@ -26,11 +25,21 @@ This cloud runs without root, in namespaces of your own:
 - Volumes, snapshots and images of servers are refused.
 - What is to reach servers, forwarded ports or the console is started with: skylift cloud enter PROGRAM"""
 
+# A profile that denies nothing: this is how AppArmor tells programs that may have namespaces from others.
+_ALLOW = """\
+An administrator may have switched them off: user.max_user_namespaces, kernel.unprivileged_userns_clone.
+Or AppArmor restricts them, as on Ubuntu, and an administrator can allow them to unshare:
+  echo 'abi <abi/4.0>, profile skylift-unshare /usr/bin/unshare flags=(unconfined) { userns, }' \
+>/etc/apparmor.d/skylift-unshare && apparmor_parser --replace /etc/apparmor.d/skylift-unshare"""
+
+_TUN = "/dev/net/tun"
 _NAME_SERVER = "169.254.2.53"
 
 # A /run of its own, in which the machine's is still to be found, but not what root's clouds have there. pasta passes
 # questions on to the machine's name server, which may listen on the machine's loopback only.
+# Servers are in none of the user's other groups.
 _HOLD = f"""
+setpriv --clear-groups test -x "$0" || exec echo closed
 umask 022 && mount -t tmpfs -o mode=755 skylift /mnt && mkdir /mnt/.machine /mnt/netns /mnt/skylift &&
 mount --rbind /run /mnt/.machine && mount --move /mnt /run && echo "$0" >{MARK} || exit
 cd /run/.machine && for each in *; do test -e "/run/$each" || ln -s ".machine/$each" /run/; done
@@ -76,10 +85,12 @@ def way_in(home: Home) -> list[str]:
 
 def end(home: Home, *, erase: bool) -> None:
     """End the namespaces, which this process is in, and pasta, so that the port is free at once."""
+    from skylift.cloud.compute.image.image import remove_tree
+
     pid, pasta = _pid(home), home.path / "pasta"
     if erase:
         # Outside it cannot be deleted: files of servers and images have other owners.
-        shutil.rmtree(home.data.images.parent)
+        remove_tree(home.data.images.parent)
         home.holder.unlink()
     for number in [pid, int(pasta.read_text())] if pid else []:
         with suppress(OSError):
@@ -109,12 +120,14 @@ def _hold(home: Home) -> int:
     pipe = subprocess.PIPE
     holder = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, env=own_environment())
     assert holder.stdout and holder.stderr
-    if holder.stdout.readline() != b"made\n":
+    said = holder.stdout.readline()
+    if said == b"closed\n":
         raise UsageError(
-            f"Namespaces cannot be made: {holder.stderr.read().decode(errors='replace').strip()}",
-            "An administrator may have switched them off: user.max_user_namespaces, kernel.unprivileged_userns_clone,"
-            " kernel.apparmor_restrict_unprivileged_userns.",
+            f"{home.path} is open to you by a group besides your first one, and servers are in no such group.",
+            "Set SKYLIFT_HOME to a directory outside of what is that group's.",
         )
+    if said != b"made\n":
+        raise UsageError(f"Namespaces cannot be made: {holder.stderr.read().decode(errors='replace').strip()}", _ALLOW)
     ports = f"{LOCALHOST}/{DEFAULT_PORT}" if port_free(DEFAULT_PORT) else "none"
     command = ["pasta", "--config-net", "--no-map-gw", "--dns-forward", _NAME_SERVER, "--tcp-ports", ports]
     command += ["--udp-ports", "none", "--tcp-ns", "none", "--udp-ns", "none", "--pid", str(home.path / "pasta")]
@@ -124,14 +137,13 @@ def _hold(home: Home) -> int:
         if done.returncode == 0:
             return holder.pid
     holder.kill()
-    raise UsageError(
-        f"pasta cannot join a network of yours to the machine's: {done.stderr.strip()}",
-        "An administrator may have to do this: chmod 666 /dev/net/tun",
-    )
+    raise UsageError(f"pasta cannot join a network of yours to the machine's: {done.stderr.strip()}")
 
 
 def _ids(kind: str) -> list[str]:
     """The options of unshare(1): the user is root in there, and servers have the ids that /etc/subuid has for them."""
+    if not os.access(_TUN, os.R_OK | os.W_OK):
+        raise UsageError(f"{_TUN} is not open to you.", f"An administrator can: chmod 666 {_TUN}")
     own, file, option = (os.geteuid(), "subuid", []) if kind == "user" else (os.getegid(), "subgid", ["-g"])
     if not all(map(find_program, ("newuidmap", "newgidmap", "getsubids", "pasta"))):
         raise UsageError("newuidmap or pasta is not here.", "An administrator can: apt-get install uidmap passt")

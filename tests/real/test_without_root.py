@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,7 +26,9 @@ pytestmark = pytest.mark.real
 REPOSITORY = Path(__file__).parents[2]
 TUN = Path("/dev/net/tun")
 PREFIX = "skylift-test-"
+GROUP = 2_147_000_000
 NAME = f"{PREFIX}{os.getpid()}"
+Done = subprocess.CompletedProcess[str]
 SUBIDS = (Path("/etc/subuid"), Path("/etc/subgid"))
 
 # Their Python, its packages and skylift may be below a directory of root's alone: these are shown, and nothing else.
@@ -56,8 +59,8 @@ class Person:
     def state(self) -> Path:
         return self.home / ".local/share/skylift"
 
-    def runs(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """A command in an environment as after a login."""
+    def runs(self, *command: str, check: bool = True, group: int | None = None, **more: str) -> Done:
+        """A command in an environment as after a login, and `more`; also in a group that is not their first one."""
         closed = [str(place) for place in (sys.base_prefix, sys.prefix, REPOSITORY) if not _is_open(Path(place))]
         environment = {
             "HOME": str(self.home),
@@ -66,16 +69,18 @@ class Person:
             "LANG": "C.UTF-8",
             "PYTHONPATH": str(REPOSITORY),
             **{name: value for name, value in os.environ.items() if name in ("SSL_CERT_FILE", "AWS_CA_BUNDLE")},
+            **more,
         }
         whole = ["unshare", "--mount", "sh", "-euc", SHOW, "show", *closed, "--"]
-        whole += ["setpriv", f"--reuid={self.uid}", f"--regid={self.uid}", "--clear-groups"]
+        whole += ["setpriv", f"--reuid={self.uid}", f"--regid={self.uid}"]
+        whole.append("--clear-groups" if group is None else f"--groups={group}")
         done = subprocess.run(
             [*whole, *command], env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
         )
         assert not check or done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}{done.stderr}"
         return done
 
-    def skylift(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def skylift(self, *arguments: str, check: bool = True) -> Done:
         return self.runs(sys.executable, "-m", "skylift.cli.main", *arguments, check=check)
 
     def processes(self) -> list[int]:
@@ -92,6 +97,8 @@ class Person:
         return found
 
     def give_ids(self) -> None:
+        if f"{NAME}:" in SUBIDS[0].read_text():
+            return
         last = self.first + UIDS - 1
         for option in ("--add-subuids", "--add-subgids"):
             subprocess.run(["usermod", option, f"{self.first}-{last}", NAME], check=True)
@@ -164,6 +171,25 @@ def test_without_ids_it_is_refused_by_name(person: Person) -> None:
     assert f"/etc/subuid has no {UIDS} ids for {NAME}" in done.stderr
     assert "An administrator can add a line" in done.stderr
     assert not (person.state / "holder").exists(), "the next command asks again"
+
+
+def test_what_is_closed_to_them_is_named(person: Person) -> None:
+    person.give_ids()
+    TUN.chmod(0o600)
+    try:
+        done = person.skylift("setup", "--rootless", check=False)
+    finally:
+        TUN.chmod(0o666)
+    assert done.stderr.splitlines() == [f"skylift: {TUN} is not open to you.", f"An administrator can: chmod 666 {TUN}"]
+    with tempfile.TemporaryDirectory(prefix=PREFIX, dir="/var/tmp") as place:
+        (home := Path(place, "home")).mkdir()
+        os.chown(home, person.uid, person.uid)
+        os.chown(place, 0, GROUP)
+        Path(place).chmod(0o710)
+        setup = (sys.executable, "-m", "skylift.cli.main", "setup", "--rootless")
+        done = person.runs(*setup, check=False, group=GROUP, SKYLIFT_HOME=str(home))
+    assert f"{home} is open to you by a group besides your first one" in done.stderr
+    assert done.returncode == 2
 
 
 def test_who_has_no_sudo_is_told_of_it(person: Person) -> None:

@@ -47,6 +47,7 @@ PARTS = (
     Part("OpenSSH client", "openssh-client", programs=("ssh",)),
 )
 """tini is not among them: it runs inside servers and comes with the image."""
+ROOTLESS_PARTS = (*PARTS, Part("newuidmap", "uidmap", programs=("newuidmap",)))
 
 
 def missing_parts(parts: Iterable[Part] = PARTS) -> list[Part]:
