@@ -180,7 +180,8 @@ def test_what_is_closed_to_them_is_named(person: Person) -> None:
         done = person.skylift("setup", "--rootless", check=False)
     finally:
         TUN.chmod(0o666)
-    assert done.stderr.splitlines() == [f"skylift: {TUN} is not open to you.", f"An administrator can: chmod 666 {TUN}"]
+    said = [f"skylift: {TUN} is not open to you.", f"An administrator can: chmod 666 {TUN}"]
+    assert [line.strip() for line in done.stderr.splitlines()] == said
     with tempfile.TemporaryDirectory(prefix=PREFIX, dir="/var/tmp") as place:
         (home := Path(place, "home")).mkdir()
         os.chown(home, person.uid, person.uid)
