@@ -144,7 +144,7 @@ def _ids(kind: str) -> list[str]:
     """The options of unshare(1): the user is root in there, and servers have the ids that /etc/subuid has for them."""
     if not os.access(_TUN, os.R_OK | os.W_OK):
         raise UsageError(f"{_TUN} is not open to you.", f"An administrator can: chmod 666 {_TUN}")
-    own, file, option = (os.geteuid(), "subuid", []) if kind == "user" else (os.getegid(), "subgid", ["-g"])
+    file, option = ("subuid", []) if kind == "user" else ("subgid", ["-g"])
     if not all(map(find_program, ("newuidmap", "newgidmap", "getsubids", "pasta"))):
         raise UsageError("newuidmap or pasta is not here.", "An administrator can: apt-get install uidmap passt")
     name = pwd.getpwuid(os.geteuid()).pw_name
@@ -156,7 +156,8 @@ def _ids(kind: str) -> list[str]:
             f"/etc/{file} has no {UIDS} ids for {name}.",
             f"An administrator can add a line with ids of nobody else: {name}:FIRST:{UIDS}",
         )
-    return [f"--map-{kind}s=0:{own}:1", f"--map-{kind}s={STORED}:{first}:{UIDS}"]
+    # Debian 12's takes one range, and only in this order.
+    return [f"--map-{kind}=0", f"--map-{kind}s={first},{STORED},{UIDS}"]
 
 
 def _run(*command: str) -> subprocess.CompletedProcess[str]:

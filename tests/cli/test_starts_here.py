@@ -21,6 +21,6 @@ from skylift.cli.main import _starts_here
 )
 def test_by_what_the_line_says(line: str, starts: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SKYLIFT_ON", raising=False)
-    assert _starts_here(line.split()[0], line.split()) is starts
+    assert _starts_here(line.split(maxsplit=1)[0], line.split()) is starts
     monkeypatch.setenv("SKYLIFT_ON", "aws")
     assert not _starts_here("run", ["run", "job.py"])

@@ -36,7 +36,7 @@ def test_a_good_one_has_no_complaints(text: str) -> None:
     ("text", "said"),
     [
         ("", "Line 1, column 1: this is not JSON"),
-        ('{\n  "Version": "2012-10-17",\n}', "Line 3, column 1"),
+        ('{\n  "Version": "2012-10-17"\n"Id"}', "Line 3, column 1"),
         ("[" * 100_000, "This is not JSON that can be read."),
         ("1" * 5000, "This is not JSON that can be read."),
         (" " * (1 << 20) + "{}", "longer than any policy"),

@@ -48,7 +48,7 @@ def test_somebody_without_sudo(guest: Guest) -> None:
     guest.run("skylift cloud down --erase --yes")
     guest.run("sudo useradd --create-home --shell /bin/bash ann")
     guest.run("sudo cp -r ~/.skylift /opt/skylift && sudo chmod -R a+rX /opt/skylift")
-    guest.run('sudo sed -i "s,$HOME/.skylift,/opt/skylift," /opt/skylift/bin/*')
+    guest.run('sudo sed -i "s,$HOME/.skylift,/opt/skylift," $(find /opt/skylift/bin -type f)')
 
 
 def test_all_that_is_missing_is_named_for_an_administrator(guest: Guest) -> None:

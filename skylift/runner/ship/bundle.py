@@ -12,6 +12,7 @@ names them: `data.txt` may be a link to a private key.
 
 from __future__ import annotations
 
+import errno
 import fnmatch
 import glob
 import os
@@ -434,11 +435,14 @@ class _Folder:
 
 
 def _resolve(path: Path) -> Path:
-    """Like Path.resolve, except that a link is treated as broken that leads round in a circle, or on without end."""
+    """Like Path.resolve, except that a link is treated as broken that leads round in a circle, or on for longer than the
+    kernel follows."""
     try:
-        return Path(os.path.realpath(path))
-    except RecursionError:
-        return path
+        Path(os.path.realpath(path.parent), path.name).stat()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return path
+    return Path(os.path.realpath(path))
 
 
 def _look(real: Path) -> os.stat_result | None:

@@ -358,10 +358,10 @@ def test_folders_with_links_to_each_other(foreign: Path) -> None:
 
 
 def test_links_that_lead_on_from_each_other_without_end_stay_here(tmp_path: Path) -> None:
-    """The kernel follows forty, Python as many as it can call functions in each other."""
+    """The kernel follows forty, and Python as many as it likes, by version."""
     write(tmp_path, "a.py", ".git/HEAD")
-    for number in range(1_500):
-        (tmp_path / str(number)).symlink_to(str(number + 1) if number < 1_499 else "a.py")
+    for number in range(50):
+        (tmp_path / str(number)).symlink_to(str(number + 1) if number < 49 else "a.py")
     chosen = bundling._Chosen(tmp_path)
     for place in ("a.py", "0"):
         chosen.take_listed(place, frozenset(["a.py", "0"]))

@@ -368,7 +368,7 @@ def test_tags_of_a_new_alarm_take_a_permission_of_their_own(account: Account) ->
     put(account, "other", Tags=tags, caller=account.role("tagger", allow("cloudwatch:*")))
 
 
-@pytest.mark.parametrize("data", ["{", "[" * 3_900, "[" * 1_990 + "]" * 1_990])
+@pytest.mark.parametrize("data", ["{", "[" * 3_900])
 def test_a_states_data_must_be_json_that_can_be_read(account: Account, data: str) -> None:
     put(account)
     with refused("InvalidFormat"):

@@ -425,7 +425,7 @@ def _hostile(account: Account) -> Iterator[str]:
     yield from ("aa.bb", "a.b.c.d", "....", "!!!!.????.****", "e30.e30.e30", f"{encoded(b'[]')}.{encoded(b'[]')}.AAAA")
     # Twice the same name: whoever reads the first sees another subject than who reads the last.
     yield signer().token('{"sub": "somebody-else", ' + text[1:])
-    yield signer().token('{"a": ' + "[" * 5000 + "]" * 5000 + ", " + text[1:])
+    yield signer().token('{"a": ' + "[" * 5000 + ", " + text[1:])
     yield signer().token('{"a": NaN, ' + text[1:])
     yield signer().token('{"a": 1e999, ' + text[1:])
     yield signer().token('{"a": ' + "9" * 5000 + ", " + text[1:])
