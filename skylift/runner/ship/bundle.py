@@ -435,8 +435,8 @@ class _Folder:
 
 
 def _resolve(path: Path) -> Path:
-    """Like Path.resolve, except that a link is treated as broken that leads round in a circle, or on for longer than the
-    kernel follows."""
+    """Like Path.resolve, except that a link is treated as broken that leads round in a circle, or on for longer than
+    the kernel follows."""
     try:
         Path(os.path.realpath(path.parent), path.name).stat()
     except OSError as error:
