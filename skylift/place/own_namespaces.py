@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pwd
+import select
 import signal
 import subprocess
 from contextlib import suppress
@@ -116,10 +117,17 @@ def _hold(home: Home) -> int:
     from skylift.cloud.compute.capability import LOCALHOST, port_free
 
     command = ["unshare", "--user", "--mount", "--net", "--propagation=private", *_ids("user"), *_ids("group")]
-    command += ["setsid", "sh", "-c", _HOLD, str(home.path)]
-    pipe = subprocess.PIPE
-    holder = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, env=own_environment())
+    command += ["sh", "-c", _HOLD, str(home.path)]
+    null, pipe, own = subprocess.DEVNULL, subprocess.PIPE, own_environment()
+    holder = subprocess.Popen(command, stdin=null, stdout=pipe, stderr=pipe, env=own, start_new_session=True)
     assert holder.stdout and holder.stderr
+    ended = os.pidfd_open(holder.pid)
+    select.select([holder.stdout, ended], [], [])
+    os.close(ended)
+    if holder.poll() is not None:
+        # A child that maps the ids outlives an unshare that is refused, and has the pipes.
+        with suppress(ProcessLookupError):
+            os.killpg(holder.pid, signal.SIGKILL)
     said = holder.stdout.readline()
     if said == b"closed\n":
         raise UsageError(
