@@ -122,7 +122,7 @@ def _hold(home: Home) -> int:
     holder = subprocess.Popen(command, stdin=null, stdout=pipe, stderr=pipe, env=own, start_new_session=True)
     assert holder.stdout and holder.stderr
     ended = os.pidfd_open(holder.pid)
-    select.select([holder.stdout, ended], [], [])
+    select.select([holder.stdout.fileno(), ended], [], [])
     os.close(ended)
     if holder.poll() is not None:
         # A child that maps the ids outlives an unshare that is refused, and has the pipes.
