@@ -42,7 +42,7 @@ def unknown(line: str, commands: Any) -> bool:
         if hasattr(command, "commands") and word in command.commands:
             command = command.commands[word]
         elif hasattr(command, "commands") and not word.startswith("-"):
-            return True
+            return command.name != "schedule"  # which takes a time where others have a command
         elif word == "--" or word.endswith(".py"):
             return False
         elif word.strip("[]").startswith("--"):
