@@ -52,7 +52,7 @@ Spoken in the three protocols that its clients use: RPC v2 with CBOR (current SD
 Values are summed up as they come, so that there are no percentiles; no expressions are evaluated. What is told is kept
 as long as on AWS, two million points of it at most. Alarms may stop, reboot and terminate the instance of their
 metric, and have scaling policies carried out; there is no SNS to tell somebody by. EC2's metrics are told every five
-minutes, with detailed monitoring every ten seconds; `docs/decisions.md` says how that adds up to AWS's minutes.
+minutes, with detailed monitoring every ten seconds: each look is a sample of a sixth, so a minute adds up to AWS's one.
 """,
     "s3": """\
 A form with a file, sent to a bucket by POST (`generate_presigned_post`), is a PutObject too: signed in version 4 or 2,

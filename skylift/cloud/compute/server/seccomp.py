@@ -3,7 +3,7 @@
 The profile of containers-common (`seccomp.json`) is conditional on capabilities and architectures; this resolves the
 conditions for one server. It is made for rootless podman, which needs more than a server does, so what Docker's own
 profile refuses to containers without CAP_SYS_ADMIN is taken out on top: mounts, namespaces (also those of `clone`) and
-keys. Sockets are of the families that a server's network has. Calls of x32 are refused whole: see decisions.md.
+keys. Sockets are of the families that a server's network has. Calls of x32 are refused whole: see docs/security.md.
 
     ProfileMissing   no profile on this machine; says which package carries it
 """
