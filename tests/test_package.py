@@ -43,9 +43,7 @@ def linked(page: Path) -> set[str]:
     return {str((page.parent / each).resolve().relative_to(TOP)) for each in found if "://" not in each}
 
 
-@pytest.mark.parametrize(
-    "page", ["README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/run.md", "examples/README.md"]
-)
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/run.md", "examples/README.md"])
 def test_sources_have_all_that_a_page_links_to(sources: set[str], page: str) -> None:
     folders = {str(parent) for name in sources for parent in Path(name).parents}
     assert linked(TOP / page) - sources - folders == set()

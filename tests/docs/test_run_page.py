@@ -39,7 +39,7 @@ def test_each_command_and_option_of_a_page_exists(page: str, commands: Any) -> N
 
 def unknown(line: str, commands: Any) -> bool:
     command = commands
-    for word in shlex.split(line.split("|")[0].split("&&")[0])[1:]:
+    for word in shlex.split(line.split("|", maxsplit=1)[0].split("&&", maxsplit=1)[0])[1:]:
         if hasattr(command, "commands") and word in command.commands:
             command = command.commands[word]
         elif hasattr(command, "commands") and not word.startswith("-"):
