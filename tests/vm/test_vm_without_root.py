@@ -10,7 +10,7 @@ from __future__ import annotations
 import pytest
 from guest import PACKAGED, Guest
 
-pytestmark = [pytest.mark.vm, pytest.mark.heavy]
+pytestmark = [pytest.mark.vm, pytest.mark.nightly]
 
 RESTRICTED = """
 abi <abi/4.0>,
