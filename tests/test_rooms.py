@@ -78,7 +78,7 @@ RUNNER_GROUND = ["errors", "steps", "waiting", "watcher"]
 
 
 ONE_IMPORTER = {
-    "runner": ["botocore", "s3transfer", "asyncssh", "cryptography"],
+    "runner": ["botocore", "s3transfer"],
     "cloud": ["aiohttp", "anycrc", "cbor2", "cronsim", "cryptography"],
 }
 

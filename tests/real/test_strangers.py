@@ -18,8 +18,8 @@ from strangers import as_stranger, ask, squatter
 from skylift.runner.errors import ConnectionLost, Unreachable, UsageError
 from skylift.runner.job.settings import Credentials, NewestImage, Secret, Settings
 from skylift.runner.remote.api import Api
+from skylift.runner.remote.connection import Streams
 from skylift.runner.remote.socket_owner import is_owner, listener_at, owners
-from skylift.runner.remote.ssh import SshTunnel
 from skylift.runner.watch.forward import Forward, Forwards, loopback_addresses
 
 pytestmark = pytest.mark.real
@@ -139,10 +139,10 @@ async def serve_two_users() -> None:
     class Here:
         reached = 0
 
-        async def tunnel(self, port: int) -> SshTunnel:
+        async def tunnel(self, port: int) -> Streams:
             Here.reached += 1
             try:
-                return SshTunnel(*await asyncio.open_connection(*end))
+                return await asyncio.open_connection(*end)
             except OSError as error:
                 raise ConnectionLost(str(error)) from None
 

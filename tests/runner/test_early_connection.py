@@ -22,7 +22,7 @@ from skylift.runner.job.job import Job
 from skylift.runner.job.record import Prefix
 from skylift.runner.job.settings import Settings
 from skylift.runner.launch.last_kept import LastKept, remember_kept
-from skylift.runner.remote import openssh
+from skylift.runner.remote import ssh
 from skylift.runner.remote.account import open_account
 from skylift.runner.watch.forward import Forwards
 
@@ -44,12 +44,12 @@ def begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The job that a server had last, for each connection that was begun. None of them comes to be."""
     found: list[str] = []
 
-    class Start(openssh.OpenSshStart):
+    class Start(ssh.SshStart):
         def __init__(self, *to: Any, last: str = "") -> None:
             found.append(last)
             super().__init__(*to, last=last)
 
-    monkeypatch.setattr(openssh, "OpenSshStart", Start)
+    monkeypatch.setattr(ssh, "SshStart", Start)
     programs = tmp_path / "programs"
     programs.mkdir()
     (programs / "ssh").write_text("#!/bin/sh\nexec sleep 60\n")

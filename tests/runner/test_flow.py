@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import json
 import re
 import threading
@@ -445,20 +444,3 @@ def test_outcome_as_json_has_what_is_promised(
     found = json.loads(json.dumps(outcome.as_json()))
     assert (found["exit_code"], found["signal"], found["state"]) == (137, "SIGKILL", "failed")
     assert set(found) >= {"name", "state", "exit_code", "reason", "signal", "instance", "results", "steps"}
-
-
-def test_what_is_imported_beside_the_check_is_waited_for(
-    settings: Settings, seen: Seen, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A process that ends in the middle of that import may be aborted, with an exit code that says nothing."""
-    load, loaders = importlib.import_module, []
-
-    def import_module(name: str, package: str | None = None) -> Any:
-        if name == "skylift.runner.remote.ssh":
-            loaders.append(threading.current_thread())
-        return load(name, package)
-
-    monkeypatch.setattr(importlib, "import_module", import_module)
-    with pytest.raises(UsageError, match="no instance type"):
-        run(order(folder, "pass", instance_type="t3.enormous"), settings, seen)
-    assert [each.daemon for each in loaders] == [False]

@@ -26,7 +26,7 @@ from skylift.runner.jobs.jobs import Jobs
 from skylift.runner.launch import server as launch
 from skylift.runner.launch.fleet import Fleet
 from skylift.runner.launch.last_kept import LastKept, StartedConnection
-from skylift.runner.remote import openssh
+from skylift.runner.remote import ssh
 from skylift.runner.remote.api import Api
 from skylift.runner.ship.archive import whole_archive
 from skylift.runner.ship.stdin import Stdin
@@ -236,7 +236,7 @@ class Begun:
         self.ended = False
         host_keys = HostKeys("me", ("ssh-ed25519 none",), "i-0123456789abcdef0")
         to = LastKept(settings.account or "", "last", "t3.small", "127.0.0.1", host_keys, 9e9)
-        self.connection = StartedConnection(to, cast(openssh.OpenSshStart, self))
+        self.connection = StartedConnection(to, cast(ssh.SshStart, self))
 
     def end(self) -> None:
         self.ended = True

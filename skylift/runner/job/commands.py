@@ -147,15 +147,15 @@ def ssh_argv(
 
 
 HOST_ALIAS = "server"
-"""What a file of known hosts calls the server of `forwarding_argv`."""
+"""What a file of known hosts calls the server of `connecting_argv`."""
 
 
-def forwarding_argv(
-    key: Path, known_hosts: Path, user: str, address: str, port: int, sockets: Sequence[tuple[Path, str]]
-) -> list[str]:
-    """The OpenSSH command that forwards sockets here to sockets on a server with a pinned host key, and asks nobody
-    anything. It ends when the server has been silent for half a minute."""
+def connecting_argv(user: str, address: str, port: int, sockets: Sequence[tuple[str, str]]) -> list[str]:
+    """The OpenSSH command that connects to a server with a pinned host key, forwards sockets here to sockets there, and
+    takes what `shared_argv` and `port_forwarding_argv` ask for at the socket `control`. It asks nobody anything, and
+    ends when the server has been silent for half a minute. All its files are in the folder where it is started."""
     settings = {
+        "ControlMaster": "yes",
         "BatchMode": "yes",
         "ConnectTimeout": "10",
         "ExitOnForwardFailure": "yes",
@@ -167,18 +167,31 @@ def forwarding_argv(
         "ServerAliveInterval": "10",
     }
     return [
-        *_pinned(key, known_hosts),
+        *_pinned(Path("key"), Path("known_hosts")),
         *(word for name, value in settings.items() for word in ("-o", f"{name}={value}")),
-        "-N",
-        "-T",
-        *(word for here, there in sockets for word in ("-L", f"{_forwarded(here)}:{there}")),
-        "-p",
-        str(port),
-        "-l",
-        user,
-        "--",
-        address,
+        *("-N", "-T", "-S", _CONTROL),
+        *(word for here, there in sockets for word in ("-L", f"./{here}:{there}")),
+        *("-p", str(port), "-l", user, "--", address),
     ]
+
+
+def shared_argv(command: Sequence[str]) -> list[str]:
+    """The OpenSSH command that runs a program on the server by the connection of `connecting_argv`, and by no other."""
+    return [*_SHARED, "-T", "--", HOST_ALIAS, shlex.join(command)]
+
+
+def sftp_argv() -> list[str]:
+    """The same for the server's files."""
+    return [*_SHARED, "-T", "-s", "--", HOST_ALIAS, "sftp"]
+
+
+def port_forwarding_argv(here: str, port: int) -> list[str]:
+    """The same: a socket here is forwarded to a port of the server's own."""
+    return [*_SHARED, "-O", "forward", "-L", f"./{here}:localhost:{port}", "--", HOST_ALIAS]
+
+
+_CONTROL = "./control"
+_SHARED = ("ssh", "-F", "none", "-S", _CONTROL, "-o", "BatchMode=yes", "-o", "ProxyCommand=false")
 
 
 def _pinned(key: Path, known_hosts: Path) -> list[str]:
@@ -205,8 +218,3 @@ def file_option(path: Path) -> str:
     if re.fullmatch(r"[^\s\"'\\]+", text):
         return text
     return '"' + re.sub(r"([\"\\])", r"\\\1", text) + '"'
-
-
-def _forwarded(socket: Path) -> str:
-    """The same of a socket in -L, where a colon ends it; there is none in it (see openssh.py)."""
-    return re.sub(r"([\\%])", lambda found: found[1] * 2, str(socket))

@@ -5,8 +5,6 @@ What few jobs need is imported where they need it: everybody waits for this step
 
 from __future__ import annotations
 
-import importlib
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,7 +24,7 @@ from skylift.runner.launch.network import check_groups, find_caller
 from skylift.runner.launch.reach import Reach, find_reach
 from skylift.runner.launch.server import check_type, types_there
 from skylift.runner.launch.stages import Checked
-from skylift.runner.remote import openssh
+from skylift.runner.remote import ssh
 from skylift.runner.remote.account import Account, open_account
 from skylift.runner.remote.api import Api
 from skylift.runner.ship.blob_store import LargeFile, large_files
@@ -56,10 +54,9 @@ async def check(
     deadline = deadline_of(job, time.time())
     if job.terminal is not None and settings.access.private:
         raise UsageError("-it needs SSH, and a --private server is not reached by SSH.")
+    if job.terminal is not None and not ssh.is_here():
+        raise UsageError(f"-it needs SSH. {ssh.MISSING}")
     with clock.step("check") as step:
-        # Without a key of any account: asyncssh makes them.
-        if not settings.access.private and not (openssh.is_here() and any(settings.key_dir.glob("*.pem"))):
-            _import_ssh()
         api = await in_thread(Api, settings)
         api.patience.tell, api.patience.deadline = clock.watcher.note, deadline
         await in_thread(check_groups, api, len(settings.access.groups), len(job.groups) + job.has_workers)
@@ -126,12 +123,6 @@ async def _open_account(
     if len(waiting) == 1 and connecting is not None:
         connecting.begin(account, waiting[0])
     return account, waiting
-
-
-def _import_ssh() -> None:
-    """Import asyncssh while this step waits for answers: the import takes as long as the whole step. The thread is no
-    daemon, so Python waits for it at exit. Cutting off the import of a compiled module could abort the process."""
-    threading.Thread(target=importlib.import_module, args=("skylift.runner.remote.ssh",)).start()
 
 
 def _pack(job: Job, archive: IO[bytes], cache: Cache) -> tuple[tuple[Pack, ...], tuple[LargeFile, ...]]:

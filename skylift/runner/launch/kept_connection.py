@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 from collections.abc import Sequence
 from types import TracebackType
 
@@ -12,7 +11,7 @@ from skylift.runner.job.server import Server
 from skylift.runner.launch.kept_server import KeptServer
 from skylift.runner.launch.key import ensure_key_file
 from skylift.runner.launch.last_kept import StartedConnection, forget_kept
-from skylift.runner.remote import openssh
+from skylift.runner.remote import ssh
 from skylift.runner.remote.account import Account
 from skylift.runner.remote.connection import Connection
 from skylift.runner.steps import in_thread, until_done
@@ -90,13 +89,9 @@ class KeptConnection:
         key = ensure_key_file(settings.key_dir, account.number, settings.region)
         to = (address, host_keys.user, key.private, host_keys.keys, self._job, self._port)
         try:
-            if openssh.is_here():
-                return await openssh.connect(*to, last=kept.server.job)
-            ssh = await in_thread(importlib.import_module, "skylift.runner.remote.ssh")
-            found: Connection = await ssh.connect(*to)
+            return await ssh.connect(*to, last=kept.server.job)
         except ConnectionLost:
             return None
-        return found
 
 
 async def _connected(started: StartedConnection) -> Connection | None:

@@ -67,15 +67,11 @@ def ensure_key_file(folder: Path, account: str, region: str) -> KeyPair:
 
 
 def _make_key_file(private: Path, public: Path) -> None:
-    # The import takes half a second, and a key is made once.
-    from skylift.runner.remote.ssh import new_key  # noqa: PLC0415
+    from skylift.runner.launch.key_pair import new_key, public_half  # noqa: PLC0415 (a key is made once)
 
     if not private.exists():
-        secret, _ = new_key()
-        _write_first(private, secret)
-    from skylift.runner.remote.ssh import public_half  # noqa: PLC0415
-
-    _write_first(public, public_half(private))
+        _write_first(private, new_key())
+    _write_first(public, public_half(private.read_bytes()))
 
 
 def _write_first(path: Path, content: str) -> None:

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING
 from skylift.runner.errors import ConnectionLost, RecordDamaged
 from skylift.runner.job.job import NAME_FORM, Job
 from skylift.runner.job.server_record import HostKeys, parse_host_keys
-from skylift.runner.remote import openssh
+from skylift.runner.remote import ssh
 from skylift.runner.text.json_object import FOREVER, Malformed, parse_object
 
 if TYPE_CHECKING:
     from skylift.runner.job.server import Server
     from skylift.runner.job.settings import Settings
-    from skylift.runner.remote.openssh import OpenSshConnection
+    from skylift.runner.remote.ssh import SshConnection
 
 _ENTRY = "last-kept"
 _LONGEST = 1 << 20
@@ -46,7 +46,7 @@ class LastKept:
 class StartedConnection:
     """A connection to a server that the job may have. `connect` may be called once; `end` closes what nobody wants."""
 
-    def __init__(self, to: LastKept, start: openssh.OpenSshStart) -> None:
+    def __init__(self, to: LastKept, start: ssh.SshStart) -> None:
         self._to, self._start = to, start
 
     @property
@@ -65,7 +65,7 @@ class StartedConnection:
         """Whether it is on its way still, or there."""
         return self._start.is_up()
 
-    async def connect(self) -> OpenSshConnection:
+    async def connect(self) -> SshConnection:
         """Raises ConnectionLost."""
         return await self._start.connect()
 
@@ -79,14 +79,14 @@ def may_take_kept(job: Job) -> bool:
 
 def start_connection(job: Job, settings: Settings, now: float, port: int = 22) -> StartedConnection | None:
     """Begin to connect to the server that the last job was on, if this job may have it. It changes nothing there."""
-    if not may_take_kept(job) or settings.access.private or not openssh.is_here():
+    if not may_take_kept(job) or settings.access.private:
         return None
     to = last_kept(settings)
     if to is None or to.until < now or to.type != job.instance_type:
         return None
     key = settings.key_dir / f"{to.account}-{settings.region}.pem"
     try:
-        start = openssh.OpenSshStart(to.address, to.host_keys.user, key, to.host_keys.keys, job.name, port, last=to.job)
+        start = ssh.SshStart(to.address, to.host_keys.user, key, to.host_keys.keys, job.name, port, last=to.job)
     except ConnectionLost:
         return None
     return StartedConnection(to, start)

@@ -1,11 +1,14 @@
-"""An open connection to a job's server, for everybody but `ssh.py`, which makes it: importing that one is slow."""
+"""An open connection to a job's server, for everybody but `ssh.py`, which makes it."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    import asyncio
 
 Kind = Literal["stdout", "stderr", "status", "cut", "begin", "gauge", "usage"]
 
@@ -18,18 +21,7 @@ class Frame:
     data: bytes
 
 
-class Tunnel(Protocol):
-    """Bytes to and from a port of the server. Every method may raise ConnectionLost."""
-
-    async def read(self, size: int, /) -> bytes: ...
-
-    def write(self, data: bytes, /) -> None: ...
-
-    async def drain(self) -> None: ...
-
-    def write_eof(self) -> None: ...
-
-    def close(self) -> None: ...
+Streams: TypeAlias = "tuple[asyncio.StreamReader, asyncio.StreamWriter]"
 
 
 @dataclass(frozen=True)
@@ -81,7 +73,7 @@ class Connection(Protocol):
         left the other one. Raises ConnectionLost where sshd does not forward to sockets, or the other job's socket is
         gone already."""
 
-    async def tunnel(self, port: int) -> Tunnel:
+    async def tunnel(self, port: int) -> Streams:
         """Open a connection to a port of the server's own."""
 
     def files(self) -> AbstractAsyncContextManager[RemoteFiles]:

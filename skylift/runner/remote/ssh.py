@@ -1,289 +1,369 @@
-"""SSH to a server, with a pinned host key. The only file that knows asyncssh; it translates its errors."""
+"""SSH to a server, with a pinned host key: OpenSSH's client, in a process of its own. Everything of one connection goes
+through that process: the supervisor's socket, ports, and commands.
+
+OpenSSH works in a folder that only this user can enter. All its files have short names there, and it listens there: a
+socket's path may have 107 bytes, and OpenSSH would divide or replace parts of a longer one.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import ctypes.util
-import secrets
-import shlex
-import threading
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
-from contextlib import AbstractContextManager, aclosing, asynccontextmanager, contextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Literal
 
-from skylift.runner.errors import ConnectionLost, RemoteFileError
-from skylift.runner.job.commands import attach_argv, socket_path
-from skylift.runner.remote.connection import RemoteFile
-from skylift.runner.remote.job_socket import HANDING_OVER, WINDOW, JobSocket, encode_order
+from skylift.runner.errors import ConnectionLost
+from skylift.runner.job.commands import (
+    HOST_ALIAS,
+    attach_argv,
+    connecting_argv,
+    port_forwarding_argv,
+    sftp_argv,
+    shared_argv,
+    socket_path,
+)
+from skylift.runner.job.job import NAME_FORM
+from skylift.runner.remote.connection import Frame, RemoteFiles, Streams
+from skylift.runner.remote.job_socket import GOING_ON, HANDING_OVER, encode_order, read_frame
+from skylift.runner.steps import in_thread
 from skylift.runner.text.visible import shown
 
-
-@contextmanager
-def _without_library_search() -> Iterator[None]:
-    """asyncssh searches for two C libraries with ciphers that are not needed here, by running ldconfig, a compiler and
-    a linker. That takes longer than the rest of its import, so this thread finds nothing. Other threads search as
-    usual."""
-    search, here = ctypes.util.find_library, threading.get_ident()
-    ctypes.util.find_library = lambda name: None if threading.get_ident() == here else search(name)
-    try:
-        yield
-    finally:
-        ctypes.util.find_library = search
-
-
-with _without_library_search():
-    import asyncssh
-
-PART = ".skylift-part"
-"""The end of the name of an incomplete file. No file with such a name comes home as a result."""
-_PIECE = 2 << 20
-"""Bytes of a file that are asked for at a time; they travel in many smaller requests beside each other."""
-
-
-def new_key() -> tuple[str, str]:
-    """A new ED25519 pair: the private half as OpenSSH writes it to files, and the public line."""
-    key = asyncssh.generate_private_key("ssh-ed25519", comment="skylift")
-    return key.export_private_key().decode(), key.export_public_key().decode().strip()
-
-
-def public_half(private: Path) -> str:
-    key = asyncssh.read_private_key(str(private))
-    return key.export_public_key().decode().strip()
+_UNTIL_WE_END = """\
+"$@" </dev/null &
+exec 2>/dev/null
+read -r _
+trap "" TERM
+kill 0
+rm -rf "$0"
+"""
+"""A shell runs this: it starts OpenSSH, and ends it when this process ends, however that comes. Its standard input is a
+pipe that is never written to and closes then. Both have a process group of their own."""
+_CONNECTING = 20.0
+"""Seconds for OpenSSH to connect and to listen."""
+_LOOK = 0.005
+"""Seconds between two looks at a socket that does not exist yet, here or on the server."""
+_GOING_ON_BY_ITSELF = 2.0
+"""Seconds for a kept server to see its next job in S3, where it looks twice a second, and to open that job's socket."""
+_LEAVING = 5.0
+"""Seconds for the server to have the orders of a client that leaves."""
+_ANSWERING = 10.0
+"""Seconds in which a supervisor must send its first measurement. It has one at once."""
+_SILENT = "Its supervisor does not tell what is used: the job may have been started by an earlier skylift."
+_ENDED = "SSH: the connection to the server has ended."
+MISSING = "There is no OpenSSH client on this machine. Install it: openssh-client."
+_OTHER_HOST_KEY = "Host key verification failed."
+_WORDS = 2000
+"""The most bytes that are read of what OpenSSH says."""
+_BUFFER = 1 << 20
 
 
-class SshTunnel:
-    """A Tunnel through SSH."""
-
-    def __init__(self, reader: Any, writer: Any) -> None:
-        self._reader, self._writer = reader, writer
-
-    async def read(self, size: int) -> bytes:
-        with _translated():
-            data: bytes = await self._reader.read(size)
-            return data
-
-    def write(self, data: bytes) -> None:
-        with _translated():
-            self._writer.write(data)
-
-    async def drain(self) -> None:
-        with _translated():
-            await self._writer.drain()
-
-    def write_eof(self) -> None:
-        with _translated():
-            self._writer.write_eof()
-
-    def close(self) -> None:
-        self._writer.close()
+def is_here() -> bool:
+    """Whether this machine has OpenSSH's client."""
+    return shutil.which("ssh") is not None
 
 
-class SshConnection(JobSocket):
-    """A Connection by SSH."""
+class SshConnection:
+    """A Connection by OpenSSH."""
 
-    def __init__(self, connection: asyncssh.SSHClientConnection, job: str, opening: float = 0.0) -> None:
-        """`opening` is the number of seconds in which the supervisor may not have its socket yet."""
-        self._connection = connection
-        self._job = job
+    def __init__(self, master: _Master, job: str, opening: float) -> None:
+        """The supervisor may take `opening` seconds to open its socket."""
+        self._master, self._job = master, job
         self._socket_deadline = asyncio.get_running_loop().time() + opening
+        self._streams: Streams | None = None
+        self._has_joined = self._has_ordered = False
 
-    def _translated(self) -> AbstractContextManager[None]:
-        return _translated()
+    def watch(self, stdout: int, stderr: int, **how: object) -> AsyncIterator[Frame]:
+        return self._frames(stream={"stdout": stdout, "stderr": stderr}, **how)
 
-    async def hand_over(self, last: str) -> None:
-        with _translated():
-            reader, writer = await self._connection.open_unix_connection(socket_path(last))
-            writer.write(encode_order(next=True))
-            await asyncio.wait_for(reader.read(), HANDING_OVER)
-            self._socket_deadline = asyncio.get_running_loop().time() + HANDING_OVER
+    async def measure(self, every: float, times: int = 0) -> AsyncIterator[Frame]:
+        async with aclosing(self._frames(usage=every, times=times)) as frames:
+            try:
+                yield await asyncio.wait_for(anext(frames), _ANSWERING)
+            except StopAsyncIteration:
+                return
+            except TimeoutError:
+                raise ConnectionLost(_SILENT) from None
+            async for frame in frames:
+                yield frame
 
-    async def _open_socket(self) -> tuple[Any, Any]:
-        """Connect to the supervisor's socket: through sshd where it forwards to sockets, or else through a process on
-        the server."""
+    async def _frames(self, **order: object) -> AsyncGenerator[Frame, None]:
+        """OpenSSH takes every client, and ends the connection if there is no such socket on the server. A supervisor
+        sends something at once."""
         while True:
             try:
-                return await self._connection.open_unix_connection(socket_path(self._job), window=WINDOW)
-            except asyncssh.ChannelOpenError:
-                if asyncio.get_running_loop().time() < self._socket_deadline:
-                    await asyncio.sleep(0.02)
-                    continue
-            command = shlex.join(attach_argv(self._job))
-            process = await self._connection.create_process(command, encoding=None, window=WINDOW)
-            return process.stdout, process.stdin
+                async with aclosing(self._exchange(await self._master.join("job"), order)) as frames:
+                    async for frame in frames:
+                        yield frame
+            except ConnectionLost:
+                if self._has_joined or not self._master.is_up():
+                    raise
+            if self._has_joined:
+                return
+            if asyncio.get_running_loop().time() > self._socket_deadline:
+                break
+            await asyncio.sleep(_LOOK)
+        # Perhaps this sshd does not forward to sockets. A process on the server connects to them then.
+        streams = await self._master.start(shared_argv(attach_argv(self._job)))
+        async with aclosing(self._exchange(streams, order)) as frames:
+            async for frame in frames:
+                yield frame
 
-    async def tunnel(self, port: int) -> SshTunnel:
-        with _translated():
-            return SshTunnel(*await self._connection.open_connection("localhost", port, window=WINDOW))
-
-    @asynccontextmanager
-    async def files(self) -> AsyncIterator[SshFiles]:
-        """The files of the server, as its login user may see and write them."""
-        with _translated():
-            client = await self._connection.start_sftp_client(path_encoding=None)
-        try:
-            yield SshFiles(client)
-        finally:
-            client.exit()
-
-    async def close(self) -> None:
-        self._connection.abort()
-
-
-class SshFiles:
-    """Files of a server, by SFTP."""
-
-    def __init__(self, client: asyncssh.SFTPClient) -> None:
-        self._client = client
-
-    async def look(self, path: bytes) -> RemoteFile:
-        """Of a link, what it leads to."""
-        with _file_trouble(path):
-            return _as_remote(await self._client.stat(path))
-
-    async def entries(self, folder: bytes, most: int) -> list[tuple[bytes, RemoteFile]]:
-        """What is in a folder, by name; names are the server's own words. Those after the first `most` are left out."""
-        found: list[tuple[bytes | str, RemoteFile]] = []
-        with _file_trouble(folder):
-            async with aclosing(self._client.scandir(folder)) as listing:  # type: ignore[type-var]
-                async for each in listing:
-                    found.append((each.filename, _as_remote(each.attrs)))
-                    # Two more, as the folder itself and the one above are among them.
-                    if len(found) >= most + 2:
-                        break
-        return [(name, file) for name, file in found if isinstance(name, bytes) and name not in (b".", b"..")]
-
-    async def read(self, path: bytes, size: int) -> AsyncGenerator[bytes, None]:
-        """The first `size` bytes of a file, or all that it has."""
-        with _file_trouble(path):
-            file = await self._client.open(path, "rb")
-        come = 0
-        try:
-            while come < size:
-                wanted = min(_PIECE, size - come)
-                with _file_trouble(path):
-                    data: Any = await file.read(wanted, come)
-                if not data:
-                    return
-                yield data[:wanted]
-                come += len(data)
-        finally:
-            with suppress(asyncssh.Error, OSError):
-                await file.close()
-
-    async def write(self, path: bytes, pieces: AsyncGenerator[bytes, None], *, executable: bool = False) -> None:
-        """A whole file in the place of the one that may be there: at no moment is there a part of it."""
-        folder, slash, _ = path.rpartition(b"/")
-        part = folder + slash + f".{secrets.token_hex(8)}{PART}".encode()
-        mode = asyncssh.SFTPAttrs(permissions=0o755 if executable else 0o644)
-        with _file_trouble(path):
-            file = await self._client.open(part, "xb", mode)
-        try:
-            written = 0
-            async with aclosing(pieces):
-                async for piece in pieces:
-                    with _file_trouble(path):
-                        await file.write(piece, written)
-                    written += len(piece)
-            with _file_trouble(path):
-                await file.close()
-                await self._client.posix_rename(part, path)
-        except BaseException as error:
-            with suppress(asyncssh.Error, OSError):
-                await file.close()
-            if isinstance(error, RemoteFileError) and error.kind == "other" and await self._is_full(part):
-                name = shown(_text(path))
-                error = RemoteFileError("full", f"The server's disk is full: there is no room for {name}.")
-            with suppress(asyncssh.Error, OSError):
-                await self._client.remove(part)
-            raise error from None
-
-    async def _is_full(self, path: bytes) -> bool:
-        """SFTP has no word for it that OpenSSH's server would say."""
-        with suppress(asyncssh.Error, OSError):
-            found = await self._client.statvfs(path)
-            return found.bavail * found.frsize < _PIECE or found.favail == 0
-        return False
-
-    async def make_folder(self, path: bytes) -> None:
-        """Unless there is one."""
-        try:
-            with _file_trouble(path):
-                await self._client.mkdir(path)
-        except RemoteFileError:
-            if (await self.look(path)).kind != "folder":
-                raise
-
-
-def _as_remote(found: asyncssh.SFTPAttrs) -> RemoteFile:
-    kinds: dict[int, Literal["file", "folder", "link"]] = {
-        asyncssh.FILEXFER_TYPE_REGULAR: "file",
-        asyncssh.FILEXFER_TYPE_DIRECTORY: "folder",
-        asyncssh.FILEXFER_TYPE_SYMLINK: "link",
-    }
-    return RemoteFile(kinds.get(found.type, "other"), found.size or 0, bool((found.permissions or 0) & 0o100))
-
-
-def _text(path: bytes) -> str:
-    return path.decode("utf-8", "surrogateescape")
-
-
-@contextmanager
-def _file_trouble(path: bytes) -> Iterator[None]:
-    """A connection that broke off is no fault of a file's."""
-    name = shown(_text(path))
-    try:
+    async def _exchange(self, streams: Streams, order: dict[str, object]) -> AsyncGenerator[Frame, None]:
+        reader, writer = self._streams = streams
         with _translated():
             try:
-                yield
-            except (asyncssh.SFTPConnectionLost, asyncssh.SFTPNoConnection):
-                raise
-            except (asyncssh.SFTPNoSuchFile, asyncssh.SFTPNoSuchPath):
-                raise RemoteFileError("missing", f"There is no {name} on the server.") from None
-            except asyncssh.SFTPPermissionDenied:
-                raise RemoteFileError("denied", f"The server's login user may not use {name}.") from None
-            except asyncssh.SFTPError as error:
-                raise RemoteFileError("other", f"{name} on the server: {shown(error.reason)}.") from None
-    except UnicodeError as error:
-        raise ConnectionLost(f"SSH: the server's answer is not text: {error}") from None
+                writer.write(encode_order(**order))
+                while (frame := await read_frame(reader)) is not None:
+                    self._has_joined = True
+                    yield frame
+            finally:
+                # `close` waits for the server to have the orders.
+                if not self._has_ordered:
+                    self._streams = None
+                    writer.close()
+
+    def send(self, **order: object) -> bool:
+        if self._streams is None or not self._has_joined:
+            return False
+        with _translated():
+            self._streams[1].write(encode_order(**order))
+        self._has_ordered = True
+        return True
+
+    async def hand_over(self, last: str) -> None:
+        answered = b""
+        with _translated():
+            async with asyncio.timeout(HANDING_OVER):
+                reader, writer = await self._master.join("last")
+                try:
+                    writer.write(encode_order(next=True))
+                    # Reset if there is no such socket on the server.
+                    with suppress(ConnectionError):
+                        answered = await reader.read(len(GOING_ON))
+                        await reader.read(1)
+                finally:
+                    writer.close()
+        if not self._master.is_up():
+            raise ConnectionLost(_ENDED)
+        # Without an answer the server has gone on by itself, or its sshd does not forward to sockets.
+        patience = HANDING_OVER if answered == GOING_ON else _GOING_ON_BY_ITSELF
+        self._socket_deadline = asyncio.get_running_loop().time() + patience
+
+    async def tunnel(self, port: int) -> Streams:
+        return await self._master.forward(port)
+
+    @asynccontextmanager
+    async def files(self) -> AsyncIterator[RemoteFiles]:
+        from skylift.runner.remote.sftp import Sftp  # noqa: PLC0415 (of all commands, cp alone needs it)
+
+        async with Sftp(*await self._master.start(sftp_argv())) as files:
+            yield files
+
+    async def close(self) -> None:
+        if self._has_ordered and self._streams is not None:
+            await self._deliver_orders(*self._streams)
+            self._streams = None
+        await in_thread(self._master.end)
+
+    async def _deliver_orders(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """What OpenSSH has of us would end with it. A supervisor carries out all orders, and then hangs up."""
+        with suppress(ConnectionLost), _translated():
+            async with asyncio.timeout(_LEAVING):
+                writer.write_eof()
+                while await reader.read(_BUFFER):
+                    pass
+        writer.close()
 
 
-def _public_key(line: str) -> asyncssh.SSHKey:
-    """Raises ConnectionLost for a line that looks like a key and is none: asyncssh lets such errors through."""
-    try:
-        return asyncssh.import_public_key(line)
-    except ValueError as error:
-        raise ConnectionLost(f"What the server has published is not a host key: {error}") from None
+class _Master:
+    """OpenSSH's process. In its folder, `job` and `last` are sockets that lead to those of two jobs on the server, and
+    `control` is where other processes of OpenSSH use this one's connection."""
+
+    def __init__(self, argv: Sequence[str], key: Path, known_hosts: str) -> None:
+        """Raises OSError."""
+        self._folder = Path(tempfile.mkdtemp(prefix="skylift-ssh-"))
+        self._others: list[subprocess.Popen[bytes]] = []
+        self._forwarding = asyncio.Lock()
+        try:
+            (self._folder / "known_hosts").write_text(known_hosts)
+            (self._folder / "key").symlink_to(key.absolute())
+            self._at = os.open(self._folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        except BaseException:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            raise
+        try:
+            self._process = subprocess.Popen(
+                ["sh", "-c", _UNTIL_WE_END, self._folder, *argv],
+                cwd=self._folder,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                # Ctrl-C is for the program on the server.
+                start_new_session=True,
+            )
+        except BaseException:
+            os.close(self._at)
+            shutil.rmtree(self._folder, ignore_errors=True)
+            raise
+        assert self._process.stderr is not None
+        os.set_blocking(self._process.stderr.fileno(), False)
+        self._said = b""
+        # Also when nobody has closed the connection that this is for.
+        self.end = weakref.finalize(self, _end, self._process, self._others, self._folder, self._at)
+
+    async def listen(self) -> None:
+        """Until all sockets are here: OpenSSH makes `control` last. Raises ConnectionLost."""
+        until = asyncio.get_running_loop().time() + _CONNECTING
+        while not (self._folder / "control").exists():
+            if self._has_ended():
+                words = self._said.decode(errors="replace").strip().rpartition("\n")[2].strip()
+                if words == _OTHER_HOST_KEY:
+                    raise ConnectionLost("SSH: the server does not have the host key that it has published.")
+                raise ConnectionLost(f"SSH: {shown(words) or 'ssh has ended without a word'}")
+            if asyncio.get_running_loop().time() > until:
+                raise ConnectionLost("SSH: the server does not answer.")
+            await asyncio.sleep(_LOOK)
+
+    async def join(self, name: str) -> Streams:
+        """Streams to one of the sockets, which is there a moment before OpenSSH listens at it, and may stay when that
+        has ended. Raises ConnectionLost."""
+        until = asyncio.get_running_loop().time() + _CONNECTING
+        while True:
+            if not self.is_up():
+                raise ConnectionLost(_ENDED)
+            try:
+                with _translated(ConnectionRefusedError, FileNotFoundError):
+                    return await asyncio.open_unix_connection(f"/proc/self/fd/{self._at}/{name}", limit=_BUFFER)
+            except (ConnectionRefusedError, FileNotFoundError):
+                if asyncio.get_running_loop().time() > until:
+                    raise ConnectionLost(_ENDED) from None
+            await asyncio.sleep(_LOOK)
+
+    async def forward(self, port: int) -> Streams:
+        """Streams to a port of the server. Raises ConnectionLost."""
+        here = f"port-{port}"
+        async with self._forwarding:
+            if not (self._folder / here).exists():
+                reader, writer = await self.start(port_forwarding_argv(here, port))
+                with _translated():
+                    await reader.read()
+                writer.close()
+            if not (self._folder / here).exists():
+                raise ConnectionLost(f"SSH: port {port} of the server cannot be forwarded.")
+        return await self.join(here)
+
+    async def start(self, argv: Sequence[str]) -> Streams:
+        """Streams to another process of OpenSSH, which uses this one's connection. Raises ConnectionLost."""
+        if not self.is_up():
+            raise ConnectionLost(_ENDED)
+        with _translated():
+            ours, theirs = socket.socketpair()
+            with theirs:
+                self._others.append(
+                    subprocess.Popen(
+                        argv,
+                        cwd=self._folder,
+                        stdin=theirs.fileno(),
+                        stdout=theirs.fileno(),
+                        stderr=subprocess.DEVNULL,
+                        start_new_session=True,
+                    )
+                )
+            return await asyncio.open_unix_connection(sock=ours, limit=_BUFFER)
+
+    def is_up(self) -> bool:
+        return self.end.alive and not self._has_ended()
+
+    def _has_ended(self) -> bool:
+        """The shell has closed its own end of this pipe."""
+        assert self._process.stderr is not None
+        try:
+            data = os.read(self._process.stderr.fileno(), _WORDS)
+        except BlockingIOError:
+            return False
+        self._said = (self._said + data)[-_WORDS:]
+        return not data
+
+
+def _end(process: subprocess.Popen[bytes], others: list[subprocess.Popen[bytes]], folder: Path, at: int) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    for other in others:
+        other.kill()
+        other.wait()
+    process.wait()
+    for each in (process.stdin, process.stderr):
+        assert each is not None
+        each.close()
+    os.close(at)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+class SshStart:
+    """OpenSSH on its way to a server, as soon as this exists: it needs no event loop for that. `connect` waits for it,
+    and may be called once. The arguments are those of the function `connect`."""
+
+    def __init__(
+        self, address: str, user: str, key: Path, host_keys: Sequence[str], job: str, port: int = 22, *, last: str = ""
+    ) -> None:
+        """Raises ConnectionLost."""
+        names = {"last": last, "job": job} if last else {"job": job}
+        for name in names.values():
+            if not NAME_FORM.fullmatch(name):
+                raise ConnectionLost(f"{shown(name)} is no job's name.")
+        if not is_here():
+            raise ConnectionLost(MISSING)
+        self._job = job
+        sockets = [(here, socket_path(name)) for here, name in names.items()]
+        with _translated():
+            known = "".join(f"{HOST_ALIAS} {each}\n" for each in host_keys)
+            self._master = _Master(connecting_argv(user, address, port, sockets), key, known)
+
+    def is_up(self) -> bool:
+        return self._master.is_up()
+
+    async def connect(self, opening: float = 0.0) -> SshConnection:
+        """Raises ConnectionLost."""
+        try:
+            await self._master.listen()
+        except BaseException:
+            self.end()
+            raise
+        return SshConnection(self._master, self._job, opening)
+
+    def end(self) -> None:
+        self._master.end()
 
 
 async def connect(
-    address: str, user: str, key: Path, host_keys: Sequence[str], job: str, port: int = 22, *, opening: float = 0.0
+    address: str,
+    user: str,
+    key: Path,
+    host_keys: Sequence[str],
+    job: str,
+    port: int = 22,
+    *,
+    last: str = "",
+    opening: float = 0.0,
 ) -> SshConnection:
     """Connect once. The server must prove that it has one of `host_keys`. The user's own SSH settings and agent are not
-    used. The job's supervisor may take `opening` seconds to open its socket."""
-    with _translated():
-        trusted = [_public_key(line) for line in host_keys]
-        connection = await asyncssh.connect(
-            address,
-            port,
-            username=user,
-            client_keys=[str(key)],
-            known_hosts=(trusted, [], []),
-            agent_path=None,
-            config=None,
-            connect_timeout=10,
-            login_timeout=20,
-            keepalive_interval=10,
-            keepalive_count_max=3,
-        )
-        return SshConnection(connection, job, opening)
+    used. The job's supervisor may take `opening` seconds to open its socket. A server that was kept after the job
+    `last` can be handed over."""
+    return await SshStart(address, user, key, host_keys, job, port, last=last).connect(opening)
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def _translated(*but: type[OSError]) -> Iterator[None]:
     try:
         yield
-    except asyncssh.HostKeyNotVerifiable as error:
-        raise ConnectionLost(f"The server does not have the host key that it published: {error}") from None
-    except (asyncssh.Error, asyncssh.KeyImportError, OSError, TimeoutError, asyncio.IncompleteReadError) as error:
+    except but:
+        raise
+    except (OSError, TimeoutError, asyncio.IncompleteReadError) as error:
         raise ConnectionLost(f"SSH: {error or type(error).__name__}") from None

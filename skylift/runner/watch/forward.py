@@ -13,7 +13,6 @@ import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
 
 from skylift.runner.errors import ConnectionLost, UsageError
 from skylift.runner.remote.connection import Connection
@@ -93,9 +92,11 @@ class Forwards:
         try:
             if connection is not None and peer is not None and is_owner(peer[:2], here[:2], owners()):
                 with suppress(ConnectionLost):
-                    tunnel = await connection.tunnel(port)
-                    await asyncio.gather(_pump(reader, tunnel), _pump(tunnel, writer))
-                    tunnel.close()
+                    come, there = await connection.tunnel(port)
+                    try:
+                        await asyncio.gather(_pump(reader, there), _pump(come, writer))
+                    finally:
+                        there.close()
         finally:
             writer.close()
 
@@ -115,21 +116,11 @@ def loopback_addresses() -> list[str]:
     return ["127.0.0.1"]
 
 
-class _Source(Protocol):
-    async def read(self, size: int, /) -> bytes: ...
-
-
-class _Target(Protocol):
-    def write(self, data: bytes, /) -> None: ...
-    async def drain(self) -> None: ...
-    def write_eof(self) -> None: ...
-
-
-async def _pump(source: _Source, target: _Target) -> None:
+async def _pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
     """Copy until the source ends, and then end the target. Either may break off."""
-    with suppress(OSError, ConnectionLost):
+    with suppress(OSError):
         while data := await source.read(_PIECE):
             target.write(data)
             await target.drain()
-    with suppress(OSError, ConnectionLost):
+    with suppress(OSError):
         target.write_eof()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 
 from skylift.runner.errors import ConnectionLost, RecordDamaged, Refused, Unreachable
@@ -14,7 +13,7 @@ from skylift.runner.launch.key import KeyPair, ensure_key_file
 from skylift.runner.launch.network import find_caller, open_groups
 from skylift.runner.launch.relaunch import Relaunch
 from skylift.runner.launch.server import describe, live_servers, send_key
-from skylift.runner.remote import openssh
+from skylift.runner.remote import ssh
 from skylift.runner.remote.account import Account
 from skylift.runner.remote.connection import Connection
 from skylift.runner.steps import in_thread
@@ -48,7 +47,6 @@ class SshAccess:
         self.server = server
         self._host_keys, self._connection = host_keys, connection
         self._known_key: KeyPair | None = None
-        self._has_tried_openssh = False
 
     @property
     def key(self) -> KeyPair:
@@ -59,8 +57,7 @@ class SshAccess:
         return self._known_key
 
     async def connect(self) -> Connection:
-        """Connect once. Raises ConnectionLost when that fails. The first connection to a server that has just been
-        launched is OpenSSH's, if it is here: importing asyncssh takes time that the client and its server lack then."""
+        """Connect once. Raises ConnectionLost when that fails."""
         if self._connection is not None:
             connection, self._connection = self._connection, None
             return connection
@@ -81,12 +78,7 @@ class SshAccess:
         await in_thread(self.ensure_key_accepted, host_keys)
         opening = _OPENING if self._booting else 0.0
         to = (server.address, host_keys.user, self.key.private, host_keys.keys, self._job)
-        if self._booting and not self._has_tried_openssh and openssh.is_here():
-            self._has_tried_openssh = True
-            return await openssh.connect(*to, opening=opening)
-        ssh = await in_thread(importlib.import_module, "skylift.runner.remote.ssh")
-        found: Connection = await ssh.connect(*to, opening=opening)
-        return found
+        return await ssh.connect(*to, opening=opening)
 
     def find_host_keys(self) -> HostKeys | None:
         """The server's host keys; None before it has published any. Raises RecordDamaged."""

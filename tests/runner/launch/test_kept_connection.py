@@ -22,7 +22,7 @@ from skylift.runner.launch.kept_connection import KeptConnection
 from skylift.runner.launch.kept_server import KeptServer
 from skylift.runner.launch.key import ensure_key_file
 from skylift.runner.launch.last_kept import LastKept, StartedConnection, last_kept, remember_kept
-from skylift.runner.remote import openssh
+from skylift.runner.remote import ssh
 from skylift.runner.remote.account import Account, open_account
 
 
@@ -156,7 +156,7 @@ def start(account: Account, there: KeptServer, port: int) -> StartedConnection:
     to = LastKept(account.number, server.job, server.type, server.address, host_keys, there.until)
     key = ensure_key_file(account.settings.key_dir, account.number, account.settings.region).private
     user, keys = host_keys.user, host_keys.keys
-    return StartedConnection(to, openssh.OpenSshStart(server.address, user, key, keys, "one", port, last=server.job))
+    return StartedConnection(to, ssh.SshStart(server.address, user, key, keys, "one", port, last=server.job))
 
 
 def test_a_connection_that_began_early_is_the_one_that_is_taken(account: Account) -> None:
@@ -229,8 +229,8 @@ def test_an_interrupt_while_they_are_closed_leaves_none(account: Account, monkey
                 connecting.begin(account, another_server())
                 await asyncio.Event().wait()
 
-        monkeypatch.setattr(openssh, "connect", connect)
-        monkeypatch.setattr(openssh, "is_here", lambda: True)
+        monkeypatch.setattr(ssh, "connect", connect)
+        monkeypatch.setattr(ssh, "is_here", lambda: True)
         running = asyncio.ensure_future(block())
         await connects.wait()
         running.cancel()
@@ -294,7 +294,7 @@ def test_a_server_that_ec2_has_no_more_is_forgotten(account: Account, tmp_path: 
     remembered = LastKept(account.number, "last", "t3.small", "127.0.0.1", there.host_keys, 9e9)
     remember_kept(settings, remembered)
     assert last_kept(settings) == remembered
-    began = StartedConnection(remembered, cast(openssh.OpenSshStart, SimpleNamespace(end=lambda: None)))
+    began = StartedConnection(remembered, cast(ssh.SshStart, SimpleNamespace(end=lambda: None)))
 
     async def look(account: Account, *kept: KeptServer) -> LastKept | None:
         async with KeptConnection("one", started=began) as connecting:

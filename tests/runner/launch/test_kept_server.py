@@ -37,7 +37,7 @@ from skylift.runner.launch.server import launch_request, live_servers
 from skylift.runner.launch.stages import Checked, Launched
 from skylift.runner.launch.take_over import TakeOver
 from skylift.runner.launch.undo import Undo
-from skylift.runner.remote import openssh
+from skylift.runner.remote import ssh
 from skylift.runner.remote.account import open_account
 from skylift.runner.remote.api import Api
 from skylift.runner.ship.blob_store import Blob
@@ -248,7 +248,7 @@ def test_a_run_takes_a_server_through_the_connection_that_has_begun_and_forgets_
     remember_kept(settings, remembered)
     monkeypatch.setattr("skylift.runner.launch.check.configuration_of", lambda *_: "fit")
     begun = Begun()
-    connection = StartedConnection(remembered, cast(openssh.OpenSshStart, begun))
+    connection = StartedConnection(remembered, cast(ssh.SshStart, begun))
     cap.cap_server(yard.account, instance, time.time() + 60)
     job = order(tmp_path, "", name="one", instance_type="t3.small")
     launched = asyncio.run(Submit(job, settings, seen, Clock(seen), connection=connection).run())

@@ -28,7 +28,7 @@ from skylift.runner.launch.last_kept import (
     remember_kept,
     start_connection,
 )
-from skylift.runner.remote import openssh
+from skylift.runner.remote import ssh
 from skylift.runner.remote.account import open_account
 from skylift.runner.watch.streaming import Streamed
 from skylift.runner.watch.watched_job import WatchedJob
@@ -132,7 +132,7 @@ def test_a_job_that_cannot_have_it_does_not(
     assert start_connection(replace(job, instance_type="t3.medium"), place, NOW) is None
     assert start_connection(job, replace(place, access=Access(private=True)), NOW) is None
     assert start_connection(job, place, NOW + 61) is None
-    monkeypatch.setattr(openssh, "is_here", lambda: False)
+    monkeypatch.setattr(ssh, "is_here", lambda: False)
     assert start_connection(job, place, NOW) is None
 
 
@@ -165,7 +165,7 @@ def test_it_is_one_server_by_job_address_and_host_keys(differs: str | None) -> N
         "host_keys": replace(KEPT, host_keys=replace(KEPT.host_keys, user="you")),
         None: KEPT,
     }[differs]
-    connection = StartedConnection(remembered, cast(openssh.OpenSshStart, None))
+    connection = StartedConnection(remembered, cast(ssh.SshStart, None))
     assert connection.is_to(SERVER, KEPT.host_keys) == (differs is None)
     assert not connection.is_to(SERVER, None)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes.util
 import functools
 import shlex
 import sys
@@ -30,11 +29,10 @@ from skylift.runner.job.settings import Settings
 from skylift.runner.job.states import State
 from skylift.runner.launch.bucket import ensure_bucket
 from skylift.runner.launch.key import KeyPair, ensure_key_file
-from skylift.runner.remote import openssh
 from skylift.runner.remote.api import Api
 from skylift.runner.remote.connection import Connection
 from skylift.runner.remote.reconnect import Reconnect
-from skylift.runner.remote.ssh import _without_library_search, connect
+from skylift.runner.remote.ssh import connect
 from skylift.runner.watch.forward import Forward, Forwards
 from skylift.runner.watch.stream import Follower, Status
 
@@ -130,13 +128,8 @@ def second(api: Api, settings: Settings, endpoint: str, shipped: Shipped) -> Ite
             yield Shipped(api, settings, machine, shipped.folder)
 
 
-WAYS = pytest.mark.parametrize("way", [connect, openssh.connect], ids=["asyncssh", "openssh"])
-
-
-def by_ssh(
-    sshd: Sshd, key: KeyPair, shipped: Shipped, port: int, way: Callable[..., Any] = connect
-) -> Callable[[], Any]:
-    return functools.partial(way, "127.0.0.1", "me", key.private, [sshd.host_key], shipped.prefix.job, port)
+def by_ssh(sshd: Sshd, key: KeyPair, shipped: Shipped, port: int) -> Callable[[], Any]:
+    return functools.partial(connect, "127.0.0.1", "me", key.private, [sshd.host_key], shipped.prefix.job, port)
 
 
 def follower(
@@ -159,15 +152,8 @@ EXPECTED = b"".join(b"%09d\n" % number for number in range(20000))
 
 
 @pytest.mark.parametrize("forwards", [True, False])
-@WAYS
 def test_output_by_ssh(
-    shipped: Shipped,
-    machine: Machine,
-    api: Api,
-    settings: Settings,
-    key: KeyPair,
-    forwards: bool,
-    way: Callable[..., Any],
+    shipped: Shipped, machine: Machine, api: Api, settings: Settings, key: KeyPair, forwards: bool
 ) -> None:
     shipped.ship(LINES + WAIT_FOR_GO)
     shipped.boot()
@@ -178,9 +164,9 @@ def test_output_by_ssh(
     async def main() -> Status | None:
         sshd = Sshd(machine, key, forwards=forwards)
         async with sshd.serve() as port:
-            follow = follower(api, settings, shipped, by_ssh(sshd, key, shipped, port, way), seen, told)
+            follow = follower(api, settings, shipped, by_ssh(sshd, key, shipped, port), seen, told)
             status = await follow.run()
-            assert len(sshd.connections) == 1 + (way is openssh.connect and not forwards), "as many as were needed"
+            assert len(sshd.connections) == 1
             return status
 
     status = asyncio.run(main())
@@ -269,10 +255,7 @@ def test_output_from_s3_shows_that_the_program_runs_before_a_status_does(api: Ap
     assert events == ["heard", "up\n"]
 
 
-@WAYS
-def test_a_port_leads_through_whichever_connection_there_is(
-    machine: Machine, key: KeyPair, way: Callable[..., Any]
-) -> None:
+def test_a_port_leads_through_whichever_connection_there_is(machine: Machine, key: KeyPair) -> None:
     """One that breaks takes what went through it along, without a word on the screen; the next one leads again."""
     troubles: list[Any] = []
 
@@ -289,7 +272,7 @@ def test_a_port_leads_through_whichever_connection_there_is(
         await forwards.open()
         async with sshd.serve() as port:
             for _ in range(3):
-                connection = await way("127.0.0.1", "me", key.private, [sshd.host_key], "x", port)
+                connection = await connect("127.0.0.1", "me", key.private, [sshd.host_key], "x", port)
                 forwards.connect_through(lambda: connection)  # noqa: B023
                 reader, writer = await asyncio.open_connection("127.0.0.1", here)
                 assert await reader.readexactly(1 << 20) == b"x" * (1 << 20)
@@ -305,9 +288,8 @@ def test_a_port_leads_through_whichever_connection_there_is(
     assert troubles == []
 
 
-@WAYS
 def test_connection_that_breaks_again_and_again_loses_and_repeats_nothing(
-    shipped: Shipped, machine: Machine, api: Api, settings: Settings, key: KeyPair, way: Callable[..., Any]
+    shipped: Shipped, machine: Machine, api: Api, settings: Settings, key: KeyPair
 ) -> None:
     shipped.ship(
         "import os, sys, time\n"
@@ -336,7 +318,7 @@ def test_connection_that_breaks_again_and_again_loses_and_repeats_nothing(
                 breaks += 1
 
             seen.on_output = lambda: loop.call_soon_threadsafe(cut)
-            follow = follower(api, settings, shipped, by_ssh(sshd, key, shipped, port, way), seen, told)
+            follow = follower(api, settings, shipped, by_ssh(sshd, key, shipped, port), seen, told)
             return await follow.run()
 
     status = asyncio.run(main())
@@ -434,23 +416,21 @@ def test_what_was_shown_of_a_server_that_is_lost_unannounced_is_kept_apart_from_
             assert out.read() == log
 
 
-@WAYS
-def test_server_with_another_host_key_is_not_spoken_to(machine: Machine, key: KeyPair, way: Callable[..., Any]) -> None:
+def test_server_with_another_host_key_is_not_spoken_to(machine: Machine, key: KeyPair) -> None:
     async def main() -> None:
         sshd = Sshd(machine, key)
         other = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode()
         async with sshd.serve() as port:
             with pytest.raises(ConnectionLost, match=r"(?i)host key"):
-                await way("127.0.0.1", "me", key.private, [other], "x", port)
+                await connect("127.0.0.1", "me", key.private, [other], "x", port)
 
     asyncio.run(main())
 
 
-@WAYS
-def test_nobody_there(key: KeyPair, way: Callable[..., Any]) -> None:
+def test_nobody_there(key: KeyPair) -> None:
     host = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode()
     with pytest.raises(ConnectionLost, match=r"refused|failed"):
-        asyncio.run(way("127.0.0.1", "me", key.private, [host], "x", 1))
+        asyncio.run(connect("127.0.0.1", "me", key.private, [host], "x", 1))
 
 
 async def no_ssh() -> Connection:
@@ -564,14 +544,3 @@ def test_server_that_is_gone_without_a_word(shipped: Shipped, api: Api, settings
     shipped.ship("pass")
     seen, told = Seen(), []
     assert asyncio.run(follower(api, settings, shipped, no_ssh, seen, told, gone=lambda: True).run()) is None
-
-
-def test_what_other_threads_look_for_is_found_while_asyncssh_is_imported() -> None:
-    found: list[str | None] = []
-    there = ctypes.util.find_library("c")
-    with _without_library_search():
-        thread = threading.Thread(target=lambda: found.append(ctypes.util.find_library("c")))
-        thread.start()
-        thread.join()
-        assert ctypes.util.find_library("c") is None
-    assert found == [there] == [ctypes.util.find_library("c")]

@@ -8,16 +8,16 @@ import pytest
 from ports import quiet_port
 
 from skylift.runner.errors import ConnectionLost, UsageError
-from skylift.runner.remote.ssh import SshTunnel
+from skylift.runner.remote.connection import Streams
 from skylift.runner.watch.forward import Forward, Forwards, read_forward
 
 
 class Here:
     """An SSH connection as far as it leads to ports: this machine is the server."""
 
-    async def tunnel(self, port: int) -> SshTunnel:
+    async def tunnel(self, port: int) -> Streams:
         try:
-            return SshTunnel(*await asyncio.open_connection("127.0.0.1", port))
+            return await asyncio.open_connection("127.0.0.1", port)
         except OSError as error:
             raise ConnectionLost(str(error)) from None
 

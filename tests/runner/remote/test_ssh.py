@@ -19,7 +19,7 @@ import pytest
 
 from skylift.runner.errors import ConnectionLost
 from skylift.runner.launch.key import KeyPair, ensure_key_file
-from skylift.runner.remote import openssh
+from skylift.runner.remote import ssh
 from skylift.runner.remote.connection import Frame
 from skylift.runner.remote.job_socket import GOING_ON
 
@@ -84,7 +84,7 @@ class Sshd:
             yield acceptor.get_port()
 
     def connect(self, port: int, **how: Any) -> Any:
-        return openssh.connect("127.0.0.1", "me", self._key.private, [self.host_key], "next-job", port, **how)
+        return ssh.connect("127.0.0.1", "me", self._key.private, [self.host_key], "next-job", port, **how)
 
 
 def served(key: KeyPair, answer: Answer, act: Callable[[Sshd, int], Any]) -> None:
@@ -205,7 +205,7 @@ def test_the_last_order_of_who_leaves_arrives(key: KeyPair, folders: Path) -> No
     async def act(sshd: Sshd, port: int) -> None:
         connection = await sshd.connect(port)
         await anext(connection.watch(0, 0))
-        group = connection._forwarding._process.pid
+        group = connection._master._process.pid
         os.killpg(group, signal.SIGSTOP)
         assert connection.send(cancel=True) is True
         asyncio.get_running_loop().call_later(0.1, os.killpg, group, signal.SIGCONT)
@@ -219,21 +219,21 @@ def test_the_last_order_of_who_leaves_arrives(key: KeyPair, folders: Path) -> No
 def test_a_name_that_is_no_jobs_forwards_nothing(key: KeyPair, folders: Path, name: str) -> None:
     """A kept server's last job is a tag's word."""
     with pytest.raises(ConnectionLost, match="no job's name"):
-        asyncio.run(openssh.connect("127.0.0.1", "me", key.private, [], name, 1))
+        asyncio.run(ssh.connect("127.0.0.1", "me", key.private, [], name, 1))
     if name:
         with pytest.raises(ConnectionLost, match="no job's name"):
-            asyncio.run(openssh.connect("127.0.0.1", "me", key.private, [], "x", 1, last=name))
+            asyncio.run(ssh.connect("127.0.0.1", "me", key.private, [], "x", 1, last=name))
     assert list(folders.iterdir()) == []
 
 
 def test_files_may_be_anywhere(key: KeyPair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In folders that people have, and whose names OpenSSH would divide or replace."""
-    odd = tmp_path / "größe %h 100% 'a' \"b\" \\c $HOME #d"
+    odd = tmp_path / ("größe %h 100% 'a' \"b\" \\c ${HOME} #d a:b " + "long" * 30)
     odd.mkdir()
     moved = odd / "key %%.pem"
     moved.write_bytes(key.private.read_bytes())
     moved.chmod(0o600)
-    with tempfile.TemporaryDirectory(prefix="ä %h '\"\\ ") as place:
+    with tempfile.TemporaryDirectory(prefix="ä %h '\"\\ ${HOME} a:b " + "long" * 30) as place:
         monkeypatch.setattr(tempfile, "tempdir", place)
 
         async def answer(_path: str, reader: Any, writer: Any) -> None:
@@ -242,7 +242,7 @@ def test_files_may_be_anywhere(key: KeyPair, tmp_path: Path, monkeypatch: pytest
             writer.close()
 
         async def act(sshd: Sshd, port: int) -> None:
-            connection = await openssh.connect("127.0.0.1", "me", moved, [sshd.host_key], "x", port)
+            connection = await ssh.connect("127.0.0.1", "me", moved, [sshd.host_key], "x", port)
             assert [frame async for frame in connection.watch(0, 0)] == [Frame("status", b"{}")]
             await connection.close()
 
@@ -250,25 +250,30 @@ def test_files_may_be_anywhere(key: KeyPair, tmp_path: Path, monkeypatch: pytest
         assert list(Path(place).iterdir()) == []
 
 
-@pytest.mark.parametrize("place", ["/tmp/a:b", "/tmp/${HOME}", "/tmp/" + "a" * 80])
-def test_where_no_socket_can_be_openssh_counts_as_not_here(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert openssh.is_here()
-    monkeypatch.setattr(tempfile, "tempdir", place)
-    assert not openssh.is_here()
+def test_a_machine_without_ssh_says_what_to_install(
+    key: KeyPair, folders: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(folders))
+    assert not ssh.is_here()
+    with pytest.raises(ConnectionLost, match=r"no OpenSSH client on this machine\. Install it: openssh-client"):
+        asyncio.run(ssh.connect("127.0.0.1", "me", key.private, [], "x", 1))
+    assert list(folders.iterdir()) == []
 
 
 def test_a_machine_whose_shell_cannot_be_started(key: KeyPair, folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(folders))
-    assert not openssh.is_here()
+    programs = folders.parent / "programs"
+    programs.mkdir()
+    (programs / "ssh").symlink_to("/usr/bin/ssh")
+    monkeypatch.setenv("PATH", str(programs))
     with pytest.raises(ConnectionLost, match="No such file"):
-        asyncio.run(openssh.connect("127.0.0.1", "me", key.private, [], "x", 1))
+        asyncio.run(ssh.connect("127.0.0.1", "me", key.private, [], "x", 1))
     assert list(folders.iterdir()) == []
 
 
 def test_one_that_is_not_wanted_any_more_leaves_nothing(key: KeyPair, folders: Path) -> None:
     async def act(sshd: Sshd, port: int) -> None:
         async def connect_to_silence() -> None:
-            await openssh.connect("127.0.0.1", "me", key.private, [], "x", silent.sockets[0].getsockname()[1])
+            await ssh.connect("127.0.0.1", "me", key.private, [], "x", silent.sockets[0].getsockname()[1])
 
         come = asyncio.Event()
 
@@ -294,10 +299,10 @@ def test_one_that_is_not_wanted_any_more_leaves_nothing(key: KeyPair, folders: P
 CLIENT = """\
 import asyncio, sys
 from pathlib import Path
-from skylift.runner.remote import openssh
+from skylift.runner.remote import ssh
 
 async def main():
-    connection = await openssh.connect("127.0.0.1", "me", Path(sys.argv[1]), [sys.argv[2]], "x", int(sys.argv[3]))
+    connection = await ssh.connect("127.0.0.1", "me", Path(sys.argv[1]), [sys.argv[2]], "x", int(sys.argv[3]))
     print("there", flush=True)
     await asyncio.sleep(600)
 
