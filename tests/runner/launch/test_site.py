@@ -151,7 +151,7 @@ def test_key_is_made_once_and_stays_private(settings: Settings, api: Api) -> Non
     key = ensure_key(api, settings.key_dir, ACCOUNT)
     assert stat.S_IMODE(key.private.stat().st_mode) == 0o600
     assert stat.S_IMODE(settings.key_dir.stat().st_mode) == 0o700
-    assert asyncssh.read_private_key(str(key.private)).export_public_key().decode().strip() == key.public
+    assert f"{asyncssh.read_private_key(str(key.private)).export_public_key().decode().strip()} skylift" == key.public
     assert key.public.startswith("ssh-ed25519 ")
     (known,) = api.call("ec2", "describe_key_pairs")["KeyPairs"]
     assert known["KeyName"] == key.name

@@ -180,7 +180,7 @@ def test_a_supervisor_that_knows_nothing_of_usage_is_not_waited_for(
     shipped: Shipped, machine: Machine, key: KeyPair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An earlier version's takes no notice of an order that it does not know."""
-    monkeypatch.setattr("skylift.runner.remote.job_socket._ANSWERING", 0.3)
+    monkeypatch.setattr("skylift.runner.remote.ssh._ANSWERING", 0.3)
     shipped.ship("pass")
     place = machine.root / "run/skylift" / f"{shipped.prefix.job}.sock"
     place.parent.mkdir(parents=True, exist_ok=True)
