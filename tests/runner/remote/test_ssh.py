@@ -16,8 +16,10 @@ from typing import Any
 
 import asyncssh
 import pytest
+from ports import quiet_port
 
 from skylift.runner.errors import ConnectionLost
+from skylift.runner.job.commands import port_forwarding_argv, sftp_argv, shared_argv
 from skylift.runner.launch.key import KeyPair, ensure_key_file
 from skylift.runner.remote import ssh
 from skylift.runner.remote.connection import Frame
@@ -66,6 +68,9 @@ class Sshd:
             def connection_lost(self, exc: Exception | None) -> None:
                 outer.closed.set()
 
+            def connection_requested(self, dest_host: str, dest_port: int, orig_host: str, orig_port: int) -> bool:
+                return True
+
             def unix_connection_requested(self, dest_path: str) -> Any:
                 async def serve(reader: Any, writer: Any) -> None:
                     await outer._answer(dest_path, reader, writer)
@@ -79,6 +84,7 @@ class Sshd:
             server_host_keys=[self._host],
             authorized_client_keys=asyncssh.import_authorized_keys(self._key.public),
             encoding=None,
+            sftp_factory=True,
         )
         async with acceptor:
             yield acceptor.get_port()
@@ -296,15 +302,95 @@ def test_one_that_is_not_wanted_any_more_leaves_nothing(key: KeyPair, folders: P
     assert list(folders.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("said", "word"),
+    [
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "SSH: "),
+        (b"SSH-2.0-x\r\n" + bytes(range(256)) * 400, "SSH: "),
+        (b"SSH-2.0-\x1b[2J\x07\r\n", "SSH: "),
+        (b"", "SSH: the server does not answer"),
+    ],
+    ids=["another protocol", "noise", "a terminal's codes", "nothing"],
+)
+def test_a_server_that_is_no_sshd(
+    key: KeyPair, folders: Path, monkeypatch: pytest.MonkeyPatch, said: bytes, word: str
+) -> None:
+    if not said:
+        monkeypatch.setattr(ssh, "_CONNECTING", 0.5)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(said)
+        await reader.read()
+        writer.close()
+
+    async def main() -> None:
+        async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            with pytest.raises(ConnectionLost, match=word) as lost:
+                await ssh.connect("127.0.0.1", "me", key.private, [], "x", port)
+            assert lost.value.message.isprintable()
+
+    asyncio.run(main())
+    assert list(folders.iterdir()) == []
+
+
+def test_files_and_ports_share_one_connection(key: KeyPair, folders: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"content")
+    path = os.fsencode(tmp_path / "file")
+
+    async def greet(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"hello")
+        writer.close()
+
+    async def act(sshd: Sshd, port: int) -> None:
+        connection = await sshd.connect(port)
+
+        async def read_file() -> bytes:
+            async with connection.files() as files:
+                return b"".join([piece async for piece in files.read(path, 100)])
+
+        async def greeting(there: int) -> bytes:
+            reader, writer = await connection.tunnel(there)
+            heard: bytes = await reader.read()
+            writer.close()
+            return heard
+
+        async with await asyncio.start_server(greet, "127.0.0.1", 0) as server:
+            there = server.sockets[0].getsockname()[1]
+            found = await asyncio.gather(*(read_file() for _ in range(4)), *(greeting(there) for _ in range(4)))
+            assert found == [b"content"] * 4 + [b"hello"] * 4
+            assert await greeting(quiet_port()) == b"", "nothing listens there"
+        assert len(sshd._connections) == 1
+        await connection.close()
+        with pytest.raises(ConnectionLost, match="has ended"):
+            await connection.tunnel(there)
+
+    served(key, nothing, act)
+    assert list(folders.iterdir()) == []
+
+
+def test_another_process_does_not_connect_by_itself(tmp_path: Path) -> None:
+    """Without the first one's socket, OpenSSH would connect to a machine that is called as the server is here."""
+    for argv in (shared_argv(["true"]), sftp_argv(), port_forwarding_argv("here", 80)):
+        told = subprocess.run([argv[0], "-G", *argv[1:]], capture_output=True, text=True, check=False).stdout
+        assert "proxycommand false" in told.splitlines()
+        done = subprocess.run(argv, cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        assert done.returncode == 255
+    assert list(tmp_path.iterdir()) == []
+
+
 CLIENT = """\
-import asyncio, sys
+import asyncio, os, sys
 from pathlib import Path
 from skylift.runner.remote import ssh
 
 async def main():
     connection = await ssh.connect("127.0.0.1", "me", Path(sys.argv[1]), [sys.argv[2]], "x", int(sys.argv[3]))
-    print("there", flush=True)
-    await asyncio.sleep(600)
+    async with connection.files():
+        pids = connection._master._process.pid, connection._master._others[0].pid
+        assert all(os.getsid(pid) == pid for pid in pids), "Ctrl-C here does not reach them"
+        print("there", *pids, flush=True)
+        await asyncio.sleep(600)
 
 asyncio.run(main())
 """
@@ -318,14 +404,18 @@ def test_it_ends_with_a_client_that_is_killed(key: KeyPair, folders: Path) -> No
             stdout=subprocess.PIPE,
         )
         assert client.stdout is not None
-        assert await client.stdout.readline() == b"there\n"
+        there, *pids = (await client.stdout.readline()).split()
+        assert there == b"there"
         assert not sshd.closed.is_set()
         client.send_signal(signal.SIGKILL)
         await client.wait()
         await sshd.closed.wait()
+        left.extend(int(each) for each in pids)
 
+    left: list[int] = []
     served(key, nothing, act)
+    assert len(left) == 2
     until = time.monotonic() + 60
-    while list(folders.iterdir()):
+    while list(folders.iterdir()) or any(Path("/proc", str(pid), "exe").exists() for pid in left):
         assert time.monotonic() < until
         time.sleep(0.01)
