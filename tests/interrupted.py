@@ -28,7 +28,8 @@ EXAMPLE = Path(__file__).parents[1] / "examples/spot/primes.py"
 TOP, PRIMES, BLOCK = 20_000_000_000, 882_206_716, 2_000_000
 LONGEST = 5.0
 """Seconds after which a program that has begun is interrupted."""
-PATIENCE = 300.0
+PATIENCE = 900.0
+"""The job alone computes for five minutes."""
 
 
 class Wrong(Exception):
