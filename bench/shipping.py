@@ -29,6 +29,7 @@ from urllib.parse import urlsplit
 
 from beside_moto import REGION, Server, skylift
 
+from skylift.contract.record import LargeInput
 from skylift.runner.collect.results import Manifest, bring_home
 from skylift.runner.job.outcome import Result
 from skylift.runner.job.record import Prefix
@@ -86,7 +87,7 @@ class Ways:
     def fetch_input(self) -> None:
         program: Any = SimpleNamespace(ending=None)
         user, until = pwd.getpwuid(os.geteuid()), time.time() + 600
-        wanted = {"sha256": self.digest, "size": self._size, "place": "data.bin", "mode": 0o644}
+        wanted = LargeInput("data.bin", self.digest, self._size)
         Inputs(self._there, user, program, until, self._there / "kept").fetch_large(self._inputs, [wanted])
 
     def send_result(self) -> None:

@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).parent.parent / "skylift"
 MAIN = (PACKAGE / "cloud" / "main.py", PACKAGE / "cloud" / "__main__.py")
 
 MAY_NOT_IMPORT = {
+    "skylift.contract": ["skylift." + room for room in ("catalogue", "runner", "cloud", "place", "python", "console")],
     "skylift.catalogue": ["skylift." + room for room in ("runner", "cloud", "place", "python", "console")],
     "skylift.runner": ["skylift." + room for room in ("cloud", "place", "python", "console")],
     "skylift.python": ["skylift.console"],
@@ -29,6 +30,7 @@ MAY_NOT_IMPORT = {
 }
 
 STANDARD_LIBRARY_ONLY = {
+    "skylift.contract": [],
     "skylift.catalogue": [],
     "skylift.cloud.domain": [],
     "skylift.cloud.state": ["skylift.cloud.domain"],

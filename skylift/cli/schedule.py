@@ -32,8 +32,8 @@ from skylift.runner.job.run_options import (
 from skylift.runner.text.duration import moment, spell_short
 
 if TYPE_CHECKING:
+    from skylift.contract.record import Overlap
     from skylift.runner.job.job import Job
-    from skylift.runner.job.record import Overlap
     from skylift.runner.job.settings import Settings
     from skylift.runner.schedule.schedules import Schedules
 

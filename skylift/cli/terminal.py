@@ -23,7 +23,7 @@ from skylift.runner.watcher import Keyboard
 
 if TYPE_CHECKING:
     from skylift.cli.screen import Live, Screen
-    from skylift.runner.job.job import Terminal
+    from skylift.contract.record import Terminal
     from skylift.runner.watch.monitor import Monitor
 
 _KEYS = 0
@@ -36,7 +36,7 @@ _TYPED_AHEAD = 4095
 
 def this_terminal() -> Terminal:
     """The terminal that an interactive program gets. Without one here, a usual one, for a user who attaches later."""
-    from skylift.runner.job.job import Terminal
+    from skylift.contract.record import Terminal
 
     term = os.environ.get("TERM") or "xterm-256color"
     if not os.isatty(_KEYS):

@@ -12,9 +12,10 @@ from skylift.console.job_wish import JobSpec
 from skylift.console.port import Port
 from skylift.console.rows import ClusterRow, JobRow, as_moment, as_time
 from skylift.console.submission import submit_again, submit_script
+from skylift.contract.record import RECORD_LIMIT
 from skylift.runner.collect.results import Manifest, bring_home, read_manifest
 from skylift.runner.errors import RunError
-from skylift.runner.job.record import RECORD_LIMIT, Prefix
+from skylift.runner.job.record import Prefix
 from skylift.runner.job.repeat import Repeat, parse_repeat
 from skylift.runner.job.states import ENDED, State
 from skylift.runner.jobs.cluster import TakeDown, clusters, find_clusters, members_of

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from skylift.console.earlier_files import fetch_files
 from skylift.console.job_wish import JobSpec, script_missing
+from skylift.contract.record import Environment
 from skylift.python.background import Background
 from skylift.python.watching import Watcher
 from skylift.runner.errors import RunError, UsageError
-from skylift.runner.job.job import Environment, Job
+from skylift.runner.job.job import Job
 from skylift.runner.job.outcome import Outcome
 from skylift.runner.job.repeat import Repeat
 from skylift.runner.job.settings import Settings
@@ -90,5 +91,5 @@ def plan(cwd: Path, spec: JobSpec, whole: Whole | None = None) -> tuple[ParsedOp
         return asked, planned
     # What was a project there is none here, without its .git: what was sent is known, and is sent again.
     bundle = plan_bundle(cwd, whole.folder, (), sorted(str(each) for each in whole.folder.iterdir()))
-    environment = replace(whole.environment, python=planned.environment.python)
+    environment = whole.environment._replace(python=planned.environment.python)
     return asked, replace(planned, program=spec.program, bundle=bundle, environment=environment)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from skylift.contract.record import Terminal
 from skylift.place.settings import settings_for
 from skylift.python.background import Background, Once
 from skylift.python.keywords import check_types, with_environ
@@ -19,7 +20,7 @@ from skylift.runner.attach import Attach
 from skylift.runner.errors import UsageError
 from skylift.runner.flow import Run
 from skylift.runner.job.job import Job as Planned
-from skylift.runner.job.job import Program, Terminal
+from skylift.runner.job.job import Program
 from skylift.runner.job.outcome import Outcome
 from skylift.runner.job.run_options import SharedOptions
 from skylift.runner.job.settings import Settings

@@ -37,7 +37,8 @@ def test_an_option_is_whole(name: str) -> None:
 
 def test_every_option_of_a_run_reaches_its_order() -> None:
     """None is read from the table and then dropped: each makes a difference to what is planned."""
-    from skylift.runner.job.job import Program, Terminal
+    from skylift.contract.record import Terminal
+    from skylift.runner.job.job import Program
     from skylift.runner.plan.read_options import read_options
 
     program = Program("script", "job.py")

@@ -15,14 +15,17 @@ import pytest
 from skylift.console.earlier_files import fetch_files
 from skylift.console.job_wish import NOT_RECORDED, again_spec, spell_not_recorded, wish_again
 from skylift.console.submission import Whole, plan
+from skylift.contract.record import Environment, JobRecord
 from skylift.runner.errors import RecordDamaged, RunError
-from skylift.runner.job.job import Environment, Program
+from skylift.runner.job.job import Program
 from skylift.runner.job.repeat import MOST_BYTES, parse_repeat
 from skylift.runner.job.run_options import OPTIONS
 from skylift.runner.job.settings import OneImage, Settings
 from skylift.runner.remote.account import Account
 
 PLAIN = {
+    "created": 1,
+    "deadline": 2,
     "argv": ["python", "job.py", "a b"],
     "python": True,
     "cwd": ".",
@@ -69,7 +72,7 @@ def test_a_program_is_of_its_kind(argv: list[str], python: bool, program: Progra
         ({"terminal": {"term": "xterm"}}, "It was interactive"),
         ({"stdin": True}, "It read standard input"),
         ({"has_s3": True}, "It had inputs from S3"),
-        ({"large": [{"place": "x"}]}, "Its files are large"),
+        ({"large": [{"place": "x", "sha256": "a" * 64}]}, "Its files are large"),
         ({"packs": [{"sha256": "a" * 64, "size": MOST_BYTES + 1}]}, "Its files are large"),
         ({"schedule": {"overlap": "skip", "lasts": 1}}, "It is a schedule's"),
     ],
@@ -88,6 +91,7 @@ def test_what_cannot_be_run_again_is_said(different: dict[str, Any], said: str) 
         {"cwd": "/etc"},
         {"packs": [{"sha256": "../../x"}]},
         {"packs": [{}]},
+        {"large": [{"place": "x"}]},
         {"environment": {"kind": "shell"}},
         {"environment": {"kind": "script", "path": "/etc/passwd"}},
         {"environment": {"kind": "script", "python": "3.12; reboot"}},
@@ -97,6 +101,38 @@ def test_what_cannot_be_run_again_is_said(different: dict[str, Any], said: str) 
 def test_a_hostile_record_is_refused(different: dict[str, Any]) -> None:
     with pytest.raises(RecordDamaged):
         repeat_of(**different)
+
+
+NOT_REPEATED = {
+    "version created deadline job": "of that run",
+    "has_s3 large stdin terminal map schedule": "obstacles, each with its own words",
+    "choice image uv prebuilt seal capped log_cap": "found anew for each job",
+    "cap": "the new run's own words",
+    "spares_tracked": "of what git tracks in its own folder, which is not here",
+}
+REPEATED: dict[str, Any] = {
+    "argv": ["ls"],
+    "python": False,
+    "cwd": "a",
+    "packs": [{"sha256": "b" * 64}],
+    "environment": {"kind": "project"},
+    "outputs": [],
+    "has_env": False,
+    "max_time": 1,
+    "idle": 1,
+    "sync_every": 1,
+    "keep": 1,
+    "instance_type": "c7i.large",
+    "spot": {},
+    "retry": {"times": 1},
+    "cluster": {"servers": 2},
+}
+
+
+def test_each_field_of_a_record_is_repeated_or_left_out_for_a_reason() -> None:
+    assert {*REPEATED, *(name for names in NOT_REPEATED for name in names.split())} == set(JobRecord._fields)
+    for name, value in REPEATED.items():
+        assert repeat_of(**{name: value}) != repeat_of(), name
 
 
 class Bucket:

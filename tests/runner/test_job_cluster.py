@@ -21,6 +21,7 @@ import pytest
 from runner_bench import Metadata, cmdline, those_in, until
 from shipped_job import Shipped
 
+from skylift.contract.record import Retry
 from skylift.runner.dask import node
 from skylift.runner.job.job import Program
 from skylift.runner.job.record import Prefix, parse_record
@@ -38,7 +39,6 @@ from skylift.runner.server.job_cluster import (
     OtherServers,
     cluster_argv,
 )
-from skylift.runner.server.job_record import RetryPlan
 from skylift.runner.server.program import GRACE
 from skylift.runner.server.retries import LONGEST
 from skylift.runner.server.spot_notice import ACTION
@@ -186,7 +186,7 @@ def test_a_worker_whose_server_is_taken_back_is_asked_to_leave_and_has_none(tmp_
 
 
 def test_servers_wait_for_the_scheduler_of_a_program_that_is_started_again() -> None:
-    assert seconds_alone(RetryPlan(9, [], 1.0)) > LONGEST + GRACE + STARTING
+    assert seconds_alone(Retry(9)) > LONGEST + GRACE + STARTING
     assert seconds_alone(None) == ALONE
 
 
@@ -380,5 +380,5 @@ def test_a_program_whose_scheduler_cannot_start_does_not_start(keyed: Shipped) -
     assert (keyed.stream("stdout"), keyed.stream("stderr")) == (b"", b"")
     assert keyed.read(Prefix("many").dask) is None, "its keys are gone"
     record = parse_record("record.json", keyed.read(Prefix("many").record) or b"")
-    assert record.has_workers
+    assert record.group
     assert not record.is_map

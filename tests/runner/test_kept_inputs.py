@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, cast
 
 import pytest
 
+from skylift.contract.record import LargeInput
 from skylift.runner.server.inputs import Inputs
 from skylift.runner.server.prefix import Prefix
 
@@ -41,7 +42,7 @@ class Server:
         shutil.rmtree(self.place, ignore_errors=True)
         self.place.mkdir()
         large = [
-            {"place": place, "sha256": hashlib.sha256(content).hexdigest(), "size": len(content), "mode": 0o755}
+            LargeInput(place, hashlib.sha256(content).hexdigest(), len(content), 0o755)
             for place, content in places.items()
         ]
         me, kept, nobody = pwd.getpwuid(os.geteuid()), self._root / "kept", cast(Any, Program())

@@ -6,9 +6,10 @@ import pytest
 from runner_bench import Machine
 from shipped_job import Shipped
 
+from skylift.contract.record import Environment
 from skylift.runner.server.missing_module import how_to_have_module
 
-NONE = {"kind": "none", "path": "", "python": None}
+NONE = Environment()
 
 
 def errors(name: str) -> bytes:
@@ -35,7 +36,7 @@ def errors(name: str) -> bytes:
     ],
 )
 def test_each_environment_has_its_own_way(kind: str, told: str) -> None:
-    assert how_to_have_module(errors("pandas"), {"kind": kind, "path": "a/requirements.txt"}) == told
+    assert how_to_have_module(errors("pandas"), Environment(kind, "a/requirements.txt")) == told
 
 
 @pytest.mark.parametrize(
@@ -52,7 +53,7 @@ def test_each_environment_has_its_own_way(kind: str, told: str) -> None:
     ],
 )
 def test_a_package_that_nobody_knows_is_not_recommended(kind: str, told: str) -> None:
-    assert how_to_have_module(errors("our_utils"), {"kind": kind, "path": "requirements.txt"}) == told
+    assert how_to_have_module(errors("our_utils"), Environment(kind, "requirements.txt")) == told
 
 
 def test_a_package_may_have_another_name_than_its_module() -> None:

@@ -13,12 +13,12 @@ from runner_bench import Machine, Metadata, until
 from shipped_job import Shipped
 from spot_counting import attempt, notice
 
-from skylift.runner.job.job import Program, Retry
+from skylift.contract.record import Retry
+from skylift.runner.job.job import Program
 from skylift.runner.job.server_record import parse_status
 from skylift.runner.job.settings import Settings
 from skylift.runner.plan.plan_job import Order
 from skylift.runner.remote.api import Api
-from skylift.runner.server.job_record import RetryPlan
 from skylift.runner.server.outcome import Outcome
 from skylift.runner.server.retries import LONGEST, Retries
 from skylift.runner.server.spot_notice import ACTION
@@ -238,7 +238,7 @@ def test_a_server_that_is_taken_away_is_no_failure_and_the_next_one_knows_of_tho
 
 
 def test_pauses_grow_up_to_a_minute() -> None:
-    retries, pauses = Retries(RetryPlan(100, [], 1.0), []), []
+    retries, pauses = Retries(Retry(100), []), []
     outcome = Outcome(State.FAILED, "It exited with 1.", 1)
     while (pause := retries.pause(outcome, 1e6)) is not None:
         pauses.append(pause)
@@ -261,13 +261,13 @@ def test_pauses_grow_up_to_a_minute() -> None:
     ],
 )
 def test_what_is_a_failure_of_its_own(state: State, code: int, again: bool) -> None:
-    assert (Retries(RetryPlan(1, [], 1.0), []).pause(Outcome(state, "", code), 100) is not None) == again
+    assert (Retries(Retry(1), []).pause(Outcome(state, "", code), 100) is not None) == again
 
 
 def test_want_of_memory_is_one_where_it_is_named() -> None:
     outcome = Outcome(State.OUT_OF_MEMORY, "", 121)
-    assert Retries(RetryPlan(1, [(121, 121)], 1.0), []).pause(outcome, 100) == 1.0
-    assert Retries(RetryPlan(1, [(1, 120)], 1.0), []).pause(outcome, 100) is None
+    assert Retries(Retry(1, ((121, 121),)), []).pause(outcome, 100) == 1.0
+    assert Retries(Retry(1, ((1, 120),)), []).pause(outcome, 100) is None
 
 
 @pytest.mark.parametrize("tries", [{}, [1], [{}] * 1001, "many"])

@@ -15,7 +15,8 @@ from runner_bench import Machine, Metadata, children_of, cmdline, until
 from shipped_job import Shipped
 from spot_counting import notice, ship
 
-from skylift.runner.job.job import Program, Terminal
+from skylift.contract.record import Terminal
+from skylift.runner.job.job import Program
 from skylift.runner.job.settings import Settings
 from skylift.runner.plan.plan_job import Order
 from skylift.runner.remote.api import Api

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from skylift.contract.record import Pack
 from skylift.runner.server.outcome import Ended
 from skylift.runner.server.remove_tree import remove_below
 from skylift.runner.server.unpack import Unpacking
@@ -38,7 +39,7 @@ class Packed:
         self._count += 1
         archive = self._base / f"{self._count}.tar.gz"
         archive.write_bytes(data)
-        self.unpacking.unpack(archive, {"files": files, "size": size})
+        self.unpacking.unpack(archive, Pack("a" * 64, files, size))
         assert not archive.exists()
         return self.place
 

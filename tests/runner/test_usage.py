@@ -11,9 +11,9 @@ import pytest
 from runner_bench import Machine
 from shipped_job import Shipped
 
+from skylift.contract.document import Malformed
 from skylift.runner.job.server_record import parse_usage
 from skylift.runner.server.usage import Usage
-from skylift.runner.text.json_object import Malformed
 
 WORKS = "import os\nwhile not os.path.exists('go'): pass\n"
 

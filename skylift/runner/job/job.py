@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from skylift.contract.record import Environment, Retry, Terminal
 from skylift.runner.job.choice import Choice
 from skylift.runner.job.requirements import NOTHING, Requirements
 from skylift.runner.job.settings import Secret
@@ -25,16 +26,6 @@ class Program:
     kind: Literal["script", "module", "command"]
     target: str
     args: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Environment:
-    """The Python environment on the server. `path`, relative to the job's root, is the file or folder that uv reads,
-    and `python` the wanted version."""
-
-    kind: Literal["none", "script", "requirements", "project"] = "none"
-    path: str = ""
-    python: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,15 +74,6 @@ class S3Input:
 
 
 @dataclass(frozen=True)
-class Terminal:
-    """The terminal of an interactive program, with its first size."""
-
-    term: str = "xterm-256color"
-    rows: int = 24
-    columns: int = 80
-
-
-@dataclass(frozen=True)
 class Spot:
     """A cheaper server that EC2 may take away. `max_price` is in USD an hour, and by default the on-demand price.
     `checkpoint` is the path of the program's checkpoint, relative to the working directory, or empty. `or_on_demand` is
@@ -101,15 +83,6 @@ class Spot:
     checkpoint: str = ""
     or_on_demand: bool = False
     types: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Retry:
-    """That a program which fails is started again, so many times at the most; with `on`, only after these exit codes,
-    from one up to another one."""
-
-    times: int
-    on: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -8,21 +8,26 @@ results, when the job must end, and what runs on which type. What the server rep
 from __future__ import annotations
 
 import json
-import re
-import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal, cast
+from dataclasses import dataclass
+from typing import Any, get_args
 
+from skylift.contract.document import parse, write
+from skylift.contract.record import (
+    RECORD_LIMIT,
+    ClusterTerms,
+    JobRecord,
+    LargeInput,
+    MapTerms,
+    Overlap,
+    Pack,
+    ScheduleTerms,
+    Succession,
+)
 from skylift.runner.job.commands import program_argv
-from skylift.runner.job.job import ClusterPart, Job, MapPart
+from skylift.runner.job.job import Job
 from skylift.runner.job.server_record import of_file
-from skylift.runner.text.json_object import FOREVER, JsonObject, as_object, given, parse_object
 
-VERSION = 1
-RECORD_LIMIT = 64 << 20
-"""The most bytes of a record, which has the digest of each large input."""
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 SETUP_ALLOWANCE = 900
 """Seconds beyond --max-time and --keep until the operating system turns the server off: boot, environment, results."""
 SPOT_ALLOWANCE = 3600
@@ -31,28 +36,13 @@ STARTING = SETUP_ALLOWANCE
 """Seconds that a client may take to start a server. Until then, the things that it has made are not left over."""
 
 SCHEDULES = "schedules"
-LATEST_START = 86400
-"""Seconds after its time in which EventBridge Scheduler starts a run that could not be started before."""
-Overlap = Literal["skip", "queue", "allow"]
-OVERLAPS: tuple[Overlap, ...] = ("skip", "queue", "allow")
+OVERLAPS: tuple[Overlap, ...] = get_args(Overlap)
 
 
-@dataclass(frozen=True)
-class ScheduleTerms:
-    """How the runs of a schedule are. `overlap` is what happens to a run that is due while an earlier one still goes. A
-    run's server turns off `lasts` seconds after its first boot; with `spot`, EC2 may take it back before. `caps` are
-    requests to have the cloud end it then (launch/cap.py): none where its network has no way to ask."""
-
-    overlap: Overlap
-    lasts: int
-    spot: bool = False
-    caps: tuple[dict[str, Any], ...] = ()
-
-    @classmethod
-    def of(cls, job: Job, overlap: Overlap) -> ScheduleTerms:
-        """A run that waits may do so for as long as a program may run."""
-        lasts = job.max_time + SETUP_ALLOWANCE + (job.max_time if overlap == "queue" else 0)
-        return cls(overlap, lasts, job.spot is not None)
+def schedule_terms(job: Job, overlap: Overlap) -> ScheduleTerms:
+    """A run that waits may do so for as long as a program may run."""
+    lasts = job.max_time + SETUP_ALLOWANCE + (job.max_time if overlap == "queue" else 0)
+    return ScheduleTerms(overlap, lasts, job.spot is not None)
 
 
 def may_be_starting(created: float, now: float) -> bool:
@@ -164,8 +154,8 @@ def encode_record(
     *,
     created: float,
     deadline: int,
-    packs: Sequence[dict[str, Any]],
-    large: Sequence[dict[str, Any]] = (),
+    packs: Sequence[Pack],
+    large: Sequence[LargeInput] = (),
     uv: dict[str, str] | None = None,
     prebuilt: dict[str, Any] | None = None,
     tools: dict[str, Any] | None = None,
@@ -174,150 +164,50 @@ def encode_record(
     schedule: ScheduleTerms | None = None,
 ) -> bytes:
     """What the supervisor needs to know. Values of --env are not in it; they travel by themselves."""
-    record: dict[str, Any] = {
-        "version": VERSION,
-        "job": job.name,
-        "created": created,
-        "deadline": deadline,
-        "argv": program_argv(job.program),
-        "python": job.program.kind != "command",
-        "cwd": job.bundle.cwd,
-        "environment": {"kind": job.environment.kind, "path": job.environment.path, "python": job.environment.python},
-        "outputs": list(job.outputs),
-        "has_env": bool(job.env),
-        "has_s3": bool(job.s3_inputs),
-        "max_time": job.max_time,
-        "cap": job.cap,
-        "idle": job.idle,
-        "sync_every": job.sync_every,
-        "keep": job.keep,
-        "capped": schedule is None,
-        "instance_type": job.instance_type,
-        "packs": list(packs),
-        "large": list(large),
-        **({"stdin": True} if job.stdin else {}),
-        **({"choice": job.choice.as_json()} if job.choice is not None else {}),
-        **({"terminal": vars(job.terminal)} if job.terminal is not None else {}),
-        **({"spot": {"checkpoint": job.spot.checkpoint}} if job.spot is not None and schedule is None else {}),
-        **({"retry": {"times": job.retry.times, "on": job.retry.on}} if job.retry is not None else {}),
-        **({"uv": uv} if uv is not None else {}),
-        **({"prebuilt": prebuilt} if prebuilt is not None else {}),
-        **({"map": _map_terms(job, job.map, tools, schedule)} if job.map is not None else {}),
-        **({"cluster": _cluster_terms(job.cluster, job.name)} if job.cluster is not None else {}),
-        **({"image": image} if image else {}),
-        **({"seal": True} if seal else {}),
-        **({"spares_tracked": True} if job.spares_tracked else {}),
-        **({"schedule": vars(schedule)} if schedule is not None else {}),
-    }
-    return json.dumps(record, indent=2).encode()
-
-
-def _map_terms(job: Job, part: MapPart, tools: dict[str, Any] | None, schedule: ScheduleTerms | None) -> dict[str, Any]:
+    map_part, spot = job.map, job.spot if schedule is None else None
     group = workers_name(job.name) if schedule is None else workers_of_schedule(job.name)
-    return {
-        "tools": tools,
-        **({"group": group} if part.servers > 1 else {}),
-        **({"relaunch": True} if job.spot is None and schedule is None else {}),
-    }
-
-
-def _cluster_terms(part: ClusterPart, job: str) -> dict[str, Any]:
-    return {"servers": part.servers, "group": workers_name(job)}
-
-
-@dataclass(frozen=True)
-class Record:
-    """What the client needs to know of a job that somebody started: times in seconds since the epoch, `outputs` as they
-    were asked for, `inputs` the digests of what the job was given (none in records of a version that had it elsewhere).
-    `choice` is why its server is of its type, if that was chosen; `max_time` the program's cap in seconds, 0 where the
-    record has none; `cwd` where in the job's folder the program runs. `is_map` is whether the program is the
-    coordinator of a map, `has_workers` whether the job may have other servers, and `relaunched` whether it is a map for
-    which a client that watches starts another server when its own is lost. `has_env` is whether there were values of
-    --env, which are not in the record. `terms` are of a schedule, in its own record and in those of its runs.
-    `spares_tracked` is as in Job. `capped` is whether the cloud may end its server after the deadline: not that of a
-    schedule's run, nor one of an earlier version, which does not tell that it keeps results."""
-
-    created: float
-    deadline: float
-    argv: tuple[str, ...] = ()
-    outputs: tuple[str, ...] = ()
-    instance_type: str = ""
-    keep: int = 0
-    interactive: bool = False
-    spot: bool = False
-    choice: dict[str, Any] | None = None
-    max_time: int = 0
-    inputs: frozenset[str] = frozenset()
-    cwd: str = "."
-    is_map: bool = False
-    has_env: bool = False
-    has_workers: bool = False
-    relaunched: bool = False
-    terms: ScheduleTerms | None = None
-    spares_tracked: bool = False
-    capped: bool = False
-
-    def of_run(self, due: float) -> Record:
-        """Of a schedule's record: that of its run that was due at this time."""
-        assert self.terms is not None
-        return replace(self, created=due, deadline=due + LATEST_START + self.terms.lasts)
-
-    def deadline_on(self, launched: float) -> float:
-        """The deadline on a server that was launched at this time."""
-        return self.deadline if self.terms is None else min(self.deadline, launched + self.terms.lasts)
-
-    @property
-    def program(self) -> str:
-        """The command as a user would type it; only the name and arguments of a script."""
-        return shlex.join(self.argv[1:] if self.script else self.argv)
-
-    @property
-    def script(self) -> str:
-        """The program's own file, relative to the working directory; empty where it is none of the job's."""
-        is_script = len(self.argv) > 1 and self.argv[0] == "python" and self.argv[1] != "-m"
-        return self.argv[1] if is_script else ""
-
-
-def parse_record(key: str, data: bytes) -> Record:
-    """Raises RecordDamaged."""
-    return of_file(key, lambda: _record(parse_object(data, RECORD_LIMIT)))
-
-
-def _record(stored: JsonObject) -> Record:
-    inputs = [
-        as_object(each, f"an entry of `{name}`").text("sha256", 64, _SHA256)
-        for name in ("packs", "large")
-        for each in stored.list(name, 1_000_000)
-    ]
-    choice, terms, of_map = stored.inner("choice"), stored.inner("schedule"), stored.inner("map")
-    many = of_map or stored.inner("cluster")
-    return Record(
-        created=given(stored.number("created", 0, FOREVER), "created"),
-        deadline=given(stored.number("deadline", 0, FOREVER), "deadline"),
-        argv=stored.texts("argv", 100_000, 1 << 20),
-        outputs=stored.texts("outputs", 10_000, 8192),
-        instance_type=stored.text("instance_type", 64) or "",
-        keep=stored.integer("keep", 0, 1 << 40) or 0,
-        interactive=stored.inner("terminal") is not None,
-        spot=stored.inner("spot") is not None,
-        choice=choice.content if choice is not None else None,
-        max_time=stored.integer("max_time", 0, 1 << 40) or 0,
-        inputs=frozenset(each for each in inputs if each),
-        cwd=stored.text("cwd", 4096) or ".",
-        is_map=of_map is not None,
-        has_workers=many is not None and bool(many.text("group", 255)),
-        relaunched=of_map is not None and of_map.flag("relaunch"),
-        has_env=stored.flag("has_env"),
-        terms=None if terms is None else _terms(terms),
-        spares_tracked=stored.flag("spares_tracked"),
-        capped=stored.flag("capped"),
+    record = JobRecord(
+        job=job.name,
+        created=created,
+        deadline=deadline,
+        argv=tuple(program_argv(job.program)),
+        python=job.program.kind != "command",
+        cwd=job.bundle.cwd,
+        environment=job.environment,
+        outputs=job.outputs,
+        has_env=bool(job.env),
+        has_s3=bool(job.s3_inputs),
+        max_time=job.max_time,
+        cap=job.cap,
+        idle=job.idle,
+        sync_every=job.sync_every,
+        keep=job.keep,
+        capped=schedule is None,
+        instance_type=job.instance_type,
+        packs=tuple(packs),
+        large=tuple(large),
+        stdin=job.stdin,
+        choice=job.choice.as_json() if job.choice is not None else None,
+        terminal=job.terminal,
+        spot=Succession(spot.checkpoint) if spot is not None else None,
+        retry=job.retry,
+        uv=uv,
+        prebuilt=prebuilt,
+        map=None
+        if map_part is None
+        else MapTerms(tools, group if map_part.servers > 1 else "", job.spot is None and schedule is None),
+        cluster=ClusterTerms(job.cluster.servers, workers_name(job.name)) if job.cluster is not None else None,
+        image=image,
+        seal=seal,
+        spares_tracked=job.spares_tracked,
+        schedule=schedule,
     )
+    return json.dumps(write(record), indent=2).encode()
 
 
-def _terms(stored: JsonObject) -> ScheduleTerms:
-    overlap = given(stored.one_of("overlap", OVERLAPS), "overlap")
-    lasts = given(stored.integer("lasts", 1, 1 << 40), "lasts")
-    return ScheduleTerms(cast("Overlap", overlap), lasts, stored.flag("spot"))
+def parse_record(key: str, data: bytes) -> JobRecord:
+    """Raises RecordDamaged."""
+    return of_file(key, lambda: parse(JobRecord, data, RECORD_LIMIT))
 
 
 def encode_env(job: Job) -> bytes:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from skylift.contract.record import Retry
 from skylift.runner.errors import UsageError
-from skylift.runner.job.job import Retry
 from skylift.runner.text.visible import shown
 
 Codes = int | str | Sequence[int | str]

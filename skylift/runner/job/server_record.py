@@ -16,20 +16,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, TypeVar
 
+from skylift.contract.document import FOREVER, Malformed, as_integer, as_number, parse_json, shown
 from skylift.runner.errors import RecordDamaged
 from skylift.runner.job.states import ENDED, UNDER_WAY, State
-from skylift.runner.text.json_object import (
-    FOREVER,
-    JsonObject,
-    Malformed,
-    as_integer,
-    as_number,
-    as_object,
-    given,
-    parse_json,
-    parse_object,
-    shown,
-)
+from skylift.runner.text.json_object import JsonObject, as_object, given, parse_object
 
 T = TypeVar("T")
 

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from skylift.runner.text.json_object import JsonObject, Malformed, as_object, given, parse_object
+from skylift.contract.document import Malformed
+from skylift.runner.text.json_object import JsonObject, as_object, given, parse_object
 
 PROGRESS_LIMIT = 4 << 20
 MOST_KINDS = 50

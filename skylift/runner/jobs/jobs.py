@@ -11,10 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
+from skylift.contract.record import JobRecord
 from skylift.runner.errors import JobNotFound, NotPermitted, RecordDamaged, Refused, RunError, UsageError
 from skylift.runner.job.commands import ssh_argv
 from skylift.runner.job.job import NAME_FORM
-from skylift.runner.job.record import Prefix, Record
+from skylift.runner.job.record import Prefix
 from skylift.runner.job.server import Server
 from skylift.runner.job.server_record import NO_STATUS, Status, encode_status
 from skylift.runner.job.states import State
@@ -150,7 +151,7 @@ class Jobs(Listing):
             remove_job_groups(self._api, name)
         return "cancelled" if goes_on else "had ended already"
 
-    def _of_record(self, name: str, asked: Callable[[Record], T], *, damaged: T, gone: T) -> T:
+    def _of_record(self, name: str, asked: Callable[[JobRecord], T], *, damaged: T, gone: T) -> T:
         try:
             return asked(self._account.record(name))
         except JobNotFound:
@@ -163,11 +164,11 @@ class Jobs(Listing):
 
     def _is_spot(self, name: str) -> bool:
         """Whether the job has, or had, a fleet. True when its record is damaged, so that EC2 is asked."""
-        return self._of_record(name, lambda record: record.spot, damaged=True, gone=False)
+        return self._of_record(name, lambda record: record.fleet, damaged=True, gone=False)
 
     def _has_workers(self, name: str) -> bool:
         """Whether the job has, or had, a group of other servers. True when its record is damaged."""
-        return self._of_record(name, lambda record: record.has_workers, damaged=True, gone=False)
+        return self._of_record(name, lambda record: bool(record.group), damaged=True, gone=False)
 
     def _readable_status(self, name: str) -> Status | None:
         """The job's status; an empty one when it cannot be read, so that the job can be ended and removed."""

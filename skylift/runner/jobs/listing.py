@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
+from skylift.contract.record import JobRecord
 from skylift.runner.collect.other_servers import other_servers
 from skylift.runner.errors import JobNotFound, RecordDamaged
 from skylift.runner.job.job import NAME_FORM
-from skylift.runner.job.record import Record, may_be_starting
+from skylift.runner.job.record import may_be_starting
 from skylift.runner.job.scheduled import parse_run
 from skylift.runner.job.server import Server
 from skylift.runner.job.server_record import NO_STATUS, Status
@@ -94,7 +95,7 @@ class _Findings:
     state: State
     status: Status
     server: Server | None
-    record: Record | None
+    record: JobRecord | None
     reason: str | None = None
     waiting: bool = False
 
@@ -156,7 +157,7 @@ class Listing:
     def one(self, name: str) -> Listed:
         servers = self._servers(name)
         found = self._find(name, servers[0] if servers else None, bool(active_fleets(self._api, name)))
-        is_large = found.record is not None and found.record.has_workers
+        is_large = found.record is not None and bool(found.record.group)
         others = live_workers(self._api, name) if is_large else []
         return self._line(found, sum(not each.gone for each in others))
 
@@ -209,14 +210,14 @@ class Listing:
             is_map=record is not None and record.is_map,
         )
 
-    def _cost(self, name: str, first: float | None, record: Record | None) -> float | None:
+    def _cost(self, name: str, first: float | None, record: JobRecord | None) -> float | None:
         """With a map's other servers."""
-        if first is None or record is None or not record.has_workers:
+        if first is None or record is None or not record.group:
             return first
         others = cost_of(other_servers(self._account, name), self._account.settings.region)
         return None if others is None else round(first + others, 8)
 
-    def _recorded(self, name: str) -> Record | None:
+    def _recorded(self, name: str) -> JobRecord | None:
         """None when the job has been removed meanwhile."""
         try:
             return self._account.record(name)
@@ -238,7 +239,7 @@ def _times(names: Iterable[str], submitted: dict[str, float]) -> dict[str, str]:
     return {name: spell(when) for name, when in {**runs, **submitted}.items()}
 
 
-def _off_by(record: Record | None, status: Status, server: Server | None) -> str | None:
+def _off_by(record: JobRecord | None, status: Status, server: Server | None) -> str | None:
     """The end of a kept server's wait, or else the deadline at which its operating system turns it off."""
     if record is None:
         return None

@@ -31,7 +31,7 @@ async def show_logs(
 ) -> Status | None:
     """Give the job's output to the watcher, each byte once. With `follow`, until the job's end. Returns the final
     status, if the job has ended."""
-    spot = account.record(name).spot
+    spot = account.record(name).fleet
     servers = live_servers(account.api, name)
     access = SshAccess(account, name, servers[0] if servers else None, spot=spot)
     reconnect = Reconnect(account.api, watcher, account.settings.revive)

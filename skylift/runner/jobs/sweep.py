@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
+from skylift.contract.record import JobRecord
 from skylift.runner.errors import JobNotFound, RecordDamaged, Refused, SkyliftError
-from skylift.runner.job.record import STARTING, Prefix, Record
+from skylift.runner.job.record import STARTING, Prefix
 from skylift.runner.job.server import Server
 from skylift.runner.job.server_record import Status
 from skylift.runner.job.tags import TAG_JOB, job_of
@@ -93,7 +94,7 @@ class _Known:
     """The facts about one job."""
 
     name: str
-    record: Record | None
+    record: JobRecord | None
     status: Status | None
     server: Server | None
     waits: bool = False

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
+from skylift.contract.document import Malformed
 from skylift.runner.errors import ConnectionLost, RecordDamaged, Refused, RunError, SkyliftError, Unreachable
 from skylift.runner.job.record import Prefix
 from skylift.runner.job.server import Server
@@ -19,7 +20,6 @@ from skylift.runner.jobs.listing import Listed
 from skylift.runner.launch.server import live_servers
 from skylift.runner.remote.account import Account
 from skylift.runner.steps import in_thread
-from skylift.runner.text.json_object import Malformed
 from skylift.runner.watch.ssh_access import SshAccess
 
 EVERY = 2.0
@@ -150,7 +150,7 @@ def watch_one(account: Account, name: str, show: Callable[[Reading], None], *, t
         raise RunError(f"The job {name} has ended ({status.state}).", "What runs: `skylift ps`.")
     if not servers:
         raise RunError(f"The job {name} has no server now.", "See `skylift ps --all`.")
-    return UsageWatch(account, servers[0], show, spot=record.spot, times=times)
+    return UsageWatch(account, servers[0], show, spot=record.fleet, times=times)
 
 
 class AllUsage:
@@ -193,7 +193,7 @@ class AllUsage:
 
     async def _watch(self, server: Server) -> None:
         try:
-            spot = (await in_thread(self._account.record, server.job)).spot
+            spot = (await in_thread(self._account.record, server.job)).fleet
             watch = UsageWatch(self._account, server, self._hear, spot=spot, times=self._times, gate=self._gate)
             await watch.run()
         except SkyliftError as error:

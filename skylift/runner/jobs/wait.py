@@ -9,13 +9,14 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from skylift.contract.record import JobRecord
 from skylift.runner.collect.bigger_type import name_bigger_type
 from skylift.runner.collect.other_servers import other_servers
 from skylift.runner.collect.outcome import conclude
 from skylift.runner.collect.results import Manifest, bring_home, read_manifest
 from skylift.runner.errors import JobNotFound, RunError, SkyliftError
 from skylift.runner.job.outcome import Outcome
-from skylift.runner.job.record import Prefix, Record, may_be_starting
+from skylift.runner.job.record import Prefix, may_be_starting
 from skylift.runner.job.server import Server
 from skylift.runner.job.server_record import Status
 from skylift.runner.job.server_time import ServerTime
@@ -116,7 +117,7 @@ class _Wait:
         outcome = conclude(self._name, status, manifest, self._server)
         outcome = replace(outcome, instance_type=outcome.instance_type or instance_type, choice=record.choice)
         times: tuple[ServerTime, ...] = ()
-        if record.has_workers:
+        if record.group:
             times = await self._reconnect.until_answered(other_servers, self._account, self._name)
         outcome = with_price(outcome, self._account.settings, times)
         return await in_thread(name_bigger_type, self._api, outcome, instance_type)
@@ -128,11 +129,11 @@ class _Wait:
         yield from self._of_workers()
         if not kept:
             yield partial(remove_roles, self._account, self._name, self._servers)
-        if self._record.has_workers:
+        if self._record.group:
             yield partial(remove_job_groups, self._api, self._name)
 
     def _of_workers(self) -> Iterator[Callable[[], object]]:
-        if self._record.has_workers:
+        if self._record.group:
             yield partial(remove_workers, self._api, self._name)
 
     async def _put_away(self, steps: Iterable[Callable[[], object]]) -> None:
@@ -144,7 +145,7 @@ class _Wait:
                 tell_left_over(self._watcher, self._name, error)
 
 
-def _manifest(account: Account, name: str, record: Record) -> Manifest:
+def _manifest(account: Account, name: str, record: JobRecord) -> Manifest:
     where = (account.api, account.bucket, Prefix(name))
     return read_manifest(*where, record.outputs, record.script, spares_tracked=record.spares_tracked)
 
@@ -155,7 +156,7 @@ def collect(account: Account, name: str, home: Path, watcher: Watcher) -> Manife
     record = account.record(name)
     status = account.status(name)
     if (status is None or not status.final) and (
-        live_servers(account.api, name) or (record.spot and active_fleets(account.api, name))
+        live_servers(account.api, name) or (record.fleet and active_fleets(account.api, name))
     ):
         raise RunError(f"The job {name} has not ended yet.", f"Wait for it: skylift wait {name}")
     prefix = Prefix(name)

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+from skylift.contract.document import FOREVER
 from skylift.runner.errors import NotPermitted, Refused, SkyliftError
 from skylift.runner.job.policy import allow, policy
 from skylift.runner.job.tags import TAG_JOB, TAG_UNDELIVERED
@@ -26,7 +27,6 @@ from skylift.runner.launch.scheduler import create_schedule, delete_schedule, en
 from skylift.runner.remote.account import Account
 from skylift.runner.remote.api import Api
 from skylift.runner.remote.repeatable import end_unless_gone, make_unless_there
-from skylift.runner.text.json_object import FOREVER
 from skylift.runner.waiting import Threads
 
 GROUP = "skylift-caps"

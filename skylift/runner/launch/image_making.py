@@ -16,8 +16,9 @@ from dataclasses import replace
 from functools import partial
 from types import TracebackType
 
+from skylift.contract.record import Environment
 from skylift.runner.errors import LaunchFailed, Refused, SkyliftError
-from skylift.runner.job.job import Bundle, Environment, Job, Program
+from skylift.runner.job.job import Bundle, Job, Program
 from skylift.runner.job.record import deadline_of
 from skylift.runner.job.states import State
 from skylift.runner.launch.environment_image import (

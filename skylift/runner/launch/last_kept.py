@@ -14,11 +14,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from skylift.contract.document import FOREVER, Malformed
 from skylift.runner.errors import ConnectionLost, RecordDamaged
 from skylift.runner.job.job import NAME_FORM, Job
 from skylift.runner.job.server_record import HostKeys, parse_host_keys
 from skylift.runner.remote import ssh
-from skylift.runner.text.json_object import FOREVER, Malformed, parse_object
+from skylift.runner.text.json_object import parse_object
 
 if TYPE_CHECKING:
     from skylift.runner.job.server import Server

@@ -11,6 +11,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from skylift.contract.document import Malformed
 from skylift.runner.errors import UsageError
 from skylift.runner.job import commands
 from skylift.runner.job.record import Prefix
@@ -19,7 +20,7 @@ from skylift.runner.launch.network import OWN
 from skylift.runner.launch.stages import Checked
 from skylift.runner.remote.account import Account
 from skylift.runner.ship.archive import boot_archive
-from skylift.runner.text.json_object import Malformed, given
+from skylift.runner.text.json_object import given
 
 TAG_LAUNCH = "skylift:launch"
 TAG_ACCESS = "skylift:access"

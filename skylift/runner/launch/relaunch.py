@@ -22,8 +22,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from skylift.contract.document import Malformed
+from skylift.contract.record import JobRecord
 from skylift.runner.errors import LaunchFailed, RecordDamaged, Refused, SkyliftError, UsageError
-from skylift.runner.job.record import Prefix, Record
+from skylift.runner.job.record import Prefix
 from skylift.runner.job.server import Server
 from skylift.runner.job.server_record import of_file
 from skylift.runner.launch import role
@@ -45,7 +47,7 @@ from skylift.runner.launch.server import (
 )
 from skylift.runner.launch.worker_group import send_keys
 from skylift.runner.remote.account import Account
-from skylift.runner.text.json_object import Malformed, given, parse_object
+from skylift.runner.text.json_object import given, parse_object
 from skylift.runner.text.visible import shown
 from skylift.runner.waiting import pauses
 from skylift.runner.watcher import Watcher
@@ -113,12 +115,12 @@ class Relaunch:
         before = lost.instance if lost is not None else status.instance
         return self._start(before, last.reason if last is not None else "", record)
 
-    def _start(self, before: str, reason: str, record: Record) -> Server | None:
+    def _start(self, before: str, reason: str, record: JobRecord) -> Server | None:
         terms = self._terms()
         if terms is None or time.time() > terms.deadline - _LEAST:
             return None
         self._end_attempt(before)
-        if record.has_workers:
+        if record.group:
             send_keys(self._account, self._name, time.time(), min(record.deadline, terms.deadline))
         try:
             server = self._server_of(terms, before)

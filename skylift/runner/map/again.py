@@ -11,9 +11,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from skylift.contract.record import Retry
 from skylift.runner.errors import JobNotFound, Refused, UsageError
 from skylift.runner.job.commands import program_argv
-from skylift.runner.job.job import NAME_FORM, Job, MapPart, Program, Retry
+from skylift.runner.job.job import NAME_FORM, Job, MapPart, Program
 from skylift.runner.job.server_record import of_file
 from skylift.runner.job.states import ENDED, State
 from skylift.runner.jobs.jobs import Jobs
@@ -91,7 +92,7 @@ class Again:
         name, account = self._continuation.name, self._account
         if (
             self._record.is_map
-            and self._record.terms is None
+            and self._record.schedule is None
             and not account.api.has(account.bucket, MapKeys(name).spec)
         ):
             raise _never_sent(f"The map {name} was never started: its client ended before it had sent the inputs.")

@@ -16,11 +16,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+from skylift.contract.document import Malformed
 from skylift.runner.map.log_writer import LogWriter
 from skylift.runner.map.outcome import InputOutcome, InputState, MapEnd, parse_outcome
 from skylift.runner.map.progress import LONGEST_LINE, MOST_ERRORS, GroupedError, MapServer, Progress
 from skylift.runner.map.spec import MapInput, MapSpec, input_fields
-from skylift.runner.text.json_object import Malformed, as_object
+from skylift.runner.text.json_object import as_object
 
 ALONE = 2
 """The number of losses after which an input runs alone."""

@@ -7,7 +7,8 @@ import binascii
 import re
 from dataclasses import dataclass
 
-from skylift.runner.text.json_object import FOREVER, JsonObject, Malformed, given, parse_object
+from skylift.contract.document import FOREVER, Malformed
+from skylift.runner.text.json_object import JsonObject, given, parse_object
 
 LIVE_LIMIT = 256 << 10
 _TAIL = 64 << 10

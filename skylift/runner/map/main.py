@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from skylift.contract.document import Malformed
 from skylift.runner.job.server_time import read_times
 from skylift.runner.map.cluster_pool import ClusterPool
 from skylift.runner.map.coordinator import Coordinator, Pool
@@ -32,7 +33,6 @@ from skylift.runner.server.map_server import OUTCOMES
 from skylift.runner.server.prefix import Prefix
 from skylift.runner.server.spot_notice import is_taken_back
 from skylift.runner.server.worker_group import keys_of_servers, open_group
-from skylift.runner.text.json_object import Malformed
 
 PATIENCE = 3600.0
 """Seconds in which S3 must accept the log. A job's cap, or its server's timer, ends it before."""

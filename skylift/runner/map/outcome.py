@@ -33,17 +33,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from skylift.contract.document import FOREVER, Malformed, as_integer, shown
 from skylift.runner.map.spec import MOST_INPUTS
-from skylift.runner.text.json_object import (
-    FOREVER,
-    JsonObject,
-    Malformed,
-    as_integer,
-    as_object,
-    given,
-    parse_object,
-    shown,
-)
+from skylift.runner.text.json_object import JsonObject, as_object, given, parse_object
 
 VERSION = 1
 ENTRY_LIMIT = 32 << 20

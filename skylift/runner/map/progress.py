@@ -7,9 +7,10 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from skylift.contract.document import FOREVER
 from skylift.runner.job.server_time import PROGRESS_LIMIT, ServerTime, encode_times, parse_times
 from skylift.runner.map.spec import MOST_INPUTS
-from skylift.runner.text.json_object import FOREVER, JsonObject, as_object, given, parse_object
+from skylift.runner.text.json_object import JsonObject, as_object, given, parse_object
 
 MOST_SERVERS = 10_000
 MOST_ERRORS = 100

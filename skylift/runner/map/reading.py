@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
+from skylift.contract.document import Malformed
 from skylift.runner.collect.results import Manifest, bring_home, is_wanted
 from skylift.runner.errors import JobNotFound, RecordDamaged, Refused, ResultsDamaged, UsageError
 from skylift.runner.job.outcome import Result
@@ -25,7 +26,6 @@ from skylift.runner.map.places import Template, check_places
 from skylift.runner.map.progress import Progress, parse_progress
 from skylift.runner.map.spec import SPEC_LIMIT, MapInput, MapSpec, parse_spec
 from skylift.runner.remote.account import Account
-from skylift.runner.text.json_object import Malformed
 from skylift.runner.text.visible import shown
 
 _LONGEST_KEY = 900

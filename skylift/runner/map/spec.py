@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
-from skylift.runner.text.json_object import JsonObject, Malformed, as_object, given, parse_object
+from skylift.contract.document import Malformed
+from skylift.runner.text.json_object import JsonObject, as_object, given, parse_object
 from skylift.runner.text.s3_glob import S3Glob
 
 VERSION = 1

@@ -7,22 +7,12 @@ import re
 import shlex
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from skylift.contract.record import Environment, Retry, Terminal
 from skylift.runner.errors import UsageError
-from skylift.runner.job.job import (
-    NAME_FORM,
-    ClusterPart,
-    Environment,
-    Job,
-    Program,
-    Retry,
-    S3Input,
-    Spot,
-    Terminal,
-    new_name,
-)
+from skylift.runner.job.job import NAME_FORM, ClusterPart, Job, Program, S3Input, Spot, new_name
 from skylift.runner.job.requirements import NOTHING, Requirements
 from skylift.runner.job.settings import Secret
 from skylift.runner.job.spot import check_company
@@ -105,7 +95,7 @@ def plan_job(order: Order, cwd: Path, environ: Mapping[str, str]) -> Job:
         name_was_drawn=order.name is None,
         program=program,
         bundle=bundle,
-        environment=replace(_place_environment(needs, bundle.root, cwd), python=_check_python(order.python)),
+        environment=_place_environment(needs, bundle.root, cwd)._replace(python=_check_python(order.python)),
         outputs=outputs,
         env=env,
         instance_type=instance_type,

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from skylift.contract.record import Terminal
 from skylift.runner.errors import UsageError
 from skylift.runner.job.image_choice import read_image
-from skylift.runner.job.job import Program, Terminal
+from skylift.runner.job.job import Program
 from skylift.runner.job.requirements import read_requirements
 from skylift.runner.job.retry import read_retry
 from skylift.runner.job.run_options import OPTIONS, SharedOptions

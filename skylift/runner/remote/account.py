@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from skylift.contract.record import RECORD_LIMIT, JobRecord
 from skylift.runner.errors import JobNotFound, RecordDamaged, Refused
 from skylift.runner.job.job import NAME_FORM
-from skylift.runner.job.record import INDEX, RECORD_LIMIT, SCHEDULES, Prefix, Record, bucket_name, parse_record
+from skylift.runner.job.record import INDEX, SCHEDULES, Prefix, bucket_name, parse_record
 from skylift.runner.job.scheduled import SCHEDULE_FORM, parse_run
 from skylift.runner.job.server_record import STATUS_LIMIT, Status, parse_status
 from skylift.runner.job.settings import Settings
@@ -21,7 +22,7 @@ class Account:
     number: str
     bucket: str
 
-    def record(self, job: str) -> Record:
+    def record(self, job: str) -> JobRecord:
         """The job's record, as its client has written it. That of a schedule's run is the schedule's: servers write no
         records. Raises JobNotFound, RecordDamaged."""
         found = self.api.get(self.bucket, Prefix(job).record, RECORD_LIMIT) if NAME_FORM.fullmatch(job) else None
@@ -31,16 +32,16 @@ class Account:
         of_all = None if run is None else self.schedule(run[0])
         if run is None or of_all is None:
             raise JobNotFound(f"There is no job called {job!r}.", "See `skylift ps --all`.")
-        return of_all.of_run(run[1].timestamp())
+        return of_all.of_run(job, run[1].timestamp())
 
-    def schedule(self, name: str) -> Record | None:
+    def schedule(self, name: str) -> JobRecord | None:
         """The record of a schedule, None when there is none. Raises RecordDamaged."""
         key = Prefix(name, SCHEDULES).record
         found = self.api.get(self.bucket, key, RECORD_LIMIT)
         if found is None:
             return None
         record = parse_record(key, found)
-        if record.terms is None:
+        if record.schedule is None:
             raise RecordDamaged(key, "it has no `schedule`")
         return record
 

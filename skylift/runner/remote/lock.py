@@ -13,9 +13,10 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from skylift.contract.document import FOREVER, Malformed
 from skylift.runner.errors import RunError
 from skylift.runner.remote.api import Api
-from skylift.runner.text.json_object import FOREVER, Malformed, given, parse_object
+from skylift.runner.text.json_object import given, parse_object
 from skylift.runner.waiting import pauses
 
 T = TypeVar("T")

@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from skylift.contract.record import Overlap, ScheduleTerms
 from skylift.runner.dask.tools import send_tools
 from skylift.runner.errors import Refused, UsageError
 from skylift.runner.job.job import Job
-from skylift.runner.job.record import SCHEDULES, Overlap, Prefix, ScheduleTerms
+from skylift.runner.job.record import SCHEDULES, Prefix, schedule_terms
 from skylift.runner.job.settings import Settings
 from skylift.runner.launch.bucket import ensure_bucket
 from skylift.runner.launch.cap import caps_of_runs
@@ -91,7 +92,7 @@ class MakeSchedule:
                 caps = caps_of_runs(checked.account.number, job.name)
             else:
                 self._watcher.note(_NO_CAP)
-            terms = replace(ScheduleTerms.of(own, self._order.overlap), caps=caps)
+            terms = schedule_terms(own, self._order.overlap)._replace(caps=caps)
             # Runs make their environment anew: what one run of a role builds, the next one could not replace. An image
             # with the environment may be gone by then.
             image = checked.base

@@ -9,9 +9,10 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
+from skylift.contract.record import Overlap
 from skylift.runner.errors import UsageError
 from skylift.runner.job.job import Job, Program, S3Input
-from skylift.runner.job.record import SCHEDULES, Overlap
+from skylift.runner.job.record import SCHEDULES
 from skylift.runner.job.scheduled import SCHEDULE_FORM, default_schedule
 from skylift.runner.map.inputs import Inputs, InputWords, find_inputs
 from skylift.runner.map.places import Template

@@ -9,8 +9,9 @@ from datetime import UTC, datetime, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from skylift.catalogue.schedule_expression import ExpressionError, next_time
+from skylift.contract.record import Overlap
 from skylift.runner.errors import UsageError
-from skylift.runner.job.record import OVERLAPS, Overlap
+from skylift.runner.job.record import OVERLAPS
 from skylift.runner.text.visible import shown
 
 _AT = re.compile(r"at\(([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})\)")

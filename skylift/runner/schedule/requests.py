@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from skylift.contract.record import Overlap
 from skylift.runner.errors import LaunchFailed
 from skylift.runner.job.job import Job
 from skylift.runner.job.policy import allow, policy
-from skylift.runner.job.record import SCHEDULES, Overlap, Prefix
+from skylift.runner.job.record import SCHEDULES, Prefix
 from skylift.runner.job.scheduled import RUN_PATTERNS, run_tag
 from skylift.runner.job.tags import TAG_JOB, TAG_WORKER
 from skylift.runner.launch.network import Network

@@ -11,8 +11,9 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Literal
 
+from skylift.contract.record import RECORD_LIMIT, JobRecord
 from skylift.runner.errors import LaunchFailed, RecordDamaged, Refused, RunError, UsageError
-from skylift.runner.job.record import RECORD_LIMIT, SCHEDULES, STARTING, Prefix, Record
+from skylift.runner.job.record import SCHEDULES, STARTING, Prefix
 from skylift.runner.job.scheduled import SCHEDULE_FORM, parse_run, run_name
 from skylift.runner.job.settings import Settings
 from skylift.runner.job.states import State
@@ -214,7 +215,7 @@ class Schedules:
             state=state,
             when=found["ScheduleExpression"] if found else None,
             timezone=found["ScheduleExpressionTimezone"] if found else None,
-            overlap=record.terms.overlap if record and record.terms else None,
+            overlap=record.schedule.overlap if record and record.schedule else None,
             program=record.program if record else None,
             type=record.instance_type if record else None,
             created=spell(record.created) if record else None,
@@ -244,10 +245,10 @@ class Schedules:
         return len(runs)
 
 
-def _own_record(content: dict[str, Any], record: Record, job: str) -> bytes:
+def _own_record(content: dict[str, Any], record: JobRecord, job: str) -> bytes:
     run = parse_run(job)
     assert run is not None
-    own = record.of_run(run[1].timestamp())
+    own = record.of_run(job, run[1].timestamp())
     return json.dumps({**content, "job": job, "created": own.created, "deadline": own.deadline}, indent=2).encode()
 
 

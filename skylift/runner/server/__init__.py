@@ -41,48 +41,7 @@ has no record.json, and it reads the schedule's. `running.json` there is for --o
 Beside it, `s3://BUCKET/inputs/sha256/SHA-256` is what jobs were given, by its content: packs, which hold many files
 each, and large files. The client puts them there, and the record names those that are the job's.
 
-record.json, where what is marked * may be missing:
-
-    version, job, created, deadline     1, the name, and seconds since the epoch
-    argv, python                        what to start; whether argv[0] becomes the environment's interpreter
-    cwd                                 where in the job's folder
-    packs                               [{"sha256", "files", "size"}]: archives, tar.gz, of the job's files; how many
-                                        entries one has, and how many bytes these files have together
-    large*                              [{"place", "mode", "sha256", "size"}]: files that came by themselves, and where
-                                        in the job's folder they belong
-    environment                         {"kind", "path", "python"*}; kind is none, script, requirements or project, and
-                                        path the script, the requirements file or the project's folder
-    uv*                                 {"key", "sha256"} of uv's wheel in the bucket, for images that have none
-    prebuilt*                           {"place", "sha256", "shared", "proven"}: where in the bucket an environment is
-                                        to be taken from, which is anybody's if it is proven; or, without a digest and
-                                        where it is shared, where the one that is built is put (see prebuilt.py)
-    outputs, spares_tracked*            globs relative to cwd; whether results replace nothing that git tracks at home
-    has_env, has_s3*                    whether there are in/env.json and in/s3.json
-    max_time, cap*                      seconds from the program's start, and the words for who set them ("--max-time")
-    idle*                               seconds without output and without work for the processor that end the program
-    capped*                             whether the cloud may end the server after the deadline
-    sync_every*                         seconds between two uploads of results while the program runs
-    log_cap*                            bytes of each stream that are kept
-    stdin*                              whether there is something in in/stdin/, or will be
-    terminal*                           {"term", "rows", "columns"} of an interactive program: all it shows is in stdout
-    spot*                               {"checkpoint", "beat"*} of a job that another server goes on with when this one
-                                        is taken away: a path relative to cwd or "", and seconds between signs of life
-    retry*                              {"times", "on", "pause"*} of a program that is started again when it fails: how
-                                        often at the most, [[LOW, HIGH], ...] exit codes that count (none: all but 0),
-                                        and seconds before the first time
-    schedule*                           {"overlap", "lasts", "beat"*} of a schedule's record, which is that of its runs:
-                                        skip, queue or allow; seconds from the first boot until a run's server turns
-                                        off; and seconds between signs of life of the run that has the turn (turn.py)
-    map*                                {"tools", "group"*, "relaunch"*} of a map, whose program is our own
-                                        (map_server.py) and has more in the prefix (runner/map/__init__.py): where Dask
-                                        comes from (tool_environment.py), the Auto Scaling group with its other servers
-                                        (of a schedule, with those of its runs), and whether a client starts another
-                                        server when this one is lost
-    cluster*                            {"servers", "group"} of a program that has a Dask cluster (job_cluster.py): how
-                                        many servers at the most, and the Auto Scaling group of all but its own
-    keep, instance_type                 seconds that the server stays after the end, and its type
-    image*                              the id of the image that the server was started from
-    seal*                               whether there is no program: the server is for an image (see seal.py)
+record.json is declared in skylift/contract/record.py; docs/formats.md has its fields.
 
 status.json:
 

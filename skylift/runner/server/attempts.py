@@ -18,6 +18,7 @@ import threading
 import time
 from typing import Any, Callable, Dict, NamedTuple, Optional, TypeVar
 
+from skylift.contract.record import BEAT
 from skylift.runner.server.aws import Aws, Refused, Unreachable, patiently
 from skylift.runner.server.console import say
 from skylift.runner.server.fence import end_server
@@ -26,8 +27,6 @@ from skylift.runner.server.status import now_iso
 
 T = TypeVar("T")
 
-BEAT = 15.0
-"""Seconds between two writes of a holder that is alive."""
 SILENCE = 3
 """Missing beats after which a holder's server is terminated."""
 _STREAMS = ("stdout", "stderr")

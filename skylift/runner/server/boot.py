@@ -146,10 +146,11 @@ def prepare(options: argparse.Namespace, aws: Aws) -> None:
 
 def load(archive: Path) -> Any:
     """Import the supervisor from the archive."""
-    place = str(archive / "skylift/runner/server")
-    if place not in package.__path__:
-        package.__path__.insert(0, place)
-        importlib.invalidate_caches()
+    for name in ("skylift", package.__name__):
+        place, places = str(archive / name.replace(".", "/")), sys.modules[name].__path__
+        if place not in places:
+            places.insert(0, place)
+            importlib.invalidate_caches()
     return importlib.import_module("skylift.runner.server.supervisor")
 
 

@@ -12,10 +12,10 @@ import secrets
 import string
 import time
 
+from skylift.contract.record import ScheduleTerms
 from skylift.runner.server.aws import NO_WAY, NoAnswer, Refused, Unreachable
 from skylift.runner.server.console import say
 from skylift.runner.server.context import Context
-from skylift.runner.server.job_record import SchedulePlan
 from skylift.runner.server.outcome import Ended
 from skylift.runner.server.status import State
 
@@ -28,7 +28,7 @@ _NEW = "assume the role"
 """A part of what EventBridge Scheduler says of a role that it does not know yet."""
 
 
-def cap_server(context: Context, plan: SchedulePlan) -> None:
+def cap_server(context: Context, plan: ScheduleTerms) -> None:
     """Raises Ended where the cloud does not take it: a job does not begin without, but where there is no way to ask."""
     try:
         instance = context.retry("instance id", context.aws.instance)

@@ -9,12 +9,12 @@ from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any, NamedTuple, Optional
 
+from skylift.contract.record import JobRecord
 from skylift.runner.server.attempts import Attempt, Attempts, key_of, parse, put_if
 from skylift.runner.server.console import say
 from skylift.runner.server.context import Context
 from skylift.runner.server.env_values import EnvValues
 from skylift.runner.server.fleet import release_fleet
-from skylift.runner.server.job_record import JobRecord
 from skylift.runner.server.status import now_iso
 
 STATUS = "server/status.json"
@@ -29,9 +29,9 @@ class Claim(NamedTuple):
 
 def claim_job(context: Context, record: JobRecord) -> Optional[Claim]:
     """Claim the job for this server. None when another server has it, or it has ended."""
-    if record.spot is None:
+    if record.succession is None:
         return Claim(None) if claim_first(context, context.last) else None
-    attempts = Attempts(context.prefix, context.aws, context.last, record.spot.beat)
+    attempts = Attempts(context.prefix, context.aws, context.last, record.succession.beat)
     attempt = attempts.claim()
     if attempt is None and attempts.final is not None:
         # The last server writes the job's end into the attempt first. It may have been ended before the rest.

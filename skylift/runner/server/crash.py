@@ -8,12 +8,12 @@ import traceback
 from types import TracebackType
 from typing import Any, Dict, Optional, Type
 
+from skylift.contract.record import JobRecord
 from skylift.runner.server.aws import Refused, Unreachable
 from skylift.runner.server.claim import STATUS, Claim, claim_first
 from skylift.runner.server.console import say
 from skylift.runner.server.context import Context
 from skylift.runner.server.fleet import release_fleet
-from skylift.runner.server.job_record import JobRecord
 from skylift.runner.server.outcome import FAILED
 from skylift.runner.server.power import power_off
 from skylift.runner.server.status import State, Status
@@ -32,7 +32,7 @@ class CrashReport:
     def __call__(self, kind: Type[BaseException], error: BaseException, trace: Optional[TracebackType]) -> None:
         trouble = "".join(traceback.format_exception(kind, error, trace))
         say(trouble)
-        if self._record is not None and self._record.spot is not None and self._claim is None:
+        if self._record is not None and self._record.succession is not None and self._claim is None:
             # Another server may have the job. It continues.
             return power_off()
         if self._status.fields["final"] or self._context.ledger.read().get("delivered"):

@@ -78,7 +78,7 @@ def end_what_is_left(session: Session) -> None:
 def give_group_back(session: Session) -> None:
     """Of a schedule's run, before the next one has its turn: they have one group for their other servers."""
     context, group = session.context, session.record.group
-    if context.is_scheduled and group is not None:
+    if context.is_scheduled and group:
         empty_group(context.aws, group)
 
 
@@ -167,7 +167,7 @@ class Delivery:
     def _release_group(self) -> None:
         """A map's other servers: nothing is to be done there any more, and nobody needs their keys."""
         context, group = self._context, self._session.record.group
-        if group is not None and not context.is_scheduled:
+        if group and not context.is_scheduled:
             release_group(context.aws, group)
             try:
                 until = min(context.last, time.time() + _TRYING)

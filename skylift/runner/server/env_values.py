@@ -7,8 +7,8 @@ import json
 import threading
 from typing import Dict, Optional
 
+from skylift.contract.record import JobRecord
 from skylift.runner.server.context import Context
-from skylift.runner.server.job_record import JobRecord
 from skylift.runner.server.outcome import Ended
 from skylift.runner.server.status import State
 
@@ -19,7 +19,7 @@ class EnvValues:
     def __init__(self, context: Context, record: JobRecord) -> None:
         self._context, self._has_any = context, record.has_env
         # Another server of a map fetches them when it starts.
-        self._needed_again = record.spot is not None or record.retry is not None or record.group is not None
+        self._needed_again = bool(record.succession or record.retry or record.group)
 
     def fetch(self) -> Dict[str, str]:
         if not self._has_any:

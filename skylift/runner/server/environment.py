@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import IO, Any, Callable, Dict, List, Optional, Union
 
+from skylift.contract import record
 from skylift.runner.server.aws import Refused, Unreachable
 from skylift.runner.server.bytecode import LEAST, compile_argv
 from skylift.runner.server.cached_environment import CachedEnvironment
@@ -43,10 +44,12 @@ class Environment:
     """`make` builds the environment that the record asks for. `python` and `bin` are its paths. `recipe` is a folder of
     root's for what is written anew for uv."""
 
-    def __init__(self, wanted: Dict[str, Any], login: Login, program: Program, log: Path, uv: Uv, recipe: Path) -> None:
+    def __init__(
+        self, wanted: record.Environment, login: Login, program: Program, log: Path, uv: Uv, recipe: Path
+    ) -> None:
         self._wanted, self._login, self._program, self._log, self._finder = wanted, login, program, log, uv
         self._venv, self._recipe, self._cwd = login.home / ".skylift-venv", recipe, login.place
-        self._source: Path = login.place / wanted["path"]
+        self._source: Path = login.place / wanted.path
         self._env = dict(login.environment(), UV_PROJECT_ENVIRONMENT=str(self._venv), VIRTUAL_ENV=str(self._venv))
         self.python = shutil.which("python3", path=self._env["PATH"]) or sys.executable
         self.bin = ""
@@ -55,7 +58,7 @@ class Environment:
 
     @property
     def wanted(self) -> bool:
-        return bool(self._wanted["kind"] != "none" or self._wanted.get("python"))
+        return bool(self._wanted.kind != "none" or self._wanted.python)
 
     @property
     def folders(self) -> List[Path]:
@@ -82,7 +85,7 @@ class Environment:
                 self._install(self._source)
             else:
                 self._build(prebuilt, recipe())
-        if self._wanted["kind"] == "project":
+        if self._wanted.kind == "project":
             self._add_project(prebuilt)
         return how
 
@@ -101,7 +104,7 @@ class Environment:
         self.name = prebuilt.names[OWN] if prebuilt is not None else ""
 
     def _version(self) -> List[str]:
-        return ["--python", self._wanted["python"]] if self._wanted.get("python") else []
+        return ["--python", self._wanted.python] if self._wanted.python else []
 
     def _build(self, prebuilt: PrebuiltEnvironment, recipe: Dict[str, Any]) -> None:
         """Build an environment that other jobs may have. Code of packages, which may do what the program may, runs only
@@ -141,7 +144,7 @@ class Environment:
 
     def _install(self, source: Path, *only: str) -> None:
         """`only` are options that leave uv one way; else it is any that it knows."""
-        kind, version, lock = self._wanted["kind"], self._version(), self._lock_of(source)
+        kind, version, lock = self._wanted.kind, self._version(), self._lock_of(source)
         if kind == "script":
             self._uv("sync", *version, "--active", "--script", str(source), *only)
         elif kind == "project":
@@ -156,7 +159,7 @@ class Environment:
 
     def _install_wheels(self, source: Path, recipe: Dict[str, Any]) -> None:
         """From wheels with hashes alone, and without their code. Raises Changed and Ended where that cannot be."""
-        kind, version, texts, lock = self._wanted["kind"], self._version(), recipe["texts"], self._lock_of(source)
+        kind, version, texts, lock = self._wanted.kind, self._version(), recipe["texts"], self._lock_of(source)
         only, place = ["--no-build"], os.path.relpath(str(lock), str(self._recipe))
         self._lay(texts, self._login.uid)
         if kind in ("script", "project"):
@@ -180,7 +183,7 @@ class Environment:
             self._check_newest()
 
     def _lock_of(self, source: Path) -> Path:
-        return source / "uv.lock" if self._wanted["kind"] == "project" else Path("%s.lock" % source)
+        return source / "uv.lock" if self._wanted.kind == "project" else Path("%s.lock" % source)
 
     def _check_newest(self) -> None:
         """To look for wheels alone may find an older version, where the newest one has to be built. Also one that was

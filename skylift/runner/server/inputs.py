@@ -9,8 +9,9 @@ import pwd
 import shutil
 import time
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, NamedTuple, Set
+from typing import Any, Dict, Iterator, List, NamedTuple, Sequence, Set
 
+from skylift.contract.record import LargeInput
 from skylift.runner.server.aws import Aws, Refused, Unreachable, patiently
 from skylift.runner.server.concurrently import thread_pool
 from skylift.runner.server.outcome import Ended
@@ -52,34 +53,34 @@ class Inputs:
         self._place, self._user, self._program, self._until, self._kept = place, user, program, until, kept
         self._folders: Set[Path] = set()
 
-    def fetch_large(self, blobs: Prefix, large: List[Dict[str, Any]]) -> None:
+    def fetch_large(self, blobs: Prefix, large: Sequence[LargeInput]) -> None:
         """Download the files in the record's `large`."""
         missing = [each for each in large if not self._take_kept(each)]
-        wanted = [_Wanted(blobs, each["sha256"], "", each["size"], self._target(each["place"])) for each in missing]
+        wanted = [_Wanted(blobs, each.sha256, "", each.size, self._target(each.place)) for each in missing]
         for number, digest in enumerate(self._fetch_hashed(wanted)):
             each = missing[number]
-            if digest != each["sha256"]:
-                raise Ended(State.BROKEN, "The input %s is not what was sent (%s)." % (each["place"], each["sha256"]))
+            if digest != each.sha256:
+                raise Ended(State.BROKEN, "The input %s is not what was sent (%s)." % (each.place, each.sha256))
         for each in large:
-            self._target(each["place"]).chmod(each["mode"])
+            self._target(each.place).chmod(each.mode)
 
-    def _take_kept(self, wanted: Dict[str, Any]) -> bool:
-        there, target = self._kept / wanted["sha256"], self._target(wanted["place"])
-        if not there.exists() or sha256_of(there) != wanted["sha256"]:
+    def _take_kept(self, wanted: LargeInput) -> bool:
+        there, target = self._kept / wanted.sha256, self._target(wanted.place)
+        if not there.exists() or sha256_of(there) != wanted.sha256:
             return False
         target.unlink(missing_ok=True)
         there.replace(target)
         os.chown(str(target), self._user.pw_uid, self._user.pw_gid)
         return True
 
-    def keep_large(self, large: List[Dict[str, Any]]) -> None:
+    def keep_large(self, large: Sequence[LargeInput]) -> None:
         """Keep these files for the next job, and drop those that were kept before."""
         shutil.rmtree(str(self._kept), ignore_errors=True)
         self._kept.mkdir(mode=0o700, parents=True)
         for each in large:
             # Two paths may have the same content, and a file system may not support hard links.
             with contextlib.suppress(OSError):
-                os.link(str(self._target(each["place"])), str(self._kept / each["sha256"]))
+                os.link(str(self._target(each.place)), str(self._kept / each.sha256))
 
     def fetch_s3(self, aws: Aws, sources: List[Dict[str, Any]]) -> None:
         """Download the objects that in/s3.json names."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Dict
+
+from skylift.contract.record import Environment
 
 TAIL = 4096
 """Bytes at the end of the program's errors that are looked at."""
@@ -29,7 +30,7 @@ _PACKAGES = {
 """The packages of well-known modules. No other is named: anybody may have registered a package of a module's name."""
 
 
-def how_to_have_module(errors: bytes, environment: Dict[str, Any]) -> str:
+def how_to_have_module(errors: bytes, environment: Environment) -> str:
     """Lines for the job's outcome, each at most 80 columns wide for names of usual length. Empty when the program did
     not end by this error. `errors` is the end of what it wrote, `environment` as in the record."""
     lines = errors.decode(errors="replace").split("\n")
@@ -38,13 +39,13 @@ def how_to_have_module(errors: bytes, environment: Dict[str, Any]) -> str:
     if found is None:
         return ""
     module = found[1]
-    package, kind = _PACKAGES.get(module), environment["kind"]
+    package, kind = _PACKAGES.get(module), environment.kind
     known, name = package is not None, package or "PACKAGE"
     if kind == "project":
         return "The project's environment has no module %s. Its package is added by: uv add %s" % (module, name)
     if kind == "requirements":
         listed = name if known else "the package that has it"
-        return "The environment has no module %s. Add to %s: %s" % (module, environment["path"], listed)
+        return "The environment has no module %s. Add to %s: %s" % (module, environment.path, listed)
     own = "A module of your own goes along with --in %s.py" % module
     if kind == "script":
         header = 'The list at the top of the script is to name its package: "%s"' % name

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any, Dict, NamedTuple, Optional, Protocol
 
+from skylift.contract.record import JobRecord, Pack
 from skylift.runner.server.aws import Refused, Unreachable
 from skylift.runner.server.cached_environment import CachedEnvironment
 from skylift.runner.server.cap import cap_server
@@ -18,7 +19,6 @@ from skylift.runner.server.context import Context
 from skylift.runner.server.env_values import EnvValues
 from skylift.runner.server.environment import FAILED, Environment
 from skylift.runner.server.inputs import BLOBS, Inputs
-from skylift.runner.server.job_record import JobRecord
 from skylift.runner.server.login_user import Login
 from skylift.runner.server.outcome import Ended
 from skylift.runner.server.prebuilt import PrebuiltEnvironment, names_at
@@ -111,8 +111,8 @@ class Preparation:
             for archive, pack in pool.map(lambda each: (self._fetch_pack(each), each), packs):
                 unpacking.unpack(archive, pack)
 
-    def _fetch_pack(self, pack: Dict[str, Any]) -> Path:
-        digest = pack["sha256"]
+    def _fetch_pack(self, pack: Pack) -> Path:
+        digest = pack.sha256
         archive: Path = self._context.folder / ("%s.tar.gz" % digest)
         self._context.retry("bundle", lambda: self._blobs().fetch(digest, archive))
         if sha256_of(archive) != digest:

@@ -16,7 +16,7 @@ import os
 import threading
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional, Set, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Set, Tuple
 
 from skylift.runner.server.aws import Refused, Unreachable, Until, patiently
 from skylift.runner.server.concurrently import thread_pool
@@ -56,7 +56,7 @@ class Results:
     """
 
     def __init__(
-        self, prefix: Prefix, place: Path, cwd: Path, outputs: List[str], journal: Optional[Path] = None
+        self, prefix: Prefix, place: Path, cwd: Path, outputs: Sequence[str], journal: Optional[Path] = None
     ) -> None:
         self._prefix, self._place, self._outputs = prefix, place, outputs
         self._base = os.path.relpath(str(cwd), str(place))

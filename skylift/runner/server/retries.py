@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Optional
 
-from skylift.runner.server.job_record import RetryPlan
+from skylift.contract.record import Retry
 from skylift.runner.server.outcome import Outcome
 from skylift.runner.server.status import State
 
@@ -23,7 +23,7 @@ Try = Dict[str, Any]
 class Retries:
     """`tries` are those that have ended, also under earlier supervisors and on earlier servers."""
 
-    def __init__(self, plan: Optional[RetryPlan], tries: List[Try]) -> None:
+    def __init__(self, plan: Optional[Retry], tries: List[Try]) -> None:
         self.plan, self.tries = plan, tries if plan is not None else []
 
     def pause(self, outcome: Outcome, left: float) -> Optional[float]:
@@ -50,7 +50,7 @@ class Retries:
         return {} if self.plan is None else {"tries": self.tries}
 
 
-def _is_failure(outcome: Outcome, plan: RetryPlan) -> bool:
+def _is_failure(outcome: Outcome, plan: Retry) -> bool:
     """Whether the program itself has failed. A program that needed more memory than there is would need it again: that
     counts only if its exit code is named.
     """

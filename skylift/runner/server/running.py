@@ -66,7 +66,7 @@ def _execute(session: Session, prepared: Prepared, argv: List[str], env: Dict[st
         # Other jobs need not wait for its import.
         from skylift.runner.server.map_server import KEEPS_ALL, KEEPS_GROUP, map_argv  # noqa: PLC0415
 
-        record, context, group = session.record, session.context, session.record.group or ""
+        record, context, group = session.record, session.context, session.record.group
         # No other server goes on with a schedule's run.
         keeps = "" if context.is_scheduled else KEEPS_ALL if record.fleet else KEEPS_GROUP
         own = {"group": group, "keeps": keeps, "dask": record.tools if group else {}, "until": context.deadline}
@@ -94,14 +94,14 @@ def _with_cluster(
     from skylift.runner.server.job_cluster import ClusterOptions, cluster_argv  # noqa: PLC0415
 
     record, context = session.record, session.context
-    assert record.cluster is not None and record.group is not None
+    assert record.cluster is not None
     there = (session.cwd / argv[0]).exists() if "/" in argv[0] else shutil.which(argv[0], path=env["PATH"])
     if not there:
         raise _not_started(session, argv, env, FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)))
     interpreter = shutil.which("python3", path=context.login.environment()["PATH"]) or sys.executable
     options = ClusterOptions(
         **context.where(), endpoint=os.environ.get("AWS_ENDPOINT_URL") or "", group=record.group,
-        servers=record.cluster, python=prepared.environment.python, script=record.script, failure=failure,
+        servers=record.cluster.servers, python=prepared.environment.python, script=record.script, failure=failure,
         moves=record.fleet,
     )  # fmt: skip
     return cluster_argv(interpreter, options, argv)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Optional
 
+from skylift.contract.record import JobRecord
 from skylift.runner.server.checkpoint import Checkpoint
 from skylift.runner.server.claim import Claim
 from skylift.runner.server.clock import Stopwatch
@@ -13,7 +14,6 @@ from skylift.runner.server.control import Control
 from skylift.runner.server.control_socket import ControlSocket
 from skylift.runner.server.env_values import EnvValues
 from skylift.runner.server.gauge import last_line
-from skylift.runner.server.job_record import JobRecord
 from skylift.runner.server.program import Program
 from skylift.runner.server.results import Results
 from skylift.runner.server.retries import Retries
@@ -80,14 +80,14 @@ class Session:
         if record.schedule is not None and record.schedule.spot:
             self.taken_back = TakenBack(context, program, status, passed_on)
         self.spot: Optional[SpotServer] = None
-        if attempt is not None and record.spot is not None:
+        if attempt is not None and record.succession is not None:
             self.results.inherit(attempt.fields["results"])
             checkpoint = None
-            if record.spot.checkpoint:
-                path, spool = self.cwd / record.spot.checkpoint, context.folder / "checkpoint"
+            if record.succession.checkpoint:
+                path, spool = self.cwd / record.succession.checkpoint, context.folder / "checkpoint"
                 checkpoint = Checkpoint(path, context.prefix, attempt, context.login.user, spool)
                 self.results.leave_out(path)
-            more = (record.spot, passed_on, self.how_far)
+            more = (record.succession, passed_on, self.how_far)
             self.spot = SpotServer(context, attempt, checkpoint, program, status, *more)
 
     def under_way(self) -> Dict[str, Any]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from typing import Any, Callable, Dict, Optional
 
+from skylift.contract.record import Succession
 from skylift.runner.server.attempts import Attempt
 from skylift.runner.server.aws import Refused, Unreachable
 from skylift.runner.server.checkpoint import Checkpoint
 from skylift.runner.server.console import say
 from skylift.runner.server.context import Context
-from skylift.runner.server.job_record import SpotPlan
 from skylift.runner.server.outcome import is_answer
 from skylift.runner.server.program import Program
 from skylift.runner.server.spot_notice import Notice, Notices
@@ -28,7 +28,7 @@ class SpotServer:
         checkpoint: Optional[Checkpoint],
         program: Program,
         status: Status,
-        plan: SpotPlan,
+        plan: Succession,
         passed_on: Optional[float],
         how_far: Callable[[], Dict[str, Any]],
     ) -> None:

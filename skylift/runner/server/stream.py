@@ -14,13 +14,13 @@ import time
 from pathlib import Path
 from typing import Dict, List, Optional, Tuple
 
+from skylift.contract.record import LOG_CAP
 from skylift.runner.server.console import say
 from skylift.runner.server.timestamps import Times
 
 READ = 1 << 18
 SEGMENT = 8 << 20
 """Bytes in one file of a log. A long log is cut in units of this size."""
-DEFAULT_CAP = 1 << 30
 F_SETPIPE_SZ = 1031
 
 Span = Tuple[int, int]
@@ -40,7 +40,7 @@ class Stream:
         folder: Path,
         changed: threading.Condition,
         owner: Tuple[int, int],
-        cap: int = DEFAULT_CAP,
+        cap: int = LOG_CAP,
         base: int = 0,
         cut: Optional[Span] = None,
     ) -> None:

@@ -12,6 +12,7 @@ import threading
 import time
 from typing import Any, Dict, Optional
 
+from skylift.contract.record import JobRecord
 from skylift.runner.server.after_job import turn_off_or_wait, wait_for_next_job
 from skylift.runner.server.aws import Aws
 from skylift.runner.server.claim import STATUS, Claim, claim_job
@@ -23,7 +24,7 @@ from skylift.runner.server.crash import CrashReport
 from skylift.runner.server.delivery import Delivery, conclude, give_group_back, pass_on
 from skylift.runner.server.env_values import EnvValues
 from skylift.runner.server.guardian import Handles
-from skylift.runner.server.job_record import JobRecord, read_record
+from skylift.runner.server.job_record import read_record
 from skylift.runner.server.ledger import Ledger
 from skylift.runner.server.outcome import Ended, Outcome
 from skylift.runner.server.power import power_off

@@ -16,12 +16,12 @@ import threading
 import time
 from typing import Any, Dict, NamedTuple, Optional
 
+from skylift.contract.record import ScheduleTerms
 from skylift.runner.server.attempts import SILENCE, put_if
 from skylift.runner.server.aws import Refused, Unreachable
 from skylift.runner.server.console import say
 from skylift.runner.server.context import Context
 from skylift.runner.server.fence import end_server
-from skylift.runner.server.job_record import SchedulePlan
 from skylift.runner.server.outcome import Ended
 from skylift.runner.server.program import Program
 from skylift.runner.server.status import State
@@ -46,7 +46,7 @@ class Held(NamedTuple):
 class Turn:
     """`plan` is None for a job that is no schedule's run: it always has its turn."""
 
-    def __init__(self, context: Context, plan: Optional[SchedulePlan], program: Program, max_time: float) -> None:
+    def __init__(self, context: Context, plan: Optional[ScheduleTerms], program: Program, max_time: float) -> None:
         self._context, self._plan, self._program = context, plan, program
         self._needed = plan is not None and plan.overlap != "allow"
         # The rest of the server's time is for the program.

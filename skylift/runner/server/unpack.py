@@ -12,8 +12,9 @@ import re
 import tarfile
 import zlib
 from pathlib import Path
-from typing import Any, BinaryIO, Dict, Set
+from typing import Any, BinaryIO, Set
 
+from skylift.contract.record import Pack
 from skylift.runner.server.outcome import Ended
 from skylift.runner.server.remove_tree import remove_below
 from skylift.runner.server.status import State
@@ -87,8 +88,8 @@ class Unpacking:
         place.parent.mkdir(parents=True, exist_ok=True)
         make_folder(place, place, user)
 
-    def unpack(self, archive: Path, expected: Dict[str, Any]) -> None:
-        """`expected` is the pack's entry in the record: `files` and `size`. The archive is removed after that."""
+    def unpack(self, archive: Path, expected: Pack) -> None:
+        """`expected` is the pack's entry in the record. The archive is removed after that."""
         files = size = 0
         try:
             # tarfile seeks from entry to entry: in a buffer that costs nothing, in a gzip file each time much.
@@ -98,12 +99,12 @@ class Unpacking:
             ):
                 for entry in tar:
                     files, size = files + 1, size + (entry.size if entry.isreg() else 0)
-                    if files > expected["files"] or size > expected["size"] or entry.size < 0:
+                    if files > expected.files or size > expected.size or entry.size < 0:
                         raise Ended(State.BROKEN, "The bundle has more in it than its record says: %s" % entry.name)
                     self._take(packed, entry)
         except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise Ended(State.BROKEN, "The bundle cannot be read: %s" % error) from None
-        if (files, size) != (expected["files"], expected["size"]):
+        if (files, size) != (expected.files, expected.size):
             raise Ended(State.BROKEN, "The bundle has less in it than its record says.")
         archive.unlink()
 

@@ -17,12 +17,13 @@ import threading
 import time
 from typing import Callable, Optional
 
+from skylift.contract.record import JobRecord, Retry
 from skylift.runner.server.aws import Metadata, Refused, Unreachable
 from skylift.runner.server.console import say
 from skylift.runner.server.context import Context
 from skylift.runner.server.env_values import EnvValues
 from skylift.runner.server.job_cluster import ALONE, STARTING, place_node
-from skylift.runner.server.job_record import JobRecord, RetryPlan, read_record
+from skylift.runner.server.job_record import read_record
 from skylift.runner.server.map_server import map_argv
 from skylift.runner.server.outcome import Ended
 from skylift.runner.server.power import power_off
@@ -36,7 +37,7 @@ from skylift.runner.server.tool_environment import follow, pinned
 from skylift.runner.server.worker_group import take_key
 
 
-def seconds_alone(retry: Optional[RetryPlan]) -> float:
+def seconds_alone(retry: Optional[Retry]) -> float:
     """For how long a worker of a job's cluster does without a scheduler: over the pause before the program is started
     again, if it may be, and the start of the next scheduler."""
     return ALONE if retry is None else ALONE + LONGEST + STARTING
@@ -109,15 +110,16 @@ class Worker:
     def _followed(self, record: JobRecord) -> JobRecord:
         """An environment that the job's own server builds is taken from there, and none is put there. That of Dask is
         built by the first of the other servers."""
-        tools, prebuilt = record.tools, record.prebuilt
-        if tools is None and record.cluster is None:
+        terms, prebuilt = record.map, record.prebuilt
+        if record.tools is None and record.cluster is None:
             raise Refused(200, "the record is not of a job with several servers")
-        if tools is not None:
-            tools = dict(tools, environment=pinned(tools["environment"], self.context.place))
+        if terms is not None and terms.tools is not None:
+            environment = pinned(terms.tools["environment"], self.context.place)
+            terms = terms._replace(tools=dict(terms.tools, environment=environment))
         if prebuilt is not None and prebuilt["shared"] and not prebuilt["sha256"]:
             prefix = self.context.place(prebuilt["place"])
             prebuilt = dict(prebuilt, shared=False, sha256=follow(prefix, "the environment"))
-        return record._replace(tools=tools, prebuilt=prebuilt)
+        return record._replace(map=terms, prebuilt=prebuilt)
 
     def _work(self, prepared: Prepared) -> int:
         """The worker of a job's cluster. One that its scheduler has ended has a successor, which finds another

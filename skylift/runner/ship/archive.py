@@ -16,8 +16,7 @@ from skylift.runner.job.cache import NOWHERE, Cache
 from skylift.runner.remote.account import Account
 from skylift.runner.ship import supervisor_bytecode
 
-_RUNNER = Path(__file__).parents[1]
-_PLACE = "skylift/runner/"
+_PACKAGE = Path(__file__).parents[2]
 _FIRST = ("__init__", "aws", "boot", "console", "etc_environment", "announce", "guardian", "ledger", "power", "prefix")
 """The modules that download all the others."""
 _MAP = (
@@ -51,15 +50,17 @@ at a time: https://github.com/python/cpython/issues/106905
 @functools.lru_cache(maxsize=4)
 def boot_archive(cache: Cache = NOWHERE) -> bytes:
     """The archive for user data, which must be small: not compressed, as the boot script compresses it as a whole."""
-    sources = {name: _read(name) for name in (f"server/{each}" for each in _FIRST)}
+    sources = {name: _read(name) for name in (f"runner/server/{each}" for each in _FIRST)}
     return cache.get("boot.zip", _digest(sources), lambda: _pack(_texts(sources), {}, zipfile.ZIP_STORED))
 
 
 @functools.lru_cache(maxsize=4)
 def whole_archive(cache: Cache = NOWHERE) -> bytes:
     """All modules, with bytecode for the Python that servers have: they need not compile them."""
-    names = [f"server/{path.stem}" for path in sorted((_RUNNER / "server").glob("*.py"))]
-    names += [*(f"map/{each}" for each in _MAP), "dask/node", "job/server_time", "text/json_object", "text/s3_glob"]
+    folders = ("contract", "runner/server")
+    names = [f"{each}/{path.stem}" for each in folders for path in sorted((_PACKAGE / each).glob("*.py"))]
+    names += [f"runner/map/{each}" for each in _MAP]
+    names += [f"runner/{each}" for each in ("dask/node", "job/server_time", "text/json_object", "text/s3_glob")]
     sources = {name: _read(name) for name in names}
     digest = _digest(sources)
     kept = cache.read(SUPERVISOR, digest)
@@ -82,7 +83,7 @@ def boot_script(account: Account, source: str, deadline: int | None, *options: s
 
 
 def _read(name: str) -> bytes:
-    return (_RUNNER / f"{name}.py").read_bytes()
+    return (_PACKAGE / f"{name}.py").read_bytes()
 
 
 def _digest(sources: dict[str, bytes]) -> str:
@@ -98,9 +99,9 @@ def _digest(sources: dict[str, bytes]) -> str:
 
 def _texts(modules: dict[str, bytes]) -> dict[str, str]:
     """All files of an archive, by their places in it."""
-    folders = {"skylift", "skylift/runner", *(f"{_PLACE}{name.rpartition('/')[0]}" for name in modules)}
+    folders = {"skylift", "skylift/runner", *(f"skylift/{name.rpartition('/')[0]}" for name in modules)}
     texts = {**{f"{each}/__init__.py": "" for each in sorted(folders)}, "__main__.py": _MAIN}
-    return texts | {f"{_PLACE}{name}.py": slim(source.decode()) for name, source in modules.items()}
+    return texts | {f"skylift/{name}.py": slim(source.decode()) for name, source in modules.items()}
 
 
 def _pack(texts: dict[str, str], made: dict[str, bytes], method: int) -> bytes:

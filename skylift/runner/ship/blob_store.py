@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from typing import IO, Any
 
+from skylift.contract.record import LargeInput
 from skylift.runner.errors import Refused, RunError, SkyliftError, UsageError
 from skylift.runner.job.job import Bundle, SentFile
 from skylift.runner.remote.api import Api
@@ -51,8 +52,8 @@ class LargeFile:
     mode: int
     blob: Blob
 
-    def as_record(self) -> dict[str, Any]:
-        return {"place": self.place, "mode": self.mode, "sha256": self.blob.sha256, "size": self.blob.size}
+    def as_record(self) -> LargeInput:
+        return LargeInput(self.place, self.blob.sha256, self.blob.size, self.mode)
 
 
 def large_files(bundle: Bundle) -> tuple[LargeFile, ...]:

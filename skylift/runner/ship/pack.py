@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import IO, Any
 
+from skylift.contract import record
 from skylift.runner.errors import UsageError
 from skylift.runner.job.job import Bundle, SentFile
 from skylift.runner.ship.archiver import Archiver
@@ -41,8 +42,8 @@ class Pack:
     files: int
     size: int
 
-    def as_record(self) -> dict[str, Any]:
-        return {"sha256": self.blob.sha256, "files": self.files, "size": self.size}
+    def as_record(self) -> record.Pack:
+        return record.Pack(self.blob.sha256, self.files, self.size)
 
 
 def group(files: Sequence[SentFile]) -> Iterator[list[SentFile]]:

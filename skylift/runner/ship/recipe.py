@@ -18,7 +18,8 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
-from skylift.runner.job.job import Environment, Job, SentFile
+from skylift.contract.record import Environment
+from skylift.runner.job.job import Job, SentFile
 from skylift.runner.ship.pep723 import find_block
 from skylift.runner.ship.sent_file import open_sent
 from skylift.runner.text.toml_text import SCRIPT_LIMIT, SETTINGS_LIMIT, table_of

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from skylift.catalogue.uv import Wheel
+from skylift.contract.record import ScheduleTerms
 from skylift.runner.errors import NameTaken
 from skylift.runner.job.cache import Cache
 from skylift.runner.job.job import Job
-from skylift.runner.job.record import INDEX, SCHEDULES, Prefix, ScheduleTerms, encode_env, encode_record
+from skylift.runner.job.record import INDEX, SCHEDULES, Prefix, encode_env, encode_record
 from skylift.runner.remote.account import Account
 from skylift.runner.ship.archive import whole_archive
 from skylift.runner.ship.blob_store import Blob, BlobStore, LargeFile

@@ -2,41 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import math
 import re
 from collections.abc import Collection
 from datetime import datetime
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
+
+from skylift.contract.document import Malformed, as_integer, as_number, parse_json, shown
 
 T = TypeVar("T")
-FOREVER = 253402300799.0
-"""The end of the year 9999, in seconds since the epoch: the last time that can be formatted."""
 _MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?(?:Z|\+00:00)")
-_SHOWN = 40
-
-
-class Malformed(Exception):
-    """`str()` is the reason, as the end of a sentence that begins with the file."""
-
-
-def parse_json(data: bytes, most: int) -> Any:
-    """Any JSON of at most `most` bytes of UTF-8. Raises Malformed for anything else, also for deep nesting, for NaN and
-    Infinity, and for numbers with thousands of digits."""
-    if len(data) > most:
-        raise Malformed(f"it has more than {most} bytes")
-    try:
-        return json.loads(data.decode(), parse_constant=_refuse_constant)
-    except UnicodeDecodeError:
-        raise Malformed("it is not UTF-8") from None
-    except RecursionError:
-        raise Malformed("it is nested too deeply") from None
-    except ValueError as error:
-        raise Malformed(f"it is not JSON ({str(error)[:80]})") from None
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number of JSON")
 
 
 def parse_object(data: bytes, most: int) -> JsonObject:
@@ -131,30 +105,8 @@ class JsonObject:
         return tuple(found)
 
 
-def as_integer(value: object, name: str, low: int, high: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise Malformed(f"{name} is not a whole number")
-    if not low <= value <= high:
-        raise Malformed(f"{name} is not between {low} and {high}")
-    return value
-
-
-def as_number(value: object, name: str, low: float, high: float) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise Malformed(f"{name} is not a number")
-    # Not converted: an integer may be too large for a float.
-    if (isinstance(value, float) and not math.isfinite(value)) or not low <= value <= high:
-        raise Malformed(f"{name} is not between {low:g} and {high:g}")
-    return float(value)
-
-
 def given(value: T | None, name: str) -> T:
     """The value of a required field. Raises Malformed when it is missing."""
     if value is None:
         raise Malformed(f"`{name}` is missing")
     return value
-
-
-def shown(text: str) -> str:
-    """A short text without control characters."""
-    return ascii(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Literal
 
+from skylift.contract.document import Malformed
 from skylift.runner.errors import ConnectionLost, RecordDamaged, Refused, SkyliftError, Unreachable
 from skylift.runner.job.record import Prefix
 from skylift.runner.job.server_record import (
@@ -29,7 +30,6 @@ from skylift.runner.remote.api import Api
 from skylift.runner.remote.connection import Connection
 from skylift.runner.remote.reconnect import Reconnect
 from skylift.runner.steps import together
-from skylift.runner.text.json_object import Malformed
 from skylift.runner.text.size import spell_size
 from skylift.runner.watcher import Watcher
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from skylift.contract.document import FOREVER
 from skylift.runner.job.server import Server
 from skylift.runner.launch.host_keys import HostKeys
 from skylift.runner.launch.server import live_servers
@@ -13,7 +14,6 @@ from skylift.runner.launch.stages import Launched
 from skylift.runner.remote.account import Account
 from skylift.runner.remote.connection import Connection
 from skylift.runner.text.duration import moment
-from skylift.runner.text.json_object import FOREVER
 
 
 @dataclass(frozen=True)
@@ -96,15 +96,15 @@ def find_job(account: Account, name: str, home: Path) -> WatchedJob:
         keep=record.keep,
         instance_type=record.instance_type,
         server=servers[0] if servers else None,
-        interactive=record.interactive,
+        interactive=record.terminal is not None,
         choice=record.choice,
-        spot=record.spot,
+        spot=record.fleet,
         outputs=record.outputs,
         script=record.script,
         deadline=record.deadline_on(moment(servers[0].launched)) if servers else record.deadline,
         max_time=record.max_time,
         is_map=record.is_map,
-        has_workers=record.has_workers,
+        has_workers=bool(record.group),
         relaunched=record.relaunched,
         spares_tracked=record.spares_tracked,
         may_be_capped=record.capped,

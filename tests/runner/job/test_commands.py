@@ -29,6 +29,7 @@ from skylift.runner.job.job import Program
 from skylift.runner.ship.archive import boot_archive, slim, whole_archive
 
 SUPERVISOR = Path(__file__).parents[3] / "skylift" / "runner" / "server"
+CONTRACT = SUPERVISOR.parents[1] / "contract"
 
 
 def test_program() -> None:
@@ -179,7 +180,7 @@ def test_slim_takes_what_does_not_run_and_nothing_else() -> None:
     assert slim("class C(NamedTuple):\n    a: int") == "class C(NamedTuple):\n    a: int"
 
 
-@pytest.mark.parametrize("path", sorted(SUPERVISOR.glob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted([*SUPERVISOR.glob("*.py"), *CONTRACT.glob("*.py")]), ids=lambda path: path.stem)
 def test_supervisor_needs_nothing_newer_than_python_39_and_nothing_installed(path: Path) -> None:
     tree = ast.parse(path.read_text(), feature_version=(3, 9))
     imported = {
@@ -189,7 +190,7 @@ def test_supervisor_needs_nothing_newer_than_python_39_and_nothing_installed(pat
         for alias in node.names
     }
     strange = {name for name in imported if name.split(".")[0] not in sys.stdlib_module_names}
-    assert {name for name in strange if not name.startswith("skylift.runner.server")} == set()
+    assert {name for name in strange if not name.startswith(("skylift.runner.server", "skylift.contract"))} == set()
 
 
 def test_a_script_that_is_called_like_an_option() -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from skylift.contract.record import Retry
 from skylift.runner.errors import UsageError
-from skylift.runner.job.job import Program, Retry
+from skylift.runner.job.job import Program
 from skylift.runner.job.record import encode_record
 from skylift.runner.job.retry import Codes, read_retry
 from skylift.runner.job.server_record import encode_status, parse_status

@@ -13,6 +13,7 @@ from hostile_json import HOST_KEYS, KEY, MANIFEST, STATUS, encoded, files, value
 from hypothesis import given
 from hypothesis import strategies as st
 
+from skylift.contract.document import Malformed
 from skylift.runner.errors import RecordDamaged
 from skylift.runner.job.record import parse_record
 from skylift.runner.job.server_record import (
@@ -30,7 +31,6 @@ from skylift.runner.job.server_record import (
     parse_times,
     piece_offset,
 )
-from skylift.runner.text.json_object import Malformed
 
 PLACE = "jobs/x/server/file.json"
 

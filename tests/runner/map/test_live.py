@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from skylift.contract.document import Malformed
 from skylift.runner.map.live import LIVE_LIMIT, LiveStream, parse_live
-from skylift.runner.text.json_object import Malformed
 
 STREAM = {"start": 3, "content": base64.b64encode(b"abc").decode()}
 GOOD = {

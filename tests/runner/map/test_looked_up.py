@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from skylift.contract.document import Malformed
 from skylift.runner.map.looked_up import complete, encode_found
 from skylift.runner.map.spec import MapInput, MapSpec, Place, encode_spec, parse_spec
-from skylift.runner.text.json_object import Malformed
 
 LOGS = Place("logs", "eu-west-1", "2026-*/*.gz")
 SPEC = MapSpec(("python", "job.py"), True, (), (MapInput(0, "a.csv", "a.csv"),), total=1, places=(LOGS,))

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from skylift.contract.document import Malformed
 from skylift.runner.job.server_time import MOST_KINDS, ServerTime, read_times
 from skylift.runner.map.keys import MapKeys
 from skylift.runner.map.outcome import (
@@ -24,7 +25,6 @@ from skylift.runner.map.outcome import (
 )
 from skylift.runner.map.progress import GroupedError, MapServer, Progress, encode_progress, parse_progress
 from skylift.runner.map.spec import Blob, Halt, MapInput, MapSpec, encode_spec, parse_spec
-from skylift.runner.text.json_object import Malformed
 
 SHA = "ab" * 32
 SPEC = MapSpec(

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from skylift.contract.record import Environment
 from skylift.runner.errors import UsageError
 from skylift.runner.job.commands import program_argv
-from skylift.runner.job.job import Environment, Job, Program
+from skylift.runner.job.job import Job, Program
 from skylift.runner.job.settings import Secret
 from skylift.runner.plan.plan_job import Order, plan_job
 

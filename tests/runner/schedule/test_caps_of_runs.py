@@ -20,6 +20,7 @@ from whole_run import Seen, order
 
 from skylift.cloud.services.api.authorize import Policies, decide
 from skylift.cloud.services.api.policy_document import parse_policy
+from skylift.contract.record import ScheduleTerms
 from skylift.runner.job.record import SCHEDULES, Prefix
 from skylift.runner.job.settings import Settings
 from skylift.runner.launch import cap as launch_cap
@@ -38,7 +39,6 @@ from skylift.runner.schedule.workers import runs_of
 from skylift.runner.server import cap
 from skylift.runner.server.aws import NoAnswer, Refused, Unreachable, patiently
 from skylift.runner.server.context import Context
-from skylift.runner.server.job_record import SchedulePlan
 from skylift.runner.server.outcome import Ended
 from skylift.runner.steps import Clock
 
@@ -168,7 +168,7 @@ def ask(aws: Asked, seconds: float = 60.0) -> None:
 
     context = SimpleNamespace(aws=aws, retry=retry, deadline=9_000.0, source_name="schedules/nightly")
     (one, _) = launch_cap.caps_of_runs("1", "nightly")
-    cap.cap_server(cast(Context, context), SchedulePlan("skip", 60.0, 1.0, caps=(one,)))
+    cap.cap_server(cast(Context, context), ScheduleTerms("skip", 60, caps=(one,), beat=1.0))
 
 
 def test_a_name_that_is_taken_is_left_for_another() -> None:

@@ -79,7 +79,7 @@ def test_what_is_kept_for_all_runs(account: Account) -> None:
     blob = MapKeys("sums", SCHEDULES).blob(spec.inputs[0].blob.sha256 if spec.inputs[0].blob else "")
     assert account.api.get(account.bucket, blob) == b"1,2\n"
     record = account.record(RUN)
-    assert (record.is_map, record.relaunched, record.has_workers) == (True, False, False)
+    assert (record.is_map, record.relaunched, record.group) == (True, False, "")
 
 
 def test_a_run_may_list_what_it_looks_up_and_write_only_its_own(account: Account) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from skylift.runner.errors import LaunchFailed
 from skylift.runner.job.job import Job, Program, Spot
-from skylift.runner.job.record import ScheduleTerms, encode_record, parse_record
+from skylift.runner.job.record import encode_record, parse_record, schedule_terms
 from skylift.runner.launch.network import Network
 from skylift.runner.launch.role import JobRole, boundary_policy
 from skylift.runner.launch.scheduler import GROUP, trust_in_scheduler
@@ -26,7 +26,7 @@ from skylift.runner.schedule.requests import (
     scheduler_policy,
     template_request,
 )
-from skylift.runner.server.job_record import JobRecord
+from skylift.runner.server.job_record import parse_record as read_on_server
 
 ROLE = JobRole("skylift-schedule.x", "arn:aws:iam::123456789012:instance-profile/skylift/skylift-schedule.x")
 NETWORK = Network("vpc-1", (("us-east-1a", "subnet-a"), ("us-east-1b", "subnet-b")), ("sg-1",), frozenset())
@@ -118,12 +118,12 @@ def test_a_spot_run_has_one_server_and_the_scheduler_may_ask_for_it(job: Job) ->
 def test_the_record_of_a_spot_schedule_names_no_next_server(job: Job) -> None:
     """A server that reads it claims the run once, and hands it to nobody."""
     spot = replace(job, spot=Spot())
-    terms = ScheduleTerms.of(spot, "skip")
+    terms = schedule_terms(spot, "skip")
     stored = encode_record(spot, created=1.0, deadline=2, packs=[], schedule=terms)
-    record = JobRecord.parse(stored)
+    record = read_on_server(stored)
     assert (record.spot, record.fleet, record.schedule and record.schedule.spot) == (None, False, True)
     parsed = parse_record("record.json", stored)
-    assert (parsed.spot, parsed.terms) == (False, terms)
+    assert (parsed.spot, parsed.schedule) == (None, terms)
 
 
 def test_servers_write_below_their_own_runs_and_no_record() -> None:

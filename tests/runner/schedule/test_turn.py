@@ -55,7 +55,7 @@ class Nightly:
         user_data = base64.b64decode(found[0]["LaunchTemplateData"]["UserData"]).decode()
         program, arguments = boot_arguments(user_data)
         metadata.more[TAG] = f"nightly/2026-11-{day}T01:00:00Z".encode()
-        lasts = self.account.schedule("nightly").terms.lasts  # type: ignore[union-attr]
+        lasts = self.account.schedule("nightly").schedule.lasts  # type: ignore[union-attr]
         machine.boot([*arguments, f"--deadline={int(time.time()) + lasts}"], program=program)
 
     def put(self, key: str, body: bytes) -> None:

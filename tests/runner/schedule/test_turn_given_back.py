@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from kept_prefix import KeptPrefix, Unreachable
 
-from skylift.runner.server.job_record import SchedulePlan
+from skylift.contract.record import ScheduleTerms
 from skylift.runner.server.turn import KEY, Turn
 
 OURS, OTHERS = "i-0123456789abcdef0", "i-0aaaaaaaaaaaaaaaa"
@@ -28,7 +28,7 @@ class Run:
             job="nightly-20261128-0100", deadline=time.time() + 900, source=self.source, aws=aws, retry=self._retry
         )
         program: Any = None
-        self.turn = Turn(context, SchedulePlan(overlap="skip", lasts=600, beat=0.01), program, 600)
+        self.turn = Turn(context, ScheduleTerms(overlap="skip", lasts=600, beat=0.01), program, 600)
         self.source.fault = self._fault
         self.turn.take()
         assert self.lost.wait(60)

@@ -310,5 +310,5 @@ def test_another_server_of_a_run_reads_its_own_key_and_writes_what_inputs_leave(
 
 def test_the_record_says_that_its_runs_have_other_servers(account: Account, seen: Seen) -> None:
     make(account, seen)
-    assert account.record(RUN).has_workers
+    assert account.record(RUN).group
     assert isinstance(planned(account).map, MapPart)

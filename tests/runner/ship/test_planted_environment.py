@@ -18,6 +18,7 @@ from package_index import sdist
 from runner_bench import Machine
 from shipped_job import Shipped
 
+from skylift.contract.record import Environment as WantedEnvironment
 from skylift.runner.job.job import Program
 from skylift.runner.plan.plan_job import Order
 from skylift.runner.server import prebuilt as prebuilt_on_server
@@ -243,7 +244,7 @@ def test_no_program_starts_while_it_could_pin_something(tmp_path: Path, monkeypa
     monkeypatch.setattr(prebuilt_on_server, "_PINNING", 0.1)
     login: Any = SimpleNamespace(home=tmp_path, place=tmp_path / "job", environment=lambda: {"PATH": "/usr/bin"})
     nothing: Any = None
-    made = Environment({"kind": "none", "path": "."}, login, nothing, tmp_path / "log", nothing, tmp_path / "recipe")
+    made = Environment(WantedEnvironment("none", "."), login, nothing, tmp_path / "log", nothing, tmp_path / "recipe")
     named = PrebuiltEnvironment(PLACE).encode()
     prebuilt = prebuilt_on_server.PrebuiltEnvironment(cast(Prefix, prefix), named, login, made.folders)
     mark, names = tmp_path / "mark", prebuilt.names.values()

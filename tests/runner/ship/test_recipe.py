@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from skylift.runner.job.job import Environment, Program
+from skylift.contract.record import Environment
+from skylift.runner.job.job import Program
 from skylift.runner.job.spot import read_spot
 from skylift.runner.plan.plan_job import Order, plan_job
 from skylift.runner.ship.recipe import Recipe, recipe_of

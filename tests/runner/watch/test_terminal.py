@@ -11,7 +11,8 @@ from runner_bench import Door, Machine
 from shipped_job import WAIT_FOR_GO, Shipped
 from waiting_job import go
 
-from skylift.runner.job.job import Program, Terminal
+from skylift.contract.record import Terminal
+from skylift.runner.job.job import Program
 from skylift.runner.plan.plan_job import Order
 
 
