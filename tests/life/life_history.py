@@ -126,9 +126,9 @@ class Life:
             "environment": {"kind": "none", "path": ""},
             "outputs": ["result.txt", "large.bin"],
             "has_env": job.has_env,
-            "max_time": job.max_time,
-            "sync_every": job.sync_every,
-            "keep": job.keep,
+            "max_time": int(job.max_time),
+            "sync_every": int(job.sync_every),
+            "keep": int(job.keep),
             "instance_type": "t3.small",
         }
         if job.spot:

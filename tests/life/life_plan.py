@@ -96,7 +96,7 @@ def make_plan(seed: int) -> tuple[Plan, Job]:
         name="j",
         spot=spot,
         deadline=int(EPOCH) + LENGTH,
-        max_time=dice.choice([3600.0, 3600.0, 3600.0, length / 2 + 1]),
+        max_time=dice.choice([3600.0, 3600.0, 3600.0, float(int(length / 2 + 1))]),
         units=units,
         pace=length / units,
         save_every=dice.choice([0, 1, 2, 3]) if spot else 0,
