@@ -51,6 +51,7 @@ class Past:
             "map": of_map,
             "created": self.now - ago,
             "deadline": self.now + 600,
+            "python": True,
             "argv": ["python", f"{name}.py", "--all", "a b"],
         }
         self.put(Prefix(name).record, {**record, "instance_type": "t3.small", "keep": 0, "outputs": []})
