@@ -323,3 +323,31 @@ def test_of_a_launch_that_others_overtake_nothing_stays_if_it_is_too_little(clou
         list(in_turns(cloud, least=60))
     with cloud.database.read() as tx:
         assert {one.state for one in tx.find(Instance)} == {"shutting-down"}
+
+
+def test_a_launch_in_turns_goes_on_with_the_template_and_the_image_that_were_asked_about(cloud: Cloud) -> None:
+    """Its caller may not use what others, or itself, let these names mean between two turns."""
+    template = make_template(cloud)
+    image = {"Name": "/image", "Value": cloud.image_id, "Type": "String", "DataType": "aws:ec2:image"}
+    with cloud.database.write() as tx:
+        TABLE["ssm", "PutParameter"].handler(tx, cloud.caller, image)
+    params = {
+        "ImageId": "resolve:ssm:/image",
+        "LaunchTemplate": {"LaunchTemplateId": template, "Version": "$Latest"},
+        "MinCount": 60,
+        "MaxCount": 60,
+    }
+    with cloud.database.read() as tx:
+        handlers = TABLE["ec2", "RunInstances"].prepared(tx, cloud.caller, params)
+    for number, handler in enumerate(handlers):
+        if number == 1:
+            other = {"InstanceType": "t3.large"}
+            cloud.call("CreateLaunchTemplateVersion", LaunchTemplateId=template, LaunchTemplateData=other)
+            with cloud.database.write() as tx:
+                tx.execute("UPDATE parameter_versions SET value = ?", cloud.arm_image_id)
+        with cloud.database.write() as tx:
+            handler(tx, cloud.caller, params)
+    with cloud.database.read() as tx:
+        made = tx.find(Instance)
+    assert {(one.type, one.image_id) for one in made} == {("t3.micro", cloud.image_id)}
+    assert len(made) == 60

@@ -72,7 +72,11 @@ def prepare(tx: Tx, caller: Caller, params: ec2.RunInstancesRequest) -> Handler 
         return partial(_run, request=request)
     refuse_other_values(params, NEUTRAL)
     plan = _launch(tx, caller, request).plan()
+    # What these names mean by a later turn was not asked about.
     request = replace(request, within=(plan.where.subnet.id,), image=plan.image.id)
+    if request.template:
+        _, tags = with_template(tx, request)
+        request = replace(request, template={**request.template, "Version": tags["aws:ec2launchtemplate:version"]})
     at_once = max(1, MOST_AT_ONCE // plan.weight)
     count = len(plan.addresses)
     return partial(_run, request=request) if count <= at_once else _InTurns(request, count, at_once).handlers()
