@@ -88,6 +88,14 @@ def test_any_record(data: bytes) -> None:
     assert ".." not in found.cwd.split("/")
 
 
+@pytest.mark.parametrize("name", ["argv", "max_time"])
+def test_a_server_starts_nothing_by_a_record_that_does_not_say_what_or_for_how_long(name: str) -> None:
+    less = json.dumps({key: value for key, value in FULL.items() if key != name}).encode()
+    with pytest.raises(Refused, match="does not say what to run, or for how long"):
+        parse_on_server(less)
+    assert parse_on_server(json.dumps({**json.loads(less), "seal": True}).encode()).seal
+
+
 def formats_page() -> Any:
     place = HERE.parents[1] / "scripts" / "formats_page.py"
     spec = importlib.util.spec_from_file_location("formats_page", place)

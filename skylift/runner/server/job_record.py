@@ -24,4 +24,6 @@ def parse_record(data: bytes) -> JobRecord:
         raise Refused(200, "the record is damaged: %s" % error) from None
     if record.version != VERSION:
         raise Refused(200, "the record has version %s, not %s" % (record.version, VERSION))
+    if not (record.seal or (record.argv and record.max_time)):
+        raise Refused(200, "the record does not say what to run, or for how long")
     return record
