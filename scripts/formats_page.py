@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from skylift.contract.record import JobRecord
+from skylift.contract.usage import Usage
 
 PAGE = Path(__file__).parent.parent / "docs" / "formats.md"
-DOCUMENTS = {"record.json": JobRecord}
+DOCUMENTS = {"record.json": JobRecord, "The frame `usage`": Usage}
 HEAD = """\
 # Formats
 

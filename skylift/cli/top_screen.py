@@ -19,7 +19,7 @@ from skylift.runner.text.size import spell_size
 from skylift.runner.text.visible import visible
 
 if TYPE_CHECKING:
-    from skylift.runner.job.server_record import Usage
+    from skylift.contract.usage import Usage
     from skylift.runner.jobs.usage import Reading
 
 _KEYS = 0

@@ -8,7 +8,7 @@ import pytest
 from on_terminal import shown_on_terminal
 
 from skylift.cli.top_screen import TopScreen, describe, job_row
-from skylift.runner.job.server_record import Process, Usage
+from skylift.contract.usage import Process, Usage
 from skylift.runner.jobs.usage import Reading
 
 HOSTILE = Process(7, 0.98, 62, 512 << 20, "python job.py \x1b[2J")

@@ -16,7 +16,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, TypeVar
 
-from skylift.contract.document import FOREVER, Malformed, as_integer, as_number, parse_json, shown
+from skylift.contract.document import FOREVER, Malformed, as_integer, as_number, parse, parse_json, shown
+from skylift.contract.usage import LONGEST_STREAM, USAGE_LIMIT, Usage
 from skylift.runner.errors import RecordDamaged
 from skylift.runner.job.states import ENDED, UNDER_WAY, State
 from skylift.runner.text.json_object import JsonObject, as_object, given, parse_object
@@ -26,10 +27,7 @@ T = TypeVar("T")
 STATUS_LIMIT, HOST_KEYS_LIMIT, MANIFEST_LIMIT = 1 << 20, 1 << 16, 64 << 20
 """The most bytes of each file. A manifest of 64 MiB names some 400,000 results."""
 STREAMS: tuple[Literal["stdout", "stderr"], ...] = ("stdout", "stderr")
-USAGE_LIMIT = 1 << 16
 MOST_TRIES = 101
-LONGEST_STREAM = 1 << 62
-"""Bytes."""
 
 _INSTANCE = re.compile(r"i-[0-9a-z]{1,32}")
 _TYPE = re.compile(r"[a-z0-9-]{1,32}\.[a-z0-9-]{1,32}")
@@ -42,7 +40,6 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SHARED = re.compile(r"packs/[0-9a-f]{64}\.tar|files/[0-9a-f]{64}")
 _LONGEST_RUN = 1e9
 """Seconds."""
-_MOST_PROCESSORS = 1e6
 
 
 @dataclass(frozen=True)
@@ -153,10 +150,10 @@ class SentFiles:
     changed: tuple[str, ...] = ()
 
 
-def of_file(key: str, parse: Callable[[], T]) -> T:
+def of_file(key: str, read: Callable[[], T]) -> T:
     """What is parsed of an object of the bucket. Raises RecordDamaged in the place of Malformed."""
     try:
-        return parse()
+        return read()
     except Malformed as error:
         raise RecordDamaged(key, str(error)) from None
 
@@ -402,67 +399,8 @@ def parse_gauge(data: bytes) -> Gauge:
     )
 
 
-@dataclass(frozen=True)
-class Process:
-    """One of the job's: the share of one processor that it has had since the last look, seconds of work in all, and
-    memory in bytes. `command` is its own word for itself, which may be anything."""
-
-    pid: int
-    processor: float
-    seconds: float
-    memory: int
-    command: str
-
-
-@dataclass(frozen=True)
-class Usage:
-    """What of a server is used: as a Gauge has it, and of how many processors; of the disk that the job is on, bytes
-    that are used and how many there are; bytes a second that disks and network carry; the `processes` that work most,
-    of how many. What its kernel does not tell is None."""
-
-    processor: float | None = None
-    processors: float | None = None
-    memory: int | None = None
-    memory_limit: int | None = None
-    disk: int | None = None
-    disk_size: int | None = None
-    read: int | None = None
-    written: int | None = None
-    received: int | None = None
-    sent: int | None = None
-    processes: tuple[Process, ...] = ()
-    processes_count: int = 0
-
-    def as_json(self) -> dict[str, Any]:
-        return {**vars(self), "processes": [vars(each) for each in self.processes]}
-
-
 def parse_usage(data: bytes) -> Usage:
-    reported = parse_object(data, USAGE_LIMIT)
-    return Usage(
-        processor=reported.number("processor", 0, 1),
-        processors=reported.number("processors", 0, _MOST_PROCESSORS),
-        memory_limit=reported.integer("memory_limit", 1, LONGEST_STREAM),
-        disk_size=reported.integer("disk_size", 0, LONGEST_STREAM),
-        processes=tuple(
-            _process(as_object(each, "an entry of `processes`")) for each in reported.list("processes", 100)
-        ),
-        processes_count=reported.integer("processes_count", 0, 1 << 30) or 0,
-        **{
-            name: reported.integer(name, 0, LONGEST_STREAM)
-            for name in ("memory", "disk", "read", "written", "received", "sent")
-        },
-    )
-
-
-def _process(reported: JsonObject) -> Process:
-    return Process(
-        pid=given(reported.integer("pid", 1, 1 << 30), "pid"),
-        processor=given(reported.number("processor", 0, _MOST_PROCESSORS), "processor"),
-        seconds=reported.number("seconds", 0, 1e12) or 0.0,
-        memory=reported.integer("memory", 0, LONGEST_STREAM) or 0,
-        command=reported.text("command", 200) or "",
-    )
+    return parse(Usage, data, USAGE_LIMIT)
 
 
 def parse_offsets(data: bytes) -> dict[Literal["stdout", "stderr"], int]:

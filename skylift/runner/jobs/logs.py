@@ -6,9 +6,10 @@ import re
 from datetime import datetime
 from typing import Any, Literal
 
+from skylift.contract.usage import LONGEST_STREAM
 from skylift.runner.errors import UsageError
 from skylift.runner.job.record import Prefix
-from skylift.runner.job.server_record import LONGEST_STREAM, Status, parse_times, piece_offset
+from skylift.runner.job.server_record import Status, parse_times, piece_offset
 from skylift.runner.launch.server import live_servers
 from skylift.runner.remote.account import Account
 from skylift.runner.remote.reconnect import Reconnect

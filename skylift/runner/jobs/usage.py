@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from skylift.contract.document import Malformed
+from skylift.contract.usage import Usage
 from skylift.runner.errors import ConnectionLost, RecordDamaged, Refused, RunError, SkyliftError, Unreachable
 from skylift.runner.job.record import Prefix
 from skylift.runner.job.server import Server
-from skylift.runner.job.server_record import Status, Usage, parse_status, parse_usage
+from skylift.runner.job.server_record import Status, parse_status, parse_usage
 from skylift.runner.job.states import ENDED, State
 from skylift.runner.jobs.jobs import Jobs
 from skylift.runner.jobs.listing import Listed

@@ -6,8 +6,9 @@ import asyncio
 import json
 import struct
 
+from skylift.contract.usage import USAGE_LIMIT
 from skylift.runner.errors import ConnectionLost
-from skylift.runner.job.server_record import STATUS_LIMIT, USAGE_LIMIT
+from skylift.runner.job.server_record import STATUS_LIMIT
 from skylift.runner.remote.connection import Frame, Kind
 
 HANDING_OVER = 20.0

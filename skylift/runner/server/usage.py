@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
+from skylift.contract.usage import Process
 from skylift.runner.server.gauge import Gauge
 
 PROCESSES = 10
@@ -78,7 +79,8 @@ class Usage:
                 max(process.cpu_seconds - (earlier.cpu_seconds if earlier is not None else 0.0), 0.0) / seconds
             )
         order = sorted(shares, key=lambda key: (-shares[key], -now.processes[key].cpu_seconds, key))
-        return [_as_report(now.processes[key], shares[key]) for key in order[:PROCESSES]]
+        busy = [(now.processes[key], round(shares[key], 4)) for key in order[:PROCESSES]]
+        return [Process(of.pid, share, round(of.cpu_seconds, 2), of.memory, of.command)._asdict() for of, share in busy]
 
     def _sample(self) -> _Sample:
         return _Sample(time.monotonic(), *self._disk_bytes(), *self._network_bytes(), self._processes())
@@ -132,16 +134,6 @@ def _process(entry: Path) -> _Process:
         words = file.read(4 * _COMMAND).rstrip(b"\0").replace(b"\0", b" ").decode(errors="replace")
     cpu_seconds, memory = ticks / os.sysconf("SC_CLK_TCK"), pages * os.sysconf("SC_PAGE_SIZE")
     return _Process(int(entry.name), int(fields[19]), cpu_seconds, memory, (words or "[%s]" % name)[:_COMMAND])
-
-
-def _as_report(process: _Process, share: float) -> Dict[str, Any]:
-    return {
-        "pid": process.pid,
-        "processor": round(share, 4),
-        "seconds": round(process.cpu_seconds, 2),
-        "memory": process.memory,
-        "command": process.command,
-    }
 
 
 def _sum(text: str, mark: str) -> int:

@@ -10,10 +10,10 @@ from contextlib import suppress
 from typing import Any, Literal
 
 from skylift.contract.document import Malformed
+from skylift.contract.usage import LONGEST_STREAM
 from skylift.runner.errors import ConnectionLost, RecordDamaged, Refused, SkyliftError, Unreachable
 from skylift.runner.job.record import Prefix
 from skylift.runner.job.server_record import (
-    LONGEST_STREAM,
     MANIFEST_LIMIT,
     STATUS_LIMIT,
     STREAMS,
