@@ -58,35 +58,30 @@ class Python:
         self._source, self._edit = source, edit or {}
         self._modules: dict[str, types.ModuleType] = {}
         self._builtins = dict(builtins.__dict__, __import__=self._import, open=open_file)
-        top, runner = types.ModuleType("skylift"), types.ModuleType("skylift.runner")
-        self._top: Any = top
-        self._top.runner = runner
-        runner.server = self._load("__init__")  # type: ignore[attr-defined]
+        self._paths = {path.stem: path for path in source.rglob("*.py") if path.stem != "__init__"}
 
     def __getitem__(self, name: str) -> Any:
         return self._load(name)
 
     def _load(self, name: str) -> types.ModuleType:
         if name not in self._modules:
-            path = self._source / f"{name}.py"
+            path = self._paths[name]
             text = path.read_text()
             for old, new in self._edit.get(name, ()):
                 assert text.count(old) == 1, f"{name} has {text.count(old)} times {old!r}"
                 text = text.replace(old, new)
-            full = PACKAGE if name == "__init__" else f"{PACKAGE}.{name}"
-            module = self._modules[name] = types.ModuleType(full)
+            folders = path.relative_to(self._source).with_suffix("").parts
+            module = self._modules[name] = types.ModuleType(".".join((PACKAGE, *folders)))
             module.__dict__.update(__builtins__=self._builtins, __file__=str(path), __path__=[])
             exec(compile(text, str(path), "exec", dont_inherit=True), module.__dict__)
-            if name != "__init__":
-                setattr(self._modules["__init__"], name, module)
         return self._modules[name]
 
     def _import(self, name: str, globals_: Any = None, locals_: Any = None, names: Any = (), level: int = 0) -> Any:
         if name in REFUSED:
             raise NotImplementedError(f"the model does not know {name}")
-        if name == PACKAGE or name.startswith(PACKAGE + "."):
-            module = self._load(name[len(PACKAGE) + 1 :] or "__init__")
-            return module if names else self._top
+        if name.startswith(PACKAGE + "."):
+            assert names, f"import {name}"
+            return self._load(name.rpartition(".")[2])
         if name in MADE_UP:
             return MADE_UP[name]
         found = importlib.__import__(name, globals_, locals_, names, level)

@@ -46,9 +46,10 @@ OF_CLUSTER = ClusterOptions(
     failure=3,
     moves=True,
 )
+MODULES = ("skylift.runner.server.map_server", "skylift.runner.server.job_cluster", "skylift.runner.server.feed_stdin")
 
 
-@pytest.mark.parametrize("module", ["map_server", "job_cluster", "feed_stdin"])
+@pytest.mark.parametrize("module", MODULES)
 def test_it_imports_nothing_of_the_jobs_own_files(tmp_path: Path, module: str) -> None:
     """A project may have a `secrets.py`, and one that wants to be root may have any."""
     project, archive, mark = tmp_path / "job", tmp_path / "supervisor.pyz", tmp_path / "mark"
@@ -56,7 +57,7 @@ def test_it_imports_nothing_of_the_jobs_own_files(tmp_path: Path, module: str) -
     project.mkdir()
     for name in ("argparse", "json", "secrets", "socket", "typing", "usercustomize"):
         (project / f"{name}.py").write_text(f"open({str(mark)!r}, 'a').write({name!r})\nraise SystemExit(9)\n")
-    argv = argv_of(sys.executable, str(archive), f"server.{module}", "neither options nor JSON")
+    argv = argv_of(sys.executable, str(archive), module, "neither options nor JSON")
     env = {**os.environ, "PYTHONPATH": str(project), "PYTHONSTARTUP": str(project / "json.py")}
     done = subprocess.run(argv, cwd=project, env=env, capture_output=True, text=True, check=False)
     # It has come to its own options, and does nothing without.

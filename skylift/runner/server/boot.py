@@ -16,7 +16,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import skylift.runner.server as package
 from skylift.runner.server.announce import announce
 from skylift.runner.server.aws import Aws, Metadata, Refused, Unreachable, patiently
 from skylift.runner.server.console import say
@@ -145,12 +144,12 @@ def prepare(options: argparse.Namespace, aws: Aws) -> None:
 
 
 def load(archive: Path) -> Any:
-    """Import the supervisor from the archive."""
-    for name in ("skylift", package.__name__):
-        place, places = str(archive / name.replace(".", "/")), sys.modules[name].__path__
-        if place not in places:
-            places.insert(0, place)
-            importlib.invalidate_caches()
+    """Import the supervisor from the archive. Packages of which there are modules already have more there."""
+    for name, module in list(sys.modules.items()):
+        place = str(archive / name.replace(".", "/"))
+        if name.partition(".")[0] == "skylift" and place not in getattr(module, "__path__", [place]):
+            module.__path__.insert(0, place)
+    importlib.invalidate_caches()
     return importlib.import_module("skylift.runner.server.supervisor")
 
 

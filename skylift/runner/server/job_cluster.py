@@ -86,7 +86,7 @@ class ClusterOptions(NamedTuple):
 def cluster_argv(interpreter: str, options: ClusterOptions, argv: List[str]) -> List[str]:
     """The command that is started in the program's place. `interpreter` is the server's own, `argv` the program's
     command."""
-    return argv_of(interpreter, options.archive, "server.job_cluster", write_options(options), *argv)
+    return argv_of(interpreter, options.archive, "skylift.runner.server.job_cluster", write_options(options), *argv)
 
 
 def place_node(archive: Path, folder: Path) -> Path:

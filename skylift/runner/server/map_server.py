@@ -117,12 +117,12 @@ def map_argv(context: Context, python: str, tools: str, cwd: str, **more: Any) -
     """The command that starts this. `more` is what only the coordinator's server is told."""
     told = dict(context.where(), source=context.source_name, root=str(context.root), user=context.login.user.pw_name)
     options = MapOptions(**told, python=python, tools=tools, cwd=cwd, **{"dask": {}, **more})
-    return argv_of(sys.executable, options.archive, "server.map_server", write_options(options))
+    return argv_of(sys.executable, options.archive, "skylift.runner.server.map_server", write_options(options))
 
 
 def dask_argv(tools: str, archive: str, module: str) -> List[str]:
     """The command of a process of Dask's: the coordinator, or a worker. It ends without a flush of its output."""
-    return argv_of(tools, archive, "map." + module)
+    return argv_of(tools, archive, "skylift.runner.map." + module)
 
 
 class MapServer:

@@ -9,8 +9,8 @@ Options = TypeVar("Options")
 
 
 def argv_of(interpreter: str, archive: str, module: str, *words: str) -> List[str]:
-    """The command that calls the module's `main`."""
-    start = "import sys; sys.path.insert(0, %r); from skylift.runner.%s import main; main()" % (archive, module)
+    """The command that calls the `main` of a module, which is given by its full name."""
+    start = "import sys; sys.path.insert(0, %r); from %s import main; main()" % (archive, module)
     # Isolated: this may be root, and would import the job's own files in place of Python's. Unbuffered, as it then does
     # not hear of PYTHONUNBUFFERED either.
     return [interpreter, "-I", "-u", "-c", start, *words]

@@ -52,7 +52,7 @@ class Stdin:
             os.fchown(reading, uid, -1)
         try:
             feed = subprocess.Popen(
-                argv_of(sys.executable, self._where["archive"], "server.feed_stdin", told),
+                argv_of(sys.executable, self._where["archive"], "skylift.runner.server.feed_stdin", told),
                 stdin=subprocess.DEVNULL,
                 stdout=writing,
                 cwd="/",

@@ -9,34 +9,50 @@ import io
 import sys
 import threading
 import zipfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from skylift.runner.job import commands
 from skylift.runner.job.cache import NOWHERE, Cache
 from skylift.runner.remote.account import Account
 from skylift.runner.ship import supervisor_bytecode
 
-_PACKAGE = Path(__file__).parents[2]
-_FIRST = ("__init__", "aws", "boot", "console", "etc_environment", "announce", "guardian", "ledger", "power", "prefix")
-"""The modules that download all the others."""
-_MAP = (
-    "cluster_pool",
-    "coordinator",
-    "dask_import",
-    "dask_servers",
-    "log_writer",
-    "looked_up",
-    "main",
-    "outcome",
-    "progress",
-    "scaling",
-    "server_times",
-    "spec",
-    "task",
-    "thread_pool",
-    "worker",
+_TOP = Path(__file__).parents[3]
+_WHOLE = ("skylift/contract", "skylift/runner/server")
+"""The folders that servers have the whole of."""
+_FIRST = (
+    "skylift/runner/server/announce.py",
+    "skylift/runner/server/aws.py",
+    "skylift/runner/server/boot.py",
+    "skylift/runner/server/console.py",
+    "skylift/runner/server/etc_environment.py",
+    "skylift/runner/server/guardian.py",
+    "skylift/runner/server/ledger.py",
+    "skylift/runner/server/power.py",
+    "skylift/runner/server/prefix.py",
 )
-"""The modules of a map's coordinator and of its other servers."""
+"""The modules that download all the others."""
+_ELSEWHERE = (
+    "skylift/runner/dask/node.py",
+    "skylift/runner/job/server_time.py",
+    "skylift/runner/map/cluster_pool.py",
+    "skylift/runner/map/coordinator.py",
+    "skylift/runner/map/dask_import.py",
+    "skylift/runner/map/dask_servers.py",
+    "skylift/runner/map/log_writer.py",
+    "skylift/runner/map/looked_up.py",
+    "skylift/runner/map/main.py",
+    "skylift/runner/map/outcome.py",
+    "skylift/runner/map/progress.py",
+    "skylift/runner/map/scaling.py",
+    "skylift/runner/map/server_times.py",
+    "skylift/runner/map/spec.py",
+    "skylift/runner/map/task.py",
+    "skylift/runner/map/thread_pool.py",
+    "skylift/runner/map/worker.py",
+    "skylift/runner/text/json_object.py",
+    "skylift/runner/text/s3_glob.py",
+)
+"""The modules of a map's coordinator, of its other servers, and of a cluster's."""
 _MAIN = "from skylift.runner.server.boot import main\n\nmain()\n"
 SUPERVISOR = "supervisor.zip"
 """The cache's entry with all modules."""
@@ -50,18 +66,16 @@ at a time: https://github.com/python/cpython/issues/106905
 @functools.lru_cache(maxsize=4)
 def boot_archive(cache: Cache = NOWHERE) -> bytes:
     """The archive for user data, which must be small: not compressed, as the boot script compresses it as a whole."""
-    sources = {name: _read(name) for name in (f"runner/server/{each}" for each in _FIRST)}
+    sources = {place: (_TOP / place).read_bytes() for place in _FIRST}
     return cache.get("boot.zip", _digest(sources), lambda: _pack(_texts(sources), {}, zipfile.ZIP_STORED))
 
 
 @functools.lru_cache(maxsize=4)
 def whole_archive(cache: Cache = NOWHERE) -> bytes:
     """All modules, with bytecode for the Python that servers have: they need not compile them."""
-    folders = ("contract", "runner/server")
-    names = [f"{each}/{path.stem}" for each in folders for path in sorted((_PACKAGE / each).glob("*.py"))]
-    names += [f"runner/map/{each}" for each in _MAP]
-    names += [f"runner/{each}" for each in ("dask/node", "job/server_time", "text/json_object", "text/s3_glob")]
-    sources = {name: _read(name) for name in names}
+    whole = (path for folder in _WHOLE for path in (_TOP / folder).rglob("*.py"))
+    places = [*sorted(path.relative_to(_TOP).as_posix() for path in whole), *_ELSEWHERE]
+    sources = {place: (_TOP / place).read_bytes() for place in places}
     digest = _digest(sources)
     kept = cache.read(SUPERVISOR, digest)
     if kept is None:
@@ -82,10 +96,6 @@ def boot_script(account: Account, source: str, deadline: int | None, *options: s
     return commands.boot_script(boot_archive(settings.cache), [*argv, *options], deadline, lasts)
 
 
-def _read(name: str) -> bytes:
-    return (_PACKAGE / f"{name}.py").read_bytes()
-
-
 def _digest(sources: dict[str, bytes]) -> str:
     """A digest of everything that an archive is made from: the modules, these two files, and the interpreter. Another
     one that has compiled them is no part of it: the archive would change with each shell that has another PATH."""
@@ -99,9 +109,9 @@ def _digest(sources: dict[str, bytes]) -> str:
 
 def _texts(modules: dict[str, bytes]) -> dict[str, str]:
     """All files of an archive, by their places in it."""
-    folders = {"skylift", "skylift/runner", *(f"skylift/{name.rpartition('/')[0]}" for name in modules)}
+    folders = {each.as_posix() for place in modules for each in PurePosixPath(place).parents} - {"."}
     texts = {**{f"{each}/__init__.py": "" for each in sorted(folders)}, "__main__.py": _MAIN}
-    return texts | {f"skylift/{name}.py": slim(source.decode()) for name, source in modules.items()}
+    return texts | {place: slim(source.decode()) for place, source in modules.items()}
 
 
 def _pack(texts: dict[str, str], made: dict[str, bytes], method: int) -> bytes:

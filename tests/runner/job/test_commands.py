@@ -28,8 +28,8 @@ from skylift.runner.job.commands import (
 from skylift.runner.job.job import Program
 from skylift.runner.ship.archive import boot_archive, slim, whole_archive
 
-SUPERVISOR = Path(__file__).parents[3] / "skylift" / "runner" / "server"
-CONTRACT = SUPERVISOR.parents[1] / "contract"
+TOP = Path(__file__).parents[3]
+SUPERVISOR, CONTRACT = TOP / "skylift/runner/server", TOP / "skylift/contract"
 
 
 def test_program() -> None:
@@ -168,7 +168,7 @@ def test_user_data_that_does_not_fit_is_refused() -> None:
 def test_the_whole_supervisor_travels_with_what_this_python_made_of_it() -> None:
     with zipfile.ZipFile(io.BytesIO(whole_archive())) as archive:
         names = set(archive.namelist())
-    modules = {f"skylift/runner/server/{path.name}" for path in SUPERVISOR.glob("*.py")}
+    modules = {path.relative_to(TOP).as_posix() for path in SUPERVISOR.rglob("*.py")}
     assert modules <= names
     assert {f"{module}c" for module in modules} <= names
 
@@ -180,7 +180,9 @@ def test_slim_takes_what_does_not_run_and_nothing_else() -> None:
     assert slim("class C(NamedTuple):\n    a: int") == "class C(NamedTuple):\n    a: int"
 
 
-@pytest.mark.parametrize("path", sorted([*SUPERVISOR.glob("*.py"), *CONTRACT.glob("*.py")]), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted([*SUPERVISOR.rglob("*.py"), *CONTRACT.glob("*.py")]), ids=lambda path: path.stem
+)
 def test_supervisor_needs_nothing_newer_than_python_39_and_nothing_installed(path: Path) -> None:
     tree = ast.parse(path.read_text(), feature_version=(3, 9))
     imported = {
