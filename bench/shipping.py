@@ -29,15 +29,15 @@ from urllib.parse import urlsplit
 
 from beside_moto import REGION, Server, skylift
 
+from skylift.agent.environment.inputs import Inputs
+from skylift.agent.remote.aws import Aws
+from skylift.agent.remote.prefix import Prefix as ServerPrefix
 from skylift.contract.record import LargeInput
 from skylift.runner.collect.results import Manifest, bring_home
 from skylift.runner.job.outcome import Result
 from skylift.runner.job.record import Prefix
 from skylift.runner.job.settings import OneImage, Settings
 from skylift.runner.remote.api import Api
-from skylift.runner.server.aws import Aws
-from skylift.runner.server.inputs import Inputs
-from skylift.runner.server.prefix import Prefix as ServerPrefix
 from skylift.runner.ship.blob_store import BLOBS, Blob, BlobStore
 
 BUCKET = "bench"

@@ -15,12 +15,12 @@ MAIN = (PACKAGE / "cloud" / "main.py", PACKAGE / "cloud" / "__main__.py")
 
 MAY_NOT_IMPORT = {
     "skylift.contract": ["skylift." + room for room in ("catalogue", "runner", "cloud", "place", "python", "console")],
-    "skylift.catalogue": ["skylift." + room for room in ("runner", "cloud", "place", "python", "console")],
+    "skylift.catalogue": ["skylift." + room for room in ("agent", "runner", "cloud", "place", "python", "console")],
     "skylift.runner": ["skylift." + room for room in ("cloud", "place", "python", "console")],
     "skylift.python": ["skylift.console"],
     "skylift.place": ["skylift.python", "skylift.console"],
     "skylift.console": ["skylift.cloud", "skylift.place"],
-    "skylift.cloud": ["skylift." + room for room in ("runner", "place", "python", "console")],
+    "skylift.cloud": ["skylift." + room for room in ("agent", "runner", "place", "python", "console")],
     "skylift.cloud.wire": ["skylift.cloud." + room for room in ("services", "store", "loops", "compute", "process")],
     "skylift.cloud.services": ["skylift.cloud." + room for room in ("wire", "loops", "compute", "process")]
     + ["botocore"],
@@ -31,6 +31,7 @@ MAY_NOT_IMPORT = {
 
 STANDARD_LIBRARY_ONLY = {
     "skylift.contract": [],
+    "skylift.agent": ["skylift.contract"],
     "skylift.catalogue": [],
     "skylift.cloud.domain": [],
     "skylift.cloud.state": ["skylift.cloud.domain"],
@@ -70,13 +71,15 @@ RUNNER_ROOMS = [
     "map",
     "schedule",
 ]
-"""Each imports those before it, and none after it. `server` stands apart: it runs on servers, and imports none."""
-RUNNER_ENDS = {"collect": ["server"], "map": ["server"], "remote": ["server"], "ship": ["server"]}
-"""What a room may know of `server` besides: which outputs a manifest may name is decided alike at both ends, and a
-map's coordinator runs on servers. A launch asks which tools a map's server takes. Files are packed alike on their way
-there and back. Which answers of AWS's say "not now" is decided alike, too."""
+"""Each imports those before it, and none after it."""
 RUNNER_GROUND = ["errors", "steps", "waiting", "watcher"]
 """Files beside the rooms that every room may import, and that import no room."""
+AGENT_FOLDERS = ["machine", "remote", "job", "program", "environment", "results", "spot", "workers", "lifecycle"]
+"""Each imports those before it, and none after it. Files beside them, which start the agent, put them together."""
+KNOW_THE_AGENT = {"collect", "map", "remote", "ship"}
+"""The runner's rooms that may import the agent: which outputs a manifest may name is decided alike at both ends, and a
+map's coordinator runs on servers. A launch asks which tools a map's server takes. Files are packed alike on their way
+there and back. Which answers of AWS's say "not now" is decided alike, too."""
 
 
 ONE_IMPORTER = {
@@ -158,27 +161,42 @@ def test_each_folder_of_the_services_is_known_here() -> None:
     assert {path.name for path in services.glob("*.py")} == {"__init__.py", "table.py"}
 
 
-@pytest.mark.parametrize("room", [*RUNNER_ROOMS, *RUNNER_GROUND, "server"])
-def test_a_room_of_the_runner_imports_none_that_comes_after_it(room: str) -> None:
-    runner = PACKAGE / "runner"
-    known = RUNNER_ROOMS[: RUNNER_ROOMS.index(room) + 1] if room in RUNNER_ROOMS else []
-    allowed = {room, *known, *RUNNER_ENDS.get(room, [])}
-    own = [*files(f"skylift.runner.{room}"), *runner.glob(f"{room}.py")]
-    wrong = [
-        f"{path.relative_to(runner)} imports {used.relative_to(runner)}"
+def out_of_order(half: Path, room: str, rooms: list[str], ground: list[str]) -> list[str]:
+    """Imports of a half's room, or of a file beside the rooms, that lead to neither one before it nor the ground."""
+    known = {room, *ground, *(rooms[: rooms.index(room)] if room in rooms else [])}
+    own = [*(half / room).rglob("*.py"), *half.glob(f"{room}.py")]
+    assert own
+    return [
+        f"{path.relative_to(half)} imports {used.relative_to(half)}"
         for path in own
         for used in imported_files(path)
-        if runner in used.parents and (place := used.relative_to(runner).with_suffix("").parts[0]) not in allowed
-        if room == "server" or place not in RUNNER_GROUND
+        if half in used.parents and used.relative_to(half).with_suffix("").parts[0] not in known
     ]
-    assert own
-    assert wrong == []
 
 
-def test_each_room_of_the_runner_is_known_here() -> None:
-    runner = PACKAGE / "runner"
-    rooms = {path.relative_to(runner).parts[0] for path in runner.glob("*/*.py")}
-    assert rooms == {*RUNNER_ROOMS, "server"}
+@pytest.mark.parametrize("room", [*RUNNER_ROOMS, *RUNNER_GROUND])
+def test_a_room_of_the_runner_imports_none_that_comes_after_it(room: str) -> None:
+    assert out_of_order(PACKAGE / "runner", room, RUNNER_ROOMS, RUNNER_GROUND) == []
+
+
+@pytest.mark.parametrize("folder", AGENT_FOLDERS)
+def test_a_folder_of_the_agent_imports_none_that_comes_after_it(folder: str) -> None:
+    assert out_of_order(PACKAGE / "agent", folder, AGENT_FOLDERS, []) == []
+
+
+def test_only_these_rooms_of_the_runner_know_the_agent() -> None:
+    runner, agent = PACKAGE / "runner", PACKAGE / "agent"
+    knowing = {
+        path.relative_to(runner).parts[0]
+        for path in files("skylift.runner")
+        if any(agent in used.parents for used in imported_files(path))
+    }
+    assert knowing == KNOW_THE_AGENT
+
+
+def test_each_room_of_the_runner_and_of_the_agent_is_known_here() -> None:
+    for half, rooms in (("runner", RUNNER_ROOMS), ("agent", AGENT_FOLDERS)):
+        assert {path.parent.name for path in (PACKAGE / half).glob("*/*.py")} == set(rooms)
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:

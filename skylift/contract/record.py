@@ -123,7 +123,7 @@ class JobRecord(NamedTuple):
     cluster: Annotated[Optional[ClusterTerms], "of a program that has a Dask cluster (job_cluster.py)"] = None
     schedule: Annotated[Optional[ScheduleTerms], "of a schedule's record, which is that of its runs"] = None
     image: Annotated[str, Text(64), "what the server was started from"] = ""
-    seal: Annotated[bool, "whether there is no program: the server is for an image (see seal.py)"] = False
+    seal: Annotated[bool, "whether there is no program: the server is for an image (see image_build.py)"] = False
 
     @property
     def succession(self) -> Optional[Succession]:

@@ -9,12 +9,12 @@ import pytest
 from hostile_json import files
 from hypothesis import given
 
+from skylift.agent.job.job_record import parse_record as parse_on_server
+from skylift.agent.remote.aws import Refused
 from skylift.contract.document import ALWAYS, Malformed, Range, Text, parse, write
 from skylift.contract.record import RECORD_LIMIT, JobRecord
 from skylift.runner.errors import RecordDamaged
 from skylift.runner.job.record import parse_record
-from skylift.runner.server.aws import Refused
-from skylift.runner.server.job_record import parse_record as parse_on_server
 
 HERE = Path(__file__).parent
 RECORDED = sorted((HERE / "recorded").glob("record-*.json"))

@@ -2,7 +2,7 @@
 
     python tests/life/life_history.py --seed 1234              # that history, step by step
     python tests/life/life_history.py --from 1 --histories 5000
-    python tests/life/life_history.py --source OTHER/skylift/runner/server --histories 2000
+    python tests/life/life_history.py --source OTHER/skylift/agent --histories 2000
 
 Ends with exit code 1 when a promise did not hold.
 """

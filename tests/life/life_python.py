@@ -27,8 +27,8 @@ from life_system import (
 )
 from life_threads import DatetimeModule, FuturesModule, QueueModule, SecretsModule, ThreadingModule, TimeModule
 
-PACKAGE = "skylift.runner.server"
-SOURCE = Path(__file__).parents[2] / "skylift/runner/server"
+PACKAGE = "skylift.agent"
+SOURCE = Path(__file__).parents[2] / "skylift/agent"
 
 MADE_UP: dict[str, Any] = {
     "ctypes": CtypesModule(),

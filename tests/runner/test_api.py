@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from agent_bench import Machine, until
 from ports import quiet_port
-from runner_bench import Machine, until
 from waiting_job import WAITS, go
 from whole_run import host
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from runner_bench import Machine, Metadata, until
+from agent_bench import Machine, Metadata, until
 from whole_run import Seen, host, order, run
 
 from skylift.runner.collect import results as collect

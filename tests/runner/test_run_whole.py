@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from runner_bench import Machine
+from agent_bench import Machine
 from whole_run import host
 
 from skylift.cli.main import perform

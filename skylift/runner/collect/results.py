@@ -30,13 +30,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import IO
 
+from skylift.agent.results.outputs import asked_for, folded, named_outright
 from skylift.runner.collect.spared import is_here, spared
 from skylift.runner.errors import Refused, ResultsDamaged, RunError
 from skylift.runner.job.outcome import Missing, Result
 from skylift.runner.job.record import Prefix
 from skylift.runner.job.server_record import MANIFEST_LIMIT, Sent, parse_manifest
 from skylift.runner.remote.api import Api
-from skylift.runner.server.outputs import asked_for, folded, named_outright
 from skylift.runner.waiting import Threads
 
 _AT_A_TIME = 8

@@ -12,8 +12,8 @@ from functools import cache
 from itertools import accumulate, takewhile
 from pathlib import Path
 
+from skylift.agent.results.outputs import folded
 from skylift.runner.job.outcome import Missing, Result
-from skylift.runner.server.outputs import folded
 from skylift.runner.ship.bundle import is_environment
 from skylift.runner.ship.git import list_within, repository_of
 

@@ -117,7 +117,7 @@ if os.fork() == 0:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     sys.argv = argv[1:]
     sys.path.insert(0, argv[1])
-    from skylift.runner.server.boot import main
+    from skylift.agent.boot import main
     main()
 """
     if len(script.encode()) > USER_DATA_LIMIT:

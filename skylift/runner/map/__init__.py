@@ -1,7 +1,7 @@
 """A map: one program, once for each of many inputs. It is a job whose program is skylift's own, the coordinator.
 
 `keys`, `spec`, `outcome` and `progress` are the contract between client and server. Below `s3://BUCKET/jobs/NAME/`,
-beside what every job has (see runner/server/__init__.py):
+beside what every job has (see agent/__init__.py):
 
     in/map.json                 what is to be done: the program, its inputs, limits (spec.py); written by the client
     in/map/blobs/SHA-256        local inputs, by their content

@@ -13,10 +13,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from xml.etree import ElementTree
 
+from skylift.agent.remote.aws import Aws, Refused, Unreachable
+from skylift.agent.remote.prefix import Prefix
 from skylift.contract.document import Malformed
 from skylift.runner.map.spec import MOST_INPUTS, SPEC_LIMIT, MapInput, MapSpec, Place
-from skylift.runner.server.aws import Aws, Refused, Unreachable
-from skylift.runner.server.prefix import Prefix
 from skylift.runner.text.json_object import parse_object
 
 FOUND = "server/map/found.json"

@@ -16,6 +16,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from skylift.agent.remote.aws import Aws, Metadata, Refused, Unreachable, patiently
+from skylift.agent.remote.prefix import Prefix
+from skylift.agent.spot.spot_notice import is_taken_back
+from skylift.agent.workers.map_server import OUTCOMES
+from skylift.agent.workers.worker_group import keys_of_servers, open_group
 from skylift.contract.document import Malformed
 from skylift.runner.job.server_time import read_times
 from skylift.runner.map.cluster_pool import ClusterPool
@@ -28,11 +33,6 @@ from skylift.runner.map.progress import Progress, encode_progress
 from skylift.runner.map.scaling import MOST, Scaling, say
 from skylift.runner.map.spec import MapSpec, parse_spec
 from skylift.runner.map.thread_pool import ThreadPool
-from skylift.runner.server.aws import Aws, Metadata, Refused, Unreachable, patiently
-from skylift.runner.server.map_server import OUTCOMES
-from skylift.runner.server.prefix import Prefix
-from skylift.runner.server.spot_notice import is_taken_back
-from skylift.runner.server.worker_group import keys_of_servers, open_group
 
 PATIENCE = 3600.0
 """Seconds in which S3 must accept the log. A job's cap, or its server's timer, ends it before."""

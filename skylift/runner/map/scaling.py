@@ -17,13 +17,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
+from skylift.agent.remote.aws import Refused, Unreachable
+from skylift.agent.remote.prefix import Prefix
+from skylift.agent.workers.worker_group import Group, Resizable
 from skylift.runner.job.server_time import ServerTime
 from skylift.runner.map.coordinator import Coordinator
 from skylift.runner.map.server_times import ServerTimes
 from skylift.runner.map.spec import MapSpec
-from skylift.runner.server.aws import Refused, Unreachable
-from skylift.runner.server.prefix import Prefix
-from skylift.runner.server.worker_group import Group, Resizable
 
 LOOKING = 0.5
 WORTH = 10.0

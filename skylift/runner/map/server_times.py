@@ -6,8 +6,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 
+from skylift.agent.workers.worker_group import Member
 from skylift.runner.job.server_time import ServerTime
-from skylift.runner.server.worker_group import Member
 
 
 class ServerTimes:

@@ -10,7 +10,7 @@ import os
 import socket
 from typing import Any
 
-from skylift.runner.server.input_helper import NO_ROOM
+from skylift.agent.workers.input_helper import NO_ROOM
 
 SOCKET = "SKYLIFT_MAP_SOCKET"
 

@@ -18,12 +18,12 @@ from typing import Any
 import dask
 from distributed import Worker
 
+from skylift.agent.remote.aws import Metadata
+from skylift.agent.spot.spot_notice import Notices
+from skylift.agent.workers.map_server import LEFT
 from skylift.runner.dask.node import WORKER, forget_tls_errors, security_of
 from skylift.runner.map.dask_servers import SETTINGS
 from skylift.runner.map.task import SOCKET
-from skylift.runner.server.aws import Metadata
-from skylift.runner.server.map_server import LEFT
-from skylift.runner.server.spot_notice import Notices
 
 ALONE = 30.0
 """Seconds in which the scheduler, or its successor, must answer."""

@@ -35,6 +35,7 @@ from botocore.parsers import ResponseParserError
 from botocore.session import Session
 from botocore.utils import parse_timestamp
 
+from skylift.agent.remote.aws import is_not_now
 from skylift.runner.errors import (
     NoCredentials,
     NotNow,
@@ -51,7 +52,6 @@ from skylift.runner.remote.advice import ADVICE, about_denial
 from skylift.runner.remote.patience import Patience
 from skylift.runner.remote.service_models import KeptModels
 from skylift.runner.remote.socket_owner import listener_at
-from skylift.runner.server.aws import is_not_now
 from skylift.runner.text.duration import spell_duration
 from skylift.runner.waiting import Threads, pauses
 from skylift.version import __version__

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, MutableMapping
 from typing import Any
 
-from skylift.runner.server.aws import is_not_now
+from skylift.agent.remote.aws import is_not_now
 from skylift.runner.waiting import pause
 
 PATIENCE = 600.0

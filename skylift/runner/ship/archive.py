@@ -17,18 +17,18 @@ from skylift.runner.remote.account import Account
 from skylift.runner.ship import supervisor_bytecode
 
 _TOP = Path(__file__).parents[3]
-_WHOLE = ("skylift/contract", "skylift/runner/server")
+_WHOLE = ("skylift/contract", "skylift/agent")
 """The folders that servers have the whole of."""
 _FIRST = (
-    "skylift/runner/server/announce.py",
-    "skylift/runner/server/aws.py",
-    "skylift/runner/server/boot.py",
-    "skylift/runner/server/console.py",
-    "skylift/runner/server/etc_environment.py",
-    "skylift/runner/server/guardian.py",
-    "skylift/runner/server/ledger.py",
-    "skylift/runner/server/power.py",
-    "skylift/runner/server/prefix.py",
+    "skylift/agent/remote/announce.py",
+    "skylift/agent/remote/aws.py",
+    "skylift/agent/boot.py",
+    "skylift/agent/machine/console.py",
+    "skylift/agent/machine/etc_environment.py",
+    "skylift/agent/job/guardian.py",
+    "skylift/agent/job/ledger.py",
+    "skylift/agent/machine/power.py",
+    "skylift/agent/remote/prefix.py",
 )
 """The modules that download all the others."""
 _ELSEWHERE = (
@@ -53,7 +53,7 @@ _ELSEWHERE = (
     "skylift/runner/text/s3_glob.py",
 )
 """The modules of a map's coordinator, of its other servers, and of a cluster's."""
-_MAIN = "from skylift.runner.server.boot import main\n\nmain()\n"
+_MAIN = "from skylift.agent.boot import main\n\nmain()\n"
 SUPERVISOR = "supervisor.zip"
 """The cache's entry with all modules."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)

@@ -15,9 +15,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from skylift.agent.results.tar_header import file_header
 from skylift.runner.errors import UsageError
 from skylift.runner.job.job import Bundle, SentFile
-from skylift.runner.server.tar_header import file_header
 from skylift.runner.ship.sent_file import Opener, mode_of, open_sent
 from skylift.runner.text.visible import shown
 

@@ -22,9 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from skylift.agent.results.outputs import asked_for
 from skylift.runner.errors import UsageError
 from skylift.runner.job.job import Bundle, SentFile
-from skylift.runner.server.outputs import asked_for
 from skylift.runner.ship.git import has_git, list_repository, list_unversioned, list_within, repository_of
 from skylift.runner.text.user_path import user_path
 from skylift.runner.text.visible import shown

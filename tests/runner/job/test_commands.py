@@ -13,7 +13,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from runner_bench import boot_arguments
+from agent_bench import boot_arguments
 
 from skylift.runner.errors import LaunchFailed
 from skylift.runner.job.commands import (
@@ -29,7 +29,7 @@ from skylift.runner.job.job import Program
 from skylift.runner.ship.archive import boot_archive, slim, whole_archive
 
 TOP = Path(__file__).parents[3]
-SUPERVISOR, CONTRACT = TOP / "skylift/runner/server", TOP / "skylift/contract"
+SUPERVISOR, CONTRACT = TOP / "skylift/agent", TOP / "skylift/contract"
 
 
 def test_program() -> None:
@@ -192,7 +192,7 @@ def test_supervisor_needs_nothing_newer_than_python_39_and_nothing_installed(pat
         for alias in node.names
     }
     strange = {name for name in imported if name.split(".")[0] not in sys.stdlib_module_names}
-    assert {name for name in strange if not name.startswith(("skylift.runner.server", "skylift.contract"))} == set()
+    assert {name for name in strange if not name.startswith(("skylift.agent", "skylift.contract"))} == set()
 
 
 def test_a_script_that_is_called_like_an_option() -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from skylift.agent.boot import run_of
 from skylift.runner.job.job import NAME_FORM, Program
 from skylift.runner.job.scheduled import (
     RUN_PATTERNS,
@@ -21,7 +22,6 @@ from skylift.runner.job.scheduled import (
     tag_values,
 )
 from skylift.runner.job.tags import TAG_JOB, job_of
-from skylift.runner.server.boot import run_of
 
 NAMES = st.from_regex(SCHEDULE_FORM, fullmatch=True)
 TIMES = st.datetimes(datetime(2000, 1, 1), datetime(2099, 12, 31)).map(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from runner_bench import Machine, until
+from agent_bench import Machine, until
 from waiting_job import WAITS, WaitingJob, go, submit
 from whole_run import Seen, host, order
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from agent_bench import Machine
 from kept_yard import Yard
-from runner_bench import Machine
 from whole_run import Seen, host, order, run
 
 from skylift.runner.attach import Attach

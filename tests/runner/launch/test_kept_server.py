@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from agent_bench import until
 from kept_yard import Yard
-from runner_bench import until
 from whole_run import Seen, order
 
 from skylift.runner.errors import LaunchFailed, NotPermitted, Refused

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from runner_bench import Machine
+from agent_bench import Machine
 from weather import LOST, Weather
 from whole_run import Seen, host, order, run
 

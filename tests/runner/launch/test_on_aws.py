@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from agent_bench import Machine
 from moto import backends
-from runner_bench import Machine
 from whole_run import host
 
 from skylift.cli.main import perform

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from skylift.agent.workers.worker_group import ON_DEMAND
 from skylift.cloud.services.api.authorize import Policies, decide
 from skylift.cloud.services.api.policy_document import parse_policy
 from skylift.runner.job.job import Job, Program, Spot
@@ -19,7 +20,6 @@ from skylift.runner.launch.network import Network
 from skylift.runner.launch.role import JobRole, boundary_policy
 from skylift.runner.launch.worker_group import coordinator_statements, group_requests, template_request, worker_policy
 from skylift.runner.plan.plan_job import Order, plan_job
-from skylift.runner.server.worker_group import ON_DEMAND
 
 ROLE = JobRole("skylift-x-w", "arn:aws:iam::123456789012:instance-profile/skylift/skylift-x-w")
 KEY = KeyPair("skylift-abc", Path("/nowhere"), "ssh-ed25519 AAAA")

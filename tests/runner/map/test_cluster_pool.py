@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from runner_bench import Metadata
+from agent_bench import Metadata
 
+from skylift.agent.spot.spot_notice import ACTION
+from skylift.agent.workers.map_server import LEFT
 from skylift.runner.dask.authority import issue
 from skylift.runner.map.cluster_pool import ClusterPool, reserve
 from skylift.runner.map.dask_import import NoDask
-from skylift.runner.server.map_server import LEFT
-from skylift.runner.server.spot_notice import ACTION
 
 HERE, THERE = "i-0a", "i-0b"
 
@@ -29,7 +29,7 @@ HERE, THERE = "i-0a", "i-0b"
 WORKER = """
 import asyncio, json, os, sys
 from skylift.runner.map import worker
-from skylift.runner.server.aws import Metadata
+from skylift.agent.remote.aws import Metadata
 told = json.loads(sys.argv[1])
 os.environ["SKYLIFT_MAP_SOCKET"] = told["socket"]
 sys.exit(asyncio.run(worker.work(told, Metadata(told["imds"]), "127.0.0.1", 0)))

@@ -8,14 +8,14 @@ from typing import Any, cast
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from runner_bench import Metadata
+from agent_bench import Metadata
 
+from skylift.agent.remote.aws import Aws, Refused, Unreachable
 from skylift.runner.map.log_writer import LogWriter
 from skylift.runner.map.looked_up import FOUND, list_keys
 from skylift.runner.map.main import PrefixStore, _look_up, begun_since
 from skylift.runner.map.outcome import entry_key
 from skylift.runner.map.spec import MapInput, MapSpec, Place
-from skylift.runner.server.aws import Aws, Refused, Unreachable
 
 PLACE = Place("days", "eu-west-1", "in/*.csv")
 SPEC = MapSpec(("python", "job.py"), True, (), (MapInput(0, "a", "a"),), total=1, places=(PLACE,))

@@ -9,13 +9,13 @@ from typing import Any, cast
 
 import pytest
 
+from skylift.agent.remote.aws import Unreachable
+from skylift.agent.remote.prefix import Prefix
+from skylift.agent.workers.worker_group import Group, Member
 from skylift.runner.job.server_time import ServerTime
 from skylift.runner.map.scaling import FAILURES, MOST, Scaling
 from skylift.runner.map.server_times import ServerTimes
 from skylift.runner.map.spec import MapInput, MapSpec
-from skylift.runner.server.aws import Unreachable
-from skylift.runner.server.prefix import Prefix
-from skylift.runner.server.worker_group import Group, Member
 
 
 class Servers:

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from agent_bench import Machine
 from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ClientError, ConnectionClosedError, UnauthorizedSSOTokenError
 from botocore.httpsession import URLLib3Session
-from runner_bench import Machine
 from weather import Weather
 from whole_run import Seen, host, order, run
 

@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 import asyncssh
 import pytest
+from agent_bench import Machine, Metadata, until
 from ports import quiet_port
-from runner_bench import Machine, Metadata, until
 from shipped_job import WAIT_FOR_GO, Shipped
 from spot_counting import ship
 from waiting_job import go

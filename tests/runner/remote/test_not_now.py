@@ -13,7 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from runner_bench import Machine, until
+from agent_bench import Machine, until
 from waiting_job import WAITS, go
 from weather import LOST, Weather
 from whole_run import Seen, host, order, run

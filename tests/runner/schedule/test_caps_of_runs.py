@@ -13,11 +13,15 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from agent_bench import Machine, Metadata, boot_arguments
 from moto import backends
 from moto.scheduler.exceptions import ValidationException
-from runner_bench import Machine, Metadata, boot_arguments
 from whole_run import Seen, order
 
+from skylift.agent.job import cap
+from skylift.agent.job.context import Context
+from skylift.agent.job.outcome import Ended
+from skylift.agent.remote.aws import NoAnswer, Refused, Unreachable, patiently
 from skylift.cloud.services.api.authorize import Policies, decide
 from skylift.cloud.services.api.policy_document import parse_policy
 from skylift.contract.record import ScheduleTerms
@@ -36,10 +40,6 @@ from skylift.runner.schedule.requests import keeping_disks, runs_policy
 from skylift.runner.schedule.schedules import Schedules
 from skylift.runner.schedule.template import find_template
 from skylift.runner.schedule.workers import runs_of
-from skylift.runner.server import cap
-from skylift.runner.server.aws import NoAnswer, Refused, Unreachable, patiently
-from skylift.runner.server.context import Context
-from skylift.runner.server.outcome import Ended
 from skylift.runner.steps import Clock
 
 RUN = "nightly-20261128-0100"

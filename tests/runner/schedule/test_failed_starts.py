@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from agent_bench import Machine, Metadata
 from moto.cloudtrail.responses import CloudTrailResponse
 from moto.core.exceptions import JsonRESTError
-from runner_bench import Machine, Metadata
 from test_runs_of_schedules import begin, make
 from whole_run import Seen
 

@@ -12,10 +12,12 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from runner_bench import Machine, Metadata, boot_arguments, until
+from agent_bench import Machine, Metadata, boot_arguments, until
 from spot_counting import notice
 from whole_run import Seen, order
 
+from skylift.agent.spot.spot_interruption import WHY
+from skylift.agent.spot.spot_notice import ACTION
 from skylift.runner.errors import JobNotFound, Refused, RunError, UsageError
 from skylift.runner.job.record import SCHEDULES, STARTING, Prefix
 from skylift.runner.job.settings import Settings
@@ -28,8 +30,6 @@ from skylift.runner.schedule.making import MakeSchedule, Order
 from skylift.runner.schedule.recurrence import Recurrence
 from skylift.runner.schedule.schedules import Schedules
 from skylift.runner.schedule.template import find_template
-from skylift.runner.server.spot_notice import ACTION
-from skylift.runner.server.taken_back import WHY
 from skylift.runner.steps import Clock
 
 SOURCE = "import os\nprint('ran', os.environ['WORD'])\nopen('result.txt', 'w').write('42')\n"

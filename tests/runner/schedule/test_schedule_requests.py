@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from skylift.agent.job.job_record import parse_record as read_on_server
 from skylift.runner.errors import LaunchFailed
 from skylift.runner.job.job import Job, Program, Spot
 from skylift.runner.job.record import encode_record, parse_record, schedule_terms
@@ -26,7 +27,6 @@ from skylift.runner.schedule.requests import (
     scheduler_policy,
     template_request,
 )
-from skylift.runner.server.job_record import parse_record as read_on_server
 
 ROLE = JobRole("skylift-schedule.x", "arn:aws:iam::123456789012:instance-profile/skylift/skylift-schedule.x")
 NETWORK = Network("vpc-1", (("us-east-1a", "subnet-a"), ("us-east-1b", "subnet-b")), ("sg-1",), frozenset())

@@ -9,16 +9,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from agent_bench import Machine, Metadata
 from deep_tree import deepen
-from runner_bench import Machine, Metadata
 from whole_run import Seen, host, order, run
 
+from skylift.agent.machine.remove_tree import remove_below
 from skylift.runner.flow import Run
 from skylift.runner.job.outcome import Outcome
 from skylift.runner.job.record import bucket_name
 from skylift.runner.job.settings import Settings
 from skylift.runner.remote.api import Api
-from skylift.runner.server.remove_tree import remove_below
 from skylift.runner.ship.blob_store import BLOBS, BlobStore
 from skylift.runner.ship.bundle import expand
 

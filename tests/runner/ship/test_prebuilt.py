@@ -12,14 +12,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from agent_bench import Machine
 from leaf_package import PROGRAM, project
-from runner_bench import Machine
 from shipped_job import Shipped
 
+from skylift.agent.boot import PATIENCE
+from skylift.agent.environment import prebuilt as supervisor
 from skylift.runner.job.job import Program
 from skylift.runner.plan.plan_job import Order, plan_job
-from skylift.runner.server import prebuilt as supervisor
-from skylift.runner.server.boot import PATIENCE
 from skylift.runner.ship.prebuilt import PrebuiltEnvironment, builder_of, environment_statements, find_prebuilt
 from skylift.runner.ship.recipe import Recipe
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from runner_bench import Machine, until
+from agent_bench import Machine, until
 from whole_run import Seen, host, order
 
 from skylift.runner.errors import RunError

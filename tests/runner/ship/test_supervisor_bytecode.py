@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from runner_bench import until
+from agent_bench import until
 
 from skylift.runner.job.cache import Cache
 from skylift.runner.ship import supervisor_bytecode

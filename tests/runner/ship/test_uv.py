@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from agent_bench import Machine
 from fetched_once import FetchedOnce
 from leaf_package import PROGRAM
-from runner_bench import Machine
 from shipped_job import Shipped
 
 from skylift.catalogue.uv import VERSION, WHEELS, Wheel, download_argv

@@ -7,7 +7,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 
-from runner_bench import Door, Machine
+from agent_bench import Door, Machine
 from shipped_job import WAIT_FOR_GO, Shipped
 from waiting_job import go
 

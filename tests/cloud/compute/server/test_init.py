@@ -13,12 +13,12 @@ import pytest
 from booted_server import Booted, wait_for
 from real_server import until
 
+from skylift.agent.workers import input_helper
 from skylift.cloud.compute.image.image import default_image
 from skylift.cloud.compute.server.rootfs import DiskFull, Rootfs, SeedFile
 from skylift.cloud.compute.server.server import EXIT_POWEROFF, EXIT_REBOOT, HostKeys, no_host_keys
 from skylift.cloud.state.home import Home
 from skylift.cloud.wiring.host_keys import host_keys
-from skylift.runner.server import input_helper
 
 pytestmark = pytest.mark.real
 

@@ -1,0 +1,1 @@
+"""A job from its claim to the end of its server, stage by stage."""

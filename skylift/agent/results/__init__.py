@@ -1,0 +1,1 @@
+"""Which files are results, and how they are sent."""

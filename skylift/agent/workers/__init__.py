@@ -1,0 +1,1 @@
+"""Many servers: the inputs of a map, and Dask."""
