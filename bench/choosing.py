@@ -21,14 +21,14 @@ SKYLIFT = (sys.executable, "-P", "-m", "skylift.cli.main")
 
 CHOOSING = """
 import time
-from skylift.runner.job.requirements import read_requirements
+from skylift.client.job.requirements import read_requirements
 wanted = read_requirements(cpu="4", memory="16GiB")
 began = time.perf_counter()
 from skylift import catalogue
 types = list(catalogue.types().values())
 catalogue.on_demand("t3.small", "us-east-1")
 read = time.perf_counter()
-from skylift.runner.plan.resolve_options import choose
+from skylift.client.plan.resolve_options import choose
 known = time.perf_counter()
 choose(wanted, "us-east-1", None)
 print(read - began, time.perf_counter() - known, len(types))

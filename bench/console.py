@@ -284,10 +284,10 @@ def many(folder: Path, browser: Browser, instances: int, seconds: int) -> None:
 
 def serve(url: str, key: str, secret: str, directory: str) -> None:
     """A console of this endpoint, as it is for a cloud on this machine."""
+    from skylift.client.job.settings import Credentials, NewestImage, Secret, Settings
     from skylift.console.address import LOCAL, listen
     from skylift.console.entry import Entry
     from skylift.console.main import serve as serve_console
-    from skylift.runner.job.settings import Credentials, NewestImage, Secret, Settings
 
     settings = Settings(
         region=beside_moto.REGION,

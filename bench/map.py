@@ -39,11 +39,11 @@ from typing import Any
 from own_cloud import SKYLIFT, add_images_option, client, cloud_up, environment, small_server
 from ssh_way import await_banner
 
+from skylift.client.map.coordinator import MOST_IN_A_BATCH
+from skylift.client.map.keys import MapKeys
+from skylift.client.map.outcome import InputOutcome, MapLog
+from skylift.client.ship.prebuilt import ENVIRONMENTS
 from skylift.cloud.state.home import Home
-from skylift.runner.map.coordinator import MOST_IN_A_BATCH
-from skylift.runner.map.keys import MapKeys
-from skylift.runner.map.outcome import InputOutcome, MapLog
-from skylift.runner.ship.prebuilt import ENVIRONMENTS
 
 MORE = 6
 """Times as many tiny inputs on several servers: others are asked for when there is work for ten seconds."""

@@ -32,13 +32,13 @@ from beside_moto import REGION, Server, skylift
 from skylift.agent.environment.inputs import Inputs
 from skylift.agent.remote.aws import Aws
 from skylift.agent.remote.prefix import Prefix as ServerPrefix
+from skylift.client.collect.results import Manifest, bring_home
+from skylift.client.job.outcome import Result
+from skylift.client.job.record import Prefix
+from skylift.client.job.settings import OneImage, Settings
+from skylift.client.remote.api import Api
+from skylift.client.ship.blob_store import BLOBS, Blob, BlobStore
 from skylift.contract.record import LargeInput
-from skylift.runner.collect.results import Manifest, bring_home
-from skylift.runner.job.outcome import Result
-from skylift.runner.job.record import Prefix
-from skylift.runner.job.settings import OneImage, Settings
-from skylift.runner.remote.api import Api
-from skylift.runner.ship.blob_store import BLOBS, Blob, BlobStore
 
 BUCKET = "bench"
 MIB = 1 << 20

@@ -24,6 +24,11 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import IO, Unpack
 
+from skylift.client.job.outcome import Outcome
+from skylift.client.job.run_options import OF_MAPS, OF_SCHEDULED_MAPS, MapOptions, RunOptions, ScheduledMapOptions
+from skylift.client.jobs.listing import Listed
+from skylift.client.remote.account import Account, open_account
+from skylift.client.schedule.schedules import ListedSchedule, Schedules
 from skylift.python import mapping, scheduling, work
 from skylift.python.background import in_threads
 from skylift.python.given_stdin import GivenStdin, open_stdin
@@ -33,11 +38,6 @@ from skylift.python.mapping import InputResult, MapInputs
 from skylift.python.watching import Progress, Watcher
 from skylift.python.wording import called
 from skylift.python.work import FilePath, Ports, Since
-from skylift.runner.job.outcome import Outcome
-from skylift.runner.job.run_options import OF_MAPS, OF_SCHEDULED_MAPS, MapOptions, RunOptions, ScheduledMapOptions
-from skylift.runner.jobs.listing import Listed
-from skylift.runner.remote.account import Account, open_account
-from skylift.runner.schedule.schedules import ListedSchedule, Schedules
 
 __all__ = [
     "InputResult",

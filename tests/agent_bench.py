@@ -30,7 +30,7 @@ from typing import Any, Self
 
 from real_server import until
 
-from skylift.runner.ship.archive import boot_archive
+from skylift.client.ship.archive import boot_archive
 
 PATIENCE = 120
 """Seconds after which a wait for what must come is a failure."""

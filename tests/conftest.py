@@ -27,9 +27,9 @@ from shared_images import PLACES, ensure_kept_image
 from slowest import Slowest
 
 from skylift import catalogue
+from skylift.client.remote import patience
+from skylift.client.waiting import pause
 from skylift.cloud.state.home import Home
-from skylift.runner.remote import patience
-from skylift.runner.waiting import pause
 
 if TYPE_CHECKING:
     from browser import Tab
@@ -156,7 +156,7 @@ LONG = (
     "tests/real/test_map_several.py",
     "tests/real/test_schedule.py",
     "tests/real/test_run_stdin.py",
-    "tests/runner/job/test_hostile_record.py",
+    "tests/client/job/test_hostile_record.py",
     "tests/real/test_mortal_client.py",
     "tests/real/test_run_undelivered.py",
     "tests/real/test_captured_image.py",
@@ -169,8 +169,8 @@ LONG = (
     "tests/agent/test_supervisor.py",
     "tests/cli/test_consent.py",
     "tests/agent/environment/test_tool_environment.py",
-    "tests/runner/schedule/test_maps_of_schedules.py",
-    "tests/runner/launch/test_relaunch.py",
+    "tests/client/schedule/test_maps_of_schedules.py",
+    "tests/client/launch/test_relaunch.py",
     "tests/test_recorded.py",
     "tests/test_rooms.py",
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 
 from skylift.cli.main import main
-from skylift.runner.job import commands
+from skylift.client.job import commands
 
 
 def _shorten(patience: str) -> None:

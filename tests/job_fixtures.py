@@ -1,4 +1,4 @@
-"""What the runner is tested against: moto's EC2, IAM and S3, and a server whose kernel is this machine's."""
+"""What the client is tested against: moto's EC2, IAM and S3, and a server whose kernel is this machine's."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from shipped_job import Shipped
 from whole_run import Seen
 
 from skylift.catalogue.uv import Wheel
-from skylift.runner.job.settings import Credentials, NewestImage, Secret, Settings
-from skylift.runner.launch.cap import GROUP as CAPS
-from skylift.runner.remote import patience
-from skylift.runner.remote.api import Api
-from skylift.runner.ship import supervisor_bytecode
-from skylift.runner.ship import uv as runner_uv
+from skylift.client.job.settings import Credentials, NewestImage, Secret, Settings
+from skylift.client.launch.cap import GROUP as CAPS
+from skylift.client.remote import patience
+from skylift.client.remote.api import Api
+from skylift.client.ship import supervisor_bytecode
+from skylift.client.ship import uv as client_uv
 
 ACCOUNT = "123456789012"
 
@@ -95,7 +95,7 @@ def one_by_one(app: Any) -> Any:
 
 @pytest.fixture(scope="session")
 def fetch_wheel(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Wheel, Path], Path]:
-    return FetchedOnce(runner_uv._download, tmp_path_factory.mktemp("wheels")).fetch
+    return FetchedOnce(client_uv._download, tmp_path_factory.mktemp("wheels")).fetch
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def settings(
     endpoint: str, tmp_path: Path, fetch_wheel: Callable[[Wheel, Path], Path], monkeypatch: pytest.MonkeyPatch
 ) -> Settings:
     """The account as moto knows it, emptied before each test."""
-    monkeypatch.setattr(runner_uv, "_download", fetch_wheel)
+    monkeypatch.setattr(client_uv, "_download", fetch_wheel)
     # moto answers with 500 what it does not have.
     monkeypatch.setattr(patience, "PATIENCE", 40.0)
     with urllib.request.urlopen(urllib.request.Request(f"{endpoint}/moto-api/reset", method="POST"), timeout=30):

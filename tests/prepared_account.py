@@ -10,10 +10,10 @@ from typing import Any
 from moto import backends
 from moto.core.base_backend import BaseBackend
 
-from skylift.runner.job.settings import Settings
-from skylift.runner.launch.bucket import ensure_bucket
-from skylift.runner.launch.network import ensure_network
-from skylift.runner.remote.account import open_account
+from skylift.client.job.settings import Settings
+from skylift.client.launch.bucket import ensure_bucket
+from skylift.client.launch.network import ensure_network
+from skylift.client.remote.account import open_account
 
 
 class PreparedAccount:

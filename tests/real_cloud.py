@@ -20,10 +20,10 @@ from kernel_traces import traces
 from ports import quiet_port
 from real_server import Server, ending
 
+from skylift.client.launch.cap import ROLE as CAP_ROLE
 from skylift.cloud.compute.server.cgroup import processes
 from skylift.cloud.state.data import Endpoint
 from skylift.cloud.state.home import Home
-from skylift.runner.launch.cap import ROLE as CAP_ROLE
 
 UP: list[RealCloud] = []
 """Those that are there now, for whoever tells of a test that failed."""

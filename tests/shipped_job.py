@@ -13,17 +13,17 @@ from typing import Any
 from agent_bench import Door, Machine
 from waiting_job import go
 
-from skylift.runner.collect.results import bring_home, read_manifest
-from skylift.runner.job.commands import boot_argv
-from skylift.runner.job.job import Job, Program
-from skylift.runner.job.record import Prefix, bucket_name, encode_env, encode_record, parse_record
-from skylift.runner.job.settings import Settings
-from skylift.runner.launch.bucket import ensure_bucket
-from skylift.runner.plan.plan_job import Order, plan_job
-from skylift.runner.remote.api import Api
-from skylift.runner.ship.archive import whole_archive
-from skylift.runner.ship.pack import pack_bundle
-from skylift.runner.ship.recipe import recipe_of
+from skylift.client.collect.results import bring_home, read_manifest
+from skylift.client.job.commands import boot_argv
+from skylift.client.job.job import Job, Program
+from skylift.client.job.record import Prefix, bucket_name, encode_env, encode_record, parse_record
+from skylift.client.job.settings import Settings
+from skylift.client.launch.bucket import ensure_bucket
+from skylift.client.plan.plan_job import Order, plan_job
+from skylift.client.remote.api import Api
+from skylift.client.ship.archive import whole_archive
+from skylift.client.ship.pack import pack_bundle
+from skylift.client.ship.recipe import recipe_of
 
 # A program that is over at once may have taken its server along before anybody has opened the door.
 WAIT_FOR_GO = "import os, time\nwhile not os.path.exists('go'): time.sleep(0.02)\n"

@@ -8,8 +8,8 @@ from typing import Any
 
 from shipped_job import Shipped
 
-from skylift.runner.job.job import Program
-from skylift.runner.plan.plan_job import Order
+from skylift.client.job.job import Program
+from skylift.client.plan.plan_job import Order
 
 COUNTS = """
 import json, os, signal, sys, time

@@ -14,13 +14,13 @@ PACKAGE = Path(__file__).parent.parent / "skylift"
 MAIN = (PACKAGE / "cloud" / "main.py", PACKAGE / "cloud" / "__main__.py")
 
 MAY_NOT_IMPORT = {
-    "skylift.contract": ["skylift." + room for room in ("catalogue", "runner", "cloud", "place", "python", "console")],
-    "skylift.catalogue": ["skylift." + room for room in ("agent", "runner", "cloud", "place", "python", "console")],
-    "skylift.runner": ["skylift." + room for room in ("cloud", "place", "python", "console")],
+    "skylift.contract": ["skylift." + room for room in ("catalogue", "client", "cloud", "place", "python", "console")],
+    "skylift.catalogue": ["skylift." + room for room in ("agent", "client", "cloud", "place", "python", "console")],
+    "skylift.client": ["skylift." + room for room in ("cloud", "place", "python", "console")],
     "skylift.python": ["skylift.console"],
     "skylift.place": ["skylift.python", "skylift.console"],
     "skylift.console": ["skylift.cloud", "skylift.place"],
-    "skylift.cloud": ["skylift." + room for room in ("agent", "runner", "place", "python", "console")],
+    "skylift.cloud": ["skylift." + room for room in ("agent", "client", "place", "python", "console")],
     "skylift.cloud.wire": ["skylift.cloud." + room for room in ("services", "store", "loops", "compute", "process")],
     "skylift.cloud.services": ["skylift.cloud." + room for room in ("wire", "loops", "compute", "process")]
     + ["botocore"],
@@ -56,7 +56,7 @@ FOLDERS_USE = {
 }
 """What each folder of the services may import of the others; `table.py` beside them gathers all."""
 
-RUNNER_ROOMS = [
+CLIENT_ROOMS = [
     "text",
     "job",
     "remote",
@@ -72,18 +72,18 @@ RUNNER_ROOMS = [
     "schedule",
 ]
 """Each imports those before it, and none after it."""
-RUNNER_GROUND = ["errors", "steps", "waiting", "watcher"]
+CLIENT_GROUND = ["errors", "steps", "waiting", "watcher"]
 """Files beside the rooms that every room may import, and that import no room."""
 AGENT_FOLDERS = ["machine", "remote", "job", "program", "environment", "results", "spot", "workers", "lifecycle"]
 """Each imports those before it, and none after it. Files beside them, which start the agent, put them together."""
 KNOW_THE_AGENT = {"collect", "map", "remote", "ship"}
-"""The runner's rooms that may import the agent: which outputs a manifest may name is decided alike at both ends, and a
+"""The client's rooms that may import the agent: which outputs a manifest may name is decided alike at both ends, and a
 map's coordinator runs on servers. A launch asks which tools a map's server takes. Files are packed alike on their way
 there and back. Which answers of AWS's say "not now" is decided alike, too."""
 
 
 ONE_IMPORTER = {
-    "runner": ["botocore", "s3transfer"],
+    "client": ["botocore", "s3transfer"],
     "cloud": ["aiohttp", "anycrc", "cbor2", "cronsim", "cryptography"],
 }
 
@@ -174,9 +174,9 @@ def out_of_order(half: Path, room: str, rooms: list[str], ground: list[str]) -> 
     ]
 
 
-@pytest.mark.parametrize("room", [*RUNNER_ROOMS, *RUNNER_GROUND])
-def test_a_room_of_the_runner_imports_none_that_comes_after_it(room: str) -> None:
-    assert out_of_order(PACKAGE / "runner", room, RUNNER_ROOMS, RUNNER_GROUND) == []
+@pytest.mark.parametrize("room", [*CLIENT_ROOMS, *CLIENT_GROUND])
+def test_a_room_of_the_client_imports_none_that_comes_after_it(room: str) -> None:
+    assert out_of_order(PACKAGE / "client", room, CLIENT_ROOMS, CLIENT_GROUND) == []
 
 
 @pytest.mark.parametrize("folder", AGENT_FOLDERS)
@@ -184,18 +184,18 @@ def test_a_folder_of_the_agent_imports_none_that_comes_after_it(folder: str) -> 
     assert out_of_order(PACKAGE / "agent", folder, AGENT_FOLDERS, []) == []
 
 
-def test_only_these_rooms_of_the_runner_know_the_agent() -> None:
-    runner, agent = PACKAGE / "runner", PACKAGE / "agent"
+def test_only_these_rooms_of_the_client_know_the_agent() -> None:
+    client, agent = PACKAGE / "client", PACKAGE / "agent"
     knowing = {
-        path.relative_to(runner).parts[0]
-        for path in files("skylift.runner")
+        path.relative_to(client).parts[0]
+        for path in files("skylift.client")
         if any(agent in used.parents for used in imported_files(path))
     }
     assert knowing == KNOW_THE_AGENT
 
 
-def test_each_room_of_the_runner_and_of_the_agent_is_known_here() -> None:
-    for half, rooms in (("runner", RUNNER_ROOMS), ("agent", AGENT_FOLDERS)):
+def test_each_room_of_the_client_and_of_the_agent_is_known_here() -> None:
+    for half, rooms in (("client", CLIENT_ROOMS), ("agent", AGENT_FOLDERS)):
         assert {path.parent.name for path in (PACKAGE / half).glob("*/*.py")} == set(rooms)
 
 
@@ -321,7 +321,7 @@ def test_pages_of_the_console_reach_the_cloud_by_its_port() -> None:
         f"{path.relative_to(console)} imports {module}"
         for path in [*(console / "pages").glob("*.py"), *(console / "widgets").glob("*.py")]
         for module in imports(path)
-        if (within(module, "skylift.runner") and not within(module, "skylift.runner.errors"))
+        if (within(module, "skylift.client") and not within(module, "skylift.client.errors"))
         or module.split(".")[0] in ("boto3", "botocore")
     ]
     assert wrong == []

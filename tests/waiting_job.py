@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from agent_bench import Machine, until
 from whole_run import Seen
 
-from skylift.runner.job.job import Job
-from skylift.runner.job.settings import Settings
-from skylift.runner.launch.stages import Launched
-from skylift.runner.steps import Clock
-from skylift.runner.submit import Submit
+from skylift.client.job.job import Job
+from skylift.client.job.settings import Settings
+from skylift.client.launch.stages import Launched
+from skylift.client.steps import Clock
+from skylift.client.submit import Submit
 
 WAITS = """
 import os, sys, time

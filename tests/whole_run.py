@@ -13,13 +13,13 @@ from typing import Any, Literal
 
 from agent_bench import Machine, boot_arguments
 
-from skylift.runner.flow import Run
-from skylift.runner.job.job import Job, Program
-from skylift.runner.job.outcome import Outcome
-from skylift.runner.job.settings import Settings
-from skylift.runner.launch import server as launch
-from skylift.runner.plan.plan_job import Order, plan_job
-from skylift.runner.remote.api import Api
+from skylift.client.flow import Run
+from skylift.client.job.job import Job, Program
+from skylift.client.job.outcome import Outcome
+from skylift.client.job.settings import Settings
+from skylift.client.launch import server as launch
+from skylift.client.plan.plan_job import Order, plan_job
+from skylift.client.remote.api import Api
 
 
 class Seen:

@@ -14,10 +14,10 @@ from skylift.cli.watching import ForwardOption, show_outcome, with_interrupts
 
 if TYPE_CHECKING:
     from skylift.cli.screen import Screen
-    from skylift.runner.attach import Attach
-    from skylift.runner.errors import SkyliftError
-    from skylift.runner.job.outcome import Outcome
-    from skylift.runner.remote.account import Account
+    from skylift.client.attach import Attach
+    from skylift.client.errors import SkyliftError
+    from skylift.client.job.outcome import Outcome
+    from skylift.client.remote.account import Account
 
 
 def register(app: typer.Typer) -> None:
@@ -44,10 +44,10 @@ def attach(
 
     from skylift.cli.screen import Outlet, make_screen
     from skylift.cli.terminal import open_display
-    from skylift.runner.attach import Attach
-    from skylift.runner.steps import Clock
-    from skylift.runner.watch.forward import Forwards, read_forward
-    from skylift.runner.watch.watched_job import find_job
+    from skylift.client.attach import Attach
+    from skylift.client.steps import Clock
+    from skylift.client.watch.forward import Forwards, read_forward
+    from skylift.client.watch.watched_job import find_job
 
     outlet = Outlet(2 if as_json else 1, 2)
     screen = make_screen(outlet, quiet=quiet, json=as_json)
@@ -71,8 +71,8 @@ def _attach_map(
     account: Account, name: str, work: Attach, screen: Screen, into: str, *, quiet: bool, as_json: bool
 ) -> int:
     from skylift.cli.map_display import watch_map
-    from skylift.runner.map.places import read_template
-    from skylift.runner.map.reading import MapReader
+    from skylift.client.map.places import read_template
+    from skylift.client.map.reading import MapReader
 
     try:
         reader = MapReader(account, name)
@@ -92,8 +92,8 @@ def wait(
 
     from skylift.cli.ending import summary
     from skylift.cli.screen import Outlet, make_screen, show_error
-    from skylift.runner.errors import RunError, SkyliftError
-    from skylift.runner.jobs.wait import wait as wait_for
+    from skylift.client.errors import RunError, SkyliftError
+    from skylift.client.jobs.wait import wait as wait_for
 
     account = account_there(on)
     screen = make_screen(Outlet(1, 2), quiet=False, json=True)
@@ -124,14 +124,14 @@ def _ended_early(account: Account, outcome: Outcome | SkyliftError) -> str | Non
     """Why a map was ended early. Only its own record says so: its job has failed as any program does. None for all
     other jobs."""
     from skylift.cli.screen import show_error
-    from skylift.runner.errors import SkyliftError
+    from skylift.client.errors import SkyliftError
 
     if isinstance(outcome, SkyliftError) or outcome.state != "failed":
         return None
     try:
         if not account.record(outcome.name).is_map:
             return None
-        from skylift.runner.map.reading import ended_early
+        from skylift.client.map.reading import ended_early
 
         return ended_early(account, outcome.name) or None
     except SkyliftError as error:
@@ -140,7 +140,7 @@ def _ended_early(account: Account, outcome: Outcome | SkyliftError) -> str | Non
 
 
 def _as_json(name: str, found: Outcome | SkyliftError, ended_early: str | None) -> dict[str, Any]:
-    from skylift.runner.errors import RecordDamaged, SkyliftError
+    from skylift.client.errors import RecordDamaged, SkyliftError
 
     if isinstance(found, SkyliftError):
         state = "damaged" if isinstance(found, RecordDamaged) else "broken"

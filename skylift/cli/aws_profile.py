@@ -13,11 +13,11 @@ import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from skylift.client.errors import UsageError
 from skylift.cloud.state.data import Endpoint
 from skylift.cloud.state.durable import make_directory, sync_directory
 from skylift.cloud.state.home import Home, RootKey
 from skylift.cloud.state.person import calling_user
-from skylift.runner.errors import UsageError
 
 _NOTE = "# Written by `skylift cloud env --profile`; `skylift cloud down` removes it.\n"
 

@@ -50,7 +50,7 @@ def bill(
 
 
 def _grouping(by: str | None) -> dict[str, Any]:
-    from skylift.runner.errors import UsageError
+    from skylift.client.errors import UsageError
 
     if by is None:
         return {}
@@ -63,8 +63,8 @@ def _grouping(by: str | None) -> dict[str, Any]:
 
 def _time(name: str, option: str, text: str | None) -> dict[str, datetime]:
     """UTC, unless the text says otherwise; a duration is so long ago."""
-    from skylift.runner.errors import UsageError
-    from skylift.runner.text.duration import parse_duration
+    from skylift.client.errors import UsageError
+    from skylift.client.text.duration import parse_duration
 
     if text is None:
         return {}

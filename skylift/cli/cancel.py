@@ -19,7 +19,7 @@ def cancel(names: JobNames, on: On = None) -> None:
     does not wait for them.
     """
     from skylift.cli.insist import Insist
-    from skylift.runner.jobs.jobs import Jobs
+    from skylift.client.jobs.jobs import Jobs
 
     def end(name: str) -> str:
         return jobs.cancel(name, lambda words: say(f"{name}: {words}", to_stderr=True), insist.at_once)

@@ -98,8 +98,8 @@ def up(
 
 def _checked(allow: list[str] | None) -> list[str] | None:
     """Openings in their one form. Raises UsageError for what is none."""
+    from skylift.client.errors import UsageError
     from skylift.cloud.domain.opening import OpeningError, parse_openings
-    from skylift.runner.errors import UsageError
 
     if not allow:
         return None
@@ -155,7 +155,7 @@ def down(
 
 
 def _agree_to_erase(home: Home) -> None:
-    from skylift.runner.errors import UsageError
+    from skylift.client.errors import UsageError
 
     if not sys.stdin.isatty():
         raise UsageError("--erase deletes all disks, volumes and buckets of this cloud.", "Say --yes if that is meant.")
@@ -208,8 +208,8 @@ def env(
 ) -> None:
     """Print shell exports for AWS's own tools: eval "$(skylift cloud env)"."""
     from skylift.cli.aws_profile import write_profile
+    from skylift.client.errors import UsageError
     from skylift.place.local import running_cloud
-    from skylift.runner.errors import UsageError
 
     home = default_home()
     endpoint, key = running_cloud(home)
@@ -244,8 +244,8 @@ def exports(endpoint: Endpoint, key: RootKey) -> str:
 
 def enter(program: Annotated[list[str], typer.Argument(metavar="PROGRAM [ARGUMENT]...")]) -> None:
     """Run a program where the addresses of servers are: without root, in namespaces of your own."""
+    from skylift.client.errors import UsageError
     from skylift.place.local import running_cloud
-    from skylift.runner.errors import UsageError
 
     running_cloud(default_home())
     try:
@@ -259,7 +259,7 @@ def logs(
     lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="Number of last lines to show.")] = 200,
 ) -> None:
     """Show the log of the embedded EC2."""
-    from skylift.runner.errors import UsageError
+    from skylift.client.errors import UsageError
 
     home = default_home()
     log = home.data.log

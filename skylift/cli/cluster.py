@@ -20,13 +20,13 @@ import typer
 from skylift.cli.options import spell_out
 from skylift.cli.place import On, account_there, settings_for
 from skylift.cli.say import say, say_at_once, say_json
-from skylift.runner.job.run_options import OPTIONS, SharedOptions
+from skylift.client.job.run_options import OPTIONS, SharedOptions
 
 if TYPE_CHECKING:
+    from skylift.client.job.outcome import Outcome
     from skylift.python.cluster.held import Held
     from skylift.python.cluster.kept import KeptCluster
     from skylift.python.cluster.size import Servers
-    from skylift.runner.job.outcome import Outcome
 
 _OPTIONS = [
     *("name", "type", "cpu", "memory", "gpu", "arch", "image", "on", "max_time", "spot", "max_price", "or_on_demand"),
@@ -97,7 +97,7 @@ def up(
 
 def _require_command(word: str) -> None:
     """Before there is a server that costs money."""
-    from skylift.runner.errors import UsageError
+    from skylift.client.errors import UsageError
 
     if shutil.which(word) is None:
         raise UsageError(f"There is no command {word!r} that could be run.", "Say it as your shell would find it.")
@@ -115,8 +115,8 @@ def _name_of(asked: str | None) -> str:
 def _tell_end(name: str, outcome: Callable[[], Outcome]) -> int:
     """The exit code when the scheduler has ended. It was to live as long as its keeper, unless somebody ended it."""
     from skylift.cli.say import say_trouble
-    from skylift.runner.errors import SKYLIFT_FAILED, JobNotFound
-    from skylift.runner.job.states import State
+    from skylift.client.errors import SKYLIFT_FAILED, JobNotFound
+    from skylift.client.job.states import State
 
     try:
         found = outcome()
@@ -153,7 +153,7 @@ def _end_as_by_ctrl_c() -> None:
 
 def _run(command: list[str], environ: dict[str, str]) -> int:
     """The command's exit code. Meanwhile `kill`, or a terminal that is closed, ends the command, as Ctrl-C does."""
-    from skylift.runner.errors import RunError
+    from skylift.client.errors import RunError
 
     process: subprocess.Popen[bytes] | None = None
     early: list[int] = []
@@ -200,8 +200,8 @@ def env(name: Name) -> None:
 def ls(as_json: Annotated[bool, typer.Option("--json", help="A list of objects.")] = False, on: On = None) -> None:
     """List all clusters of the account."""
     from skylift.cli.table import Column, show_table
-    from skylift.runner.jobs.cluster import clusters
-    from skylift.runner.text.duration import spell_duration
+    from skylift.client.jobs.cluster import clusters
+    from skylift.client.text.duration import spell_duration
 
     found = clusters(account_there(on))
     if as_json:
@@ -224,7 +224,7 @@ def down(
 ) -> None:
     """End clusters of the account. Their servers, roles, records and security groups are removed."""
     from skylift.cli.say import say_trouble
-    from skylift.runner.jobs.cluster import TakeDown, find_clusters, members_of
+    from skylift.client.jobs.cluster import TakeDown, find_clusters, members_of
 
     account = account_there(on)
     left = False
@@ -240,8 +240,8 @@ def down(
 
 
 def _read_servers(text: str) -> Servers:
+    from skylift.client.errors import UsageError
     from skylift.python.cluster.size import read_limits
-    from skylift.runner.errors import UsageError
 
     found = _SERVERS.fullmatch(text)
     if found is not None and found[2] and int(found[1]) > int(found[2]):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from skylift.runner.remote.account import Account
+    from skylift.client.remote.account import Account
 
 
 def job_name(ctx: Any, incomplete: str) -> list[str]:
@@ -25,9 +25,9 @@ def schedule_name(ctx: Any, incomplete: str) -> list[str]:
 
 
 def _in_account(ctx: Any, find: Callable[[Account], Iterable[str]], incomplete: str) -> list[str]:
+    from skylift.client.errors import SkyliftError
+    from skylift.client.remote.account import open_account
     from skylift.place.settings import settings_of_running
-    from skylift.runner.errors import SkyliftError
-    from skylift.runner.remote.account import open_account
 
     try:
         settings = settings_of_running(ctx.params.get("on"))
@@ -62,7 +62,7 @@ def region(incomplete: str) -> list[str]:
 
 
 def image(incomplete: str) -> list[str]:
-    from skylift.runner.job.image_choice import PUBLISHED
+    from skylift.client.job.image_choice import PUBLISHED
 
     return _beginning(PUBLISHED, incomplete)
 
@@ -80,7 +80,7 @@ def overlap(incomplete: str) -> list[str]:
 
 
 def state(incomplete: str) -> list[str]:
-    from skylift.runner.job.states import LISTED
+    from skylift.client.job.states import LISTED
 
     return _beginning(LISTED, incomplete)
 

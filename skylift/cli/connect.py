@@ -12,7 +12,7 @@ import typer
 from skylift.cli.say import say_text
 
 if TYPE_CHECKING:
-    from skylift.runner.remote.api import Api
+    from skylift.client.remote.api import Api
 
 _NOT_THERE = ("InvalidInstanceID.NotFound", "InvalidInstanceID.Malformed")
 _FINGERPRINT = re.compile(r"\b(SHA256:\S+) .*\(ED25519\)")
@@ -24,9 +24,9 @@ def connect(
 ) -> None:
     """Print the steps to connect to an instance with SSH."""
     from skylift.cli.bar import build_bar
+    from skylift.client.remote.api import Api
     from skylift.cloud.state.home import default_home
     from skylift.place.local import local_settings, running_cloud
-    from skylift.runner.remote.api import Api
 
     running_cloud(default_home())
     settings = local_settings(build_bar)
@@ -46,7 +46,7 @@ class Target:
 
 def find(api: Api, wanted: str) -> Target:
     """The instance with this id or name. Raises UsageError where there is none that a connection could be made to."""
-    from skylift.runner.errors import UsageError
+    from skylift.client.errors import UsageError
 
     found = _described(api, wanted)
     state = found["State"]["Name"]
@@ -110,7 +110,7 @@ def _numbered(ways: list[str]) -> str:
 
 
 def _described(api: Api, wanted: str) -> dict[str, Any]:
-    from skylift.runner.errors import Refused, UsageError
+    from skylift.client.errors import Refused, UsageError
 
     by_id = wanted.startswith("i-")
     query: dict[str, Any] = (

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from skylift.cli.preset import Preset
-    from skylift.runner.job.run_options import SharedOptions
-    from skylift.runner.plan.consent import Question
+    from skylift.client.job.run_options import SharedOptions
+    from skylift.client.plan.consent import Question
 
 PRESETS = "skylift.presets"
 """The key in a command's context of the values from `[tool.skylift]`."""
@@ -24,8 +24,8 @@ PRESETS = "skylift.presets"
 def require_consent(context: Any, options: SharedOptions) -> bool:
     """Whether results spare what git tracks: a table has asked for them, and the user has not agreed to that. Raises
     UsageError when the user has not agreed to a value that is about to be used."""
+    from skylift.client.plan.consent import asks_of, may_replace, require
     from skylift.place.settings import consents
-    from skylift.runner.plan.consent import asks_of, may_replace, require
 
     found: dict[str, Preset] = context.meta.get(PRESETS, {})
     counting = [each for name, each in found.items() if context.get_parameter_source(name).name == "DEFAULT_MAP"]
@@ -38,7 +38,7 @@ def require_consent(context: Any, options: SharedOptions) -> bool:
 
 
 def _ask(asks: Sequence[Question]) -> bool:
-    from skylift.runner.plan.consent import NEEDED
+    from skylift.client.plan.consent import NEEDED
 
     say(NEEDED, *(f"  {each.spell()}" for each in asks), to_stderr=True)
     return bool(typer.confirm("Go on, and remember it until it changes?", default=False, err=True))

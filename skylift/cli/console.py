@@ -17,7 +17,7 @@ from skylift.cli.say import say
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from skylift.runner.job.settings import Settings
+    from skylift.client.job.settings import Settings
 
 
 def register(app: typer.Typer) -> None:
@@ -40,10 +40,10 @@ def console(
     The link that it prints works for one browser and for one minute. Run the command again for another link. On AWS,
     each region and each user or role has a console of its own.
     """
+    from skylift.client.errors import UsageError
     from skylift.cloud.state.home import default_home
     from skylift.console.address import find_running, listen
     from skylift.console.entry import Entry
-    from skylift.runner.errors import UsageError
 
     _require_extra()
     if on != "aws" and (profile or region):
@@ -86,15 +86,15 @@ def _has_screen() -> bool:
 
 
 def _place_name(settings: Settings) -> str:
+    from skylift.client.remote.account import who_calls
     from skylift.console.address import LOCAL, aws_name
-    from skylift.runner.remote.account import who_calls
 
     # The account of a cloud on this machine is known; whose credentials boto3 finds, AWS says.
     return LOCAL if settings.account is not None else aws_name(who_calls(settings), settings.region)
 
 
 def _require_extra() -> None:
-    from skylift.runner.errors import UsageError
+    from skylift.client.errors import UsageError
 
     if importlib.util.find_spec("nicegui") is None:
         raise UsageError(

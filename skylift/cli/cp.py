@@ -39,8 +39,8 @@ def cp(
     import asyncio
 
     from skylift.cli.screen import Outlet, make_screen
-    from skylift.runner.jobs.copy import copy, plan_copy
-    from skylift.runner.steps import Clock
+    from skylift.client.jobs.copy import copy, plan_copy
+    from skylift.client.steps import Clock
 
     order = plan_copy(places, recursive=recursive)
     screen = make_screen(Outlet(1, 2), quiet=quiet, json=order.target == "-" and os.isatty(1))

@@ -6,12 +6,12 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from skylift.runner.text.duration import moment, spell_duration, spell_rest
+from skylift.client.text.duration import moment, spell_duration, spell_rest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from skylift.runner.job.outcome import Missing, Outcome
+    from skylift.client.job.outcome import Missing, Outcome
 
 _MARKS = {"succeeded": "✓", "cancelled": "■"}
 

@@ -37,7 +37,7 @@ def export(
 
     With both, `skylift setup --image FILE` needs no build on another machine that has this version of skylift.
     """
-    from skylift.runner.errors import UsageError
+    from skylift.client.errors import UsageError
 
     image = image_here()
     if image is None:
@@ -69,9 +69,9 @@ def export(
 
 def image_here() -> BuiltImage | None:
     """Raises UsageError."""
+    from skylift.client.errors import UsageError
     from skylift.cloud.compute.image.image import default_image
     from skylift.cloud.compute.image.recipe import ArchitectureUnknown
-    from skylift.runner.errors import UsageError
 
     try:
         return default_image(default_home().data)
@@ -85,10 +85,10 @@ def beside(file: Path) -> Path:
 
 
 def _pack(root: Path, to: IO[bytes]) -> None:
+    from skylift.client.errors import RunError
     from skylift.cloud.compute.image.packed import pack_command
     from skylift.cloud.state.program import apt_environment
     from skylift.place.privilege import is_root, run_as_root
-    from skylift.runner.errors import RunError
 
     if not is_root():
         if code := run_as_root(default_home(), ["image", "export", "-"], stdout=to):
@@ -103,8 +103,8 @@ def _pack(root: Path, to: IO[bytes]) -> None:
 def open_packed(name: str, digest: str | None) -> Packed:
     """The file of an image with the digest that it must have: the one that is given, or the one in the file beside it.
     Raises UsageError."""
+    from skylift.client.errors import UsageError
     from skylift.cloud.compute.image.packed import Packed
-    from skylift.runner.errors import UsageError
 
     file = Path(name)
     if name != "-" and not file.exists():

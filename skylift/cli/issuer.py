@@ -35,8 +35,8 @@ def issuer(
 
     AWS fetches them from the issuer. This cloud asks no issuer, so that AssumeRoleWithWebIdentity needs them.
     """
+    from skylift.client.errors import UsageError
     from skylift.place.control import Control
-    from skylift.runner.errors import UsageError
 
     call = Control().call
     if reset and file is not None:
@@ -56,7 +56,7 @@ def issuer(
 
 def _text(file: str) -> str:
     """Raises UsageError for what cannot be read, or is too large for a key set."""
-    from skylift.runner.errors import UsageError
+    from skylift.client.errors import UsageError
 
     try:
         if file == "-":

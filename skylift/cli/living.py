@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from skylift.cli.bottom_line import cut, width_of
-from skylift.runner.text.money import spell_dollars
-from skylift.runner.text.size import spell_size
+from skylift.client.text.money import spell_dollars
+from skylift.client.text.size import spell_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from skylift.runner.job.server_record import Gauge
-    from skylift.runner.watch.monitor import RunningProgram
+    from skylift.client.job.server_record import Gauge
+    from skylift.client.watch.monitor import RunningProgram
 
 _BETWEEN = " · "
 

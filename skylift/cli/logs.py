@@ -14,9 +14,9 @@ from skylift.cli.place import JobName, On, account_there
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from skylift.runner.map.live import InputLive
-    from skylift.runner.map.reading import MapReader
-    from skylift.runner.remote.account import Account
+    from skylift.client.map.live import InputLive
+    from skylift.client.map.reading import MapReader
+    from skylift.client.remote.account import Account
 
 
 def register(app: typer.Typer) -> None:
@@ -39,7 +39,7 @@ def logs(
     import asyncio
 
     from skylift.cli.screen import Outlet, Plain
-    from skylift.runner.jobs.logs import read_since, show_logs
+    from skylift.client.jobs.logs import read_since, show_logs
 
     screen = Plain(Outlet(1, 1 if stderr else 2), quiet=False)
     start = read_since(since, time.time()) if since else 0.0
@@ -55,9 +55,9 @@ def _show_input(account: Account, name: str, given_input: str, *, only_stderr: b
     import sys
 
     from skylift.cli.say import say
-    from skylift.runner.errors import UsageError
-    from skylift.runner.map.reading import MapReader, input_called
-    from skylift.runner.text.size import spell_size
+    from skylift.client.errors import UsageError
+    from skylift.client.map.reading import MapReader, input_called
+    from skylift.client.text.size import spell_size
 
     if more:
         raise UsageError("--input shows what an input has written so far: neither -f nor --since.")

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from skylift.cli.early import COMPLETE, early_answer, line_words
 from skylift.cli.say import drop_output, say, say_text, say_to_shell, say_trouble
-from skylift.runner.errors import SKYLIFT_FAILED, USAGE, Outside, SkyliftError, UsageError
+from skylift.client.errors import SKYLIFT_FAILED, USAGE, Outside, SkyliftError, UsageError
 from skylift.version import __version__
 
 if TYPE_CHECKING:

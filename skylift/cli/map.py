@@ -15,7 +15,7 @@ from skylift.cli.place import JobName, On, account_there, settings_for
 from skylift.cli.run import COMMAND_FLAG, RunCommand, announce, error_object, read_program, show_detached
 from skylift.cli.run import submit_job as submit
 from skylift.cli.say import say_json
-from skylift.runner.job.run_options import (
+from skylift.client.job.run_options import (
     GOING_ON,
     HEADINGS,
     INPUTS,
@@ -27,8 +27,8 @@ from skylift.runner.job.run_options import (
 )
 
 if TYPE_CHECKING:
-    from skylift.runner.job.job import Program
-    from skylift.runner.map.inputs import InputWords
+    from skylift.client.job.job import Program
+    from skylift.client.map.inputs import InputWords
 
 _HELP = """Run a program once for each of many inputs. Each run is a process of its own, and all results come home.
 
@@ -87,17 +87,17 @@ def map_inputs(
     from skylift.cli.map_display import watch_map
     from skylift.cli.screen import Outlet, make_screen
     from skylift.cli.terminal import open_display
-    from skylift.runner.errors import SkyliftError, UsageError
-    from skylift.runner.flow import Run
-    from skylift.runner.job.job import Program
-    from skylift.runner.map.again import read_continuation
-    from skylift.runner.map.places import read_template
-    from skylift.runner.map.planning import read_limits
-    from skylift.runner.map.reading import MapReader
-    from skylift.runner.map.settled import Left, settle
-    from skylift.runner.plan.read_options import read_options
-    from skylift.runner.plan.resolve_options import resolve_options
-    from skylift.runner.remote.account import open_account
+    from skylift.client.errors import SkyliftError, UsageError
+    from skylift.client.flow import Run
+    from skylift.client.job.job import Program
+    from skylift.client.map.again import read_continuation
+    from skylift.client.map.places import read_template
+    from skylift.client.map.planning import read_limits
+    from skylift.client.map.reading import MapReader
+    from skylift.client.map.settled import Left, settle
+    from skylift.client.plan.read_options import read_options
+    from skylift.client.plan.resolve_options import resolve_options
+    from skylift.client.remote.account import open_account
 
     outlet = Outlet(2, 2)
     screen = make_screen(outlet, quiet=quiet, json=as_json)
@@ -149,7 +149,7 @@ spell_out(map_inputs, OF_MAPS)
 def divide(words: list[str]) -> tuple[list[str], list[str]]:
     """What stands before a `--`, and what follows it."""
     at = words.index("--") if "--" in words else len(words)
-    from skylift.runner.errors import UsageError
+    from skylift.client.errors import UsageError
 
     for each in words[:at]:
         if each.startswith("--"):
@@ -161,7 +161,7 @@ def read_inputs(
     words: list[str], arguments: list[str], options: ScheduledMapOptions, listed: str | None, numbers: str | None
 ) -> tuple[Program, InputWords]:
     """The program and the inputs, as they stand before a `--`, and by the options."""
-    from skylift.runner.map.inputs import InputWords, read_split
+    from skylift.client.map.inputs import InputWords, read_split
 
     module, split = options.get("module"), options.get("split")
     script, named = ([], words) if module else (words[:1], words[1:])
@@ -177,8 +177,8 @@ def read_inputs(
 
 
 def _read_list(name: str) -> bytes:
-    from skylift.runner.errors import UsageError
-    from skylift.runner.text.user_path import user_path
+    from skylift.client.errors import UsageError
+    from skylift.client.text.user_path import user_path
 
     try:
         return sys.stdin.buffer.read() if name == "-" else user_path(name).read_bytes()
@@ -204,8 +204,8 @@ def map_results(
     """Bring the results of a map home, and show each input's outcome. This works while the map runs, too."""
     from skylift.cli.map_display import show_map
     from skylift.cli.screen import Outlet, make_screen
-    from skylift.runner.map.places import read_template
-    from skylift.runner.map.reading import MapReader
+    from skylift.client.map.places import read_template
+    from skylift.client.map.reading import MapReader
 
     template = read_template(into)
     reader = MapReader(account_there(on), name)

@@ -15,26 +15,26 @@ from skylift.cli.say import say, say_json, say_trouble
 from skylift.cli.screen import Live, Outlet
 from skylift.cli.table import Cell, Column, show_table
 from skylift.cli.watching import show_outcome, with_interrupts
-from skylift.runner.errors import RunError, SkyliftError
-from skylift.runner.price.run_price import cost_of
-from skylift.runner.text.duration import spell_duration
-from skylift.runner.text.money import spell_dollars
-from skylift.runner.text.size import spell_size
-from skylift.runner.text.visible import visible
+from skylift.client.errors import RunError, SkyliftError
+from skylift.client.price.run_price import cost_of
+from skylift.client.text.duration import spell_duration
+from skylift.client.text.money import spell_dollars
+from skylift.client.text.size import spell_size
+from skylift.client.text.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from skylift.cli.screen import Screen
     from skylift.cli.watching import Interruptible
-    from skylift.runner.job.outcome import Outcome
-    from skylift.runner.job.server_time import ServerTime
-    from skylift.runner.map.outcome import InputOutcome
-    from skylift.runner.map.places import Template
-    from skylift.runner.map.progress import Progress
-    from skylift.runner.map.reading import MapReader
-    from skylift.runner.map.spec import MapSpec
-    from skylift.runner.watch.monitor import RunningProgram
+    from skylift.client.job.outcome import Outcome
+    from skylift.client.job.server_time import ServerTime
+    from skylift.client.map.outcome import InputOutcome
+    from skylift.client.map.places import Template
+    from skylift.client.map.progress import Progress
+    from skylift.client.map.reading import MapReader
+    from skylift.client.map.spec import MapSpec
+    from skylift.client.watch.monitor import RunningProgram
 
 _LOOK_EVERY = 1.0
 _LINE_EVERY = 10.0
@@ -246,8 +246,8 @@ def _cut(outcomes: dict[int, InputOutcome]) -> Iterable[str]:
 def going_on(reader: MapReader) -> list[str]:
     """How to run what has not succeeded, of a map that has ended. Where it has parts of many objects, some of these are
     looked at, first those whose parts no server could fetch; of the others nothing is said."""
-    from skylift.runner.map.changed import ADVICE, changed_parts, tell_changed
-    from skylift.runner.map.outcome import InputState
+    from skylift.client.map.changed import ADVICE, changed_parts, tell_changed
+    from skylift.client.map.outcome import InputState
 
     outcomes = reader.outcomes
     left = [each for each in reader.spec.inputs if each.index not in outcomes or not outcomes[each.index].succeeded]

@@ -123,8 +123,8 @@ def interrupt(
     as_json: AsJson = False,
 ) -> None:
     """Send an interruption notice to a Spot Instance. Without arguments: show current notices."""
+    from skylift.client.errors import UsageError
     from skylift.place.control import Control
-    from skylift.runner.errors import UsageError
 
     if rebalance + withdraw + (ahead is not None) > 1:
         raise UsageError("--in, --rebalance and --withdraw exclude each other.")
@@ -148,7 +148,7 @@ def interrupt(
 
 
 def needed(value: str | None, name: str) -> str:
-    from skylift.runner.errors import UsageError
+    from skylift.client.errors import UsageError
 
     if value is None:
         raise UsageError(f"{name} is missing.")
@@ -164,7 +164,7 @@ def _market(*, spot: bool, on_demand: bool) -> str | None:
 
 
 def _seconds(text: str) -> int:
-    from skylift.runner.text.duration import parse_duration
+    from skylift.client.text.duration import parse_duration
 
     return parse_duration(text, "--in")
 

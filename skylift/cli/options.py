@@ -9,7 +9,7 @@ from typing import Any, get_origin
 import typer
 
 from skylift.cli import complete
-from skylift.runner.job.run_options import OPTIONS, Option
+from skylift.client.job.run_options import OPTIONS, Option
 
 NAMES = [name for name, option in OPTIONS.items() if option.words]
 """The options that the command line has."""

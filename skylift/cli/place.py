@@ -13,8 +13,8 @@ from skylift.cli.options import typer_option
 from skylift.cli.say import say_trouble
 
 if TYPE_CHECKING:
-    from skylift.runner.job.settings import Access, Settings
-    from skylift.runner.remote.account import Account
+    from skylift.client.job.settings import Access, Settings
+    from skylift.client.remote.account import Account
 
 On = Annotated[str | None, typer_option("on")]
 
@@ -42,6 +42,6 @@ def settings_there(on: str | None, region: str | None = None) -> Settings:
 
 
 def account_there(on: str | None) -> Account:
-    from skylift.runner.remote.account import open_account
+    from skylift.client.remote.account import open_account
 
     return open_account(settings_there(on))

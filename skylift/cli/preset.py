@@ -10,12 +10,12 @@ import difflib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from skylift.runner.errors import UsageError
+from skylift.client.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from skylift.runner.plan.tool_table import ToolTable
+    from skylift.client.plan.tool_table import ToolTable
 
 _NOT_KEYS = {"help", "module", "program-is-a-command", "trust-project"}
 """Options that are no keys: what to run, and whether to trust the table itself."""
@@ -33,8 +33,8 @@ class Preset(NamedTuple):
 
 def presets(options: Iterable[Any], script: str | None, cwd: Path) -> dict[str, Preset]:
     """Defaults by parameter, from the tables of this project and script. `options` are click's. Raises UsageError."""
-    from skylift.runner.plan.tool_table import project_table, script_table
-    from skylift.runner.text.user_path import user_path
+    from skylift.client.plan.tool_table import project_table, script_table
+    from skylift.client.text.user_path import user_path
 
     by_key = keys_of(options)
     found: dict[str, Preset] = {}

@@ -19,9 +19,9 @@ from skylift.cli.say import say, say_json
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from skylift.runner.job.job import Job
-    from skylift.runner.job.quote import Offer, Quote
-    from skylift.runner.price.history import Basis, History
+    from skylift.client.job.job import Job
+    from skylift.client.job.quote import Offer, Quote
+    from skylift.client.price.history import Basis, History
 
 _VALUES = {"--type", "-t", "--cpu", "--memory", "--arch", "--gpu", "--time", "--hours", "--region", "--on"}
 _DEFAULT_TIME = "1h"
@@ -86,16 +86,16 @@ def price(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
     is_command: Annotated[bool, typer.Option(COMMAND_FLAG, hidden=True)] = False,
 ) -> None:
+    from skylift.client.errors import UsageError
+    from skylift.client.job.commands import program_argv
+    from skylift.client.job.job import Program
+    from skylift.client.job.requirements import read_requirements
+    from skylift.client.plan.plan_job import Order, plan_job
+    from skylift.client.price.history import basis_of
+    from skylift.client.price.price import rates_of
+    from skylift.client.price.purchase import quote
+    from skylift.client.text.duration import parse_duration
     from skylift.place.figures import use_own_figures
-    from skylift.runner.errors import UsageError
-    from skylift.runner.job.commands import program_argv
-    from skylift.runner.job.job import Program
-    from skylift.runner.job.requirements import read_requirements
-    from skylift.runner.plan.plan_job import Order, plan_job
-    from skylift.runner.price.history import basis_of
-    from skylift.runner.price.price import rates_of
-    from skylift.runner.price.purchase import quote
-    from skylift.runner.text.duration import parse_duration
 
     use_own_figures()
     wanted = read_requirements(cpu=cpu, memory=memory, arch=arch, gpu=gpu)
@@ -125,16 +125,16 @@ def price(
 
 def _look_back(on: str | None) -> tuple[History | None, str | None, list[str]]:
     """The account's history, its region, and why there is none of either."""
+    from skylift.client.errors import SkyliftError
     from skylift.place.settings import check_place, settings_of_running
-    from skylift.runner.errors import SkyliftError
 
     check_place(on)
     try:
         settings = settings_of_running(on)
         if settings is None:
             return None, None, ["The cloud on this machine is down, so its jobs cannot be looked at."]
-        from skylift.runner.price.history import read_history
-        from skylift.runner.remote.account import open_account
+        from skylift.client.price.history import read_history
+        from skylift.client.remote.account import open_account
 
         history = read_history(open_account(settings))
         return history, settings.region, list(history.damaged)
@@ -143,7 +143,7 @@ def _look_back(on: str | None) -> tuple[History | None, str | None, list[str]]:
 
 
 def _region(asked: str | None, place: str | None) -> tuple[str, list[str]]:
-    from skylift.runner.price.price import priced_region, stand_in
+    from skylift.client.price.price import priced_region, stand_in
 
     where, note = stand_in(place) if place is not None and asked is None else priced_region(asked)
     return where, [note] if note else []
@@ -151,7 +151,7 @@ def _region(asked: str | None, place: str | None) -> tuple[str, list[str]]:
 
 def _type(job: Job, argv: Sequence[str], history: History | None, region: str) -> tuple[str, str]:
     """The type, and why it is this one."""
-    from skylift.runner.plan.resolve_options import choose
+    from skylift.client.plan.resolve_options import choose
 
     if job.type_was_said:
         return job.instance_type, "as said"
@@ -166,7 +166,7 @@ def _check_type(name: str) -> None:
     import difflib
 
     from skylift import catalogue
-    from skylift.runner.errors import UsageError
+    from skylift.client.errors import UsageError
 
     known = catalogue.types()
     if name not in known:
@@ -180,7 +180,7 @@ def _check_type(name: str) -> None:
 def _with_given_times(basis: Basis, seconds: float | None, hours: float | None) -> Basis:
     from dataclasses import replace
 
-    from skylift.runner.price.purchase import HOURS_A_MONTH
+    from skylift.client.price.purchase import HOURS_A_MONTH
 
     given = [
         *(["the time of a run"] if seconds is not None else []),
@@ -199,9 +199,9 @@ def _with_given_times(basis: Basis, seconds: float | None, hours: float | None) 
 
 
 def _show(program: str, found: Quote, basis: Basis, why: str) -> None:
-    from skylift.runner.price.price import BESIDES
-    from skylift.runner.price.purchase import HOURS_A_MONTH
-    from skylift.runner.text.duration import spell_duration
+    from skylift.client.price.price import BESIDES
+    from skylift.client.price.purchase import HOURS_A_MONTH
+    from skylift.client.text.duration import spell_duration
 
     rates = found.rates
     say(
@@ -232,7 +232,7 @@ def _show(program: str, found: Quote, basis: Basis, why: str) -> None:
 
 def _show_offers(offers: Sequence[Offer]) -> None:
     from skylift.cli.table import Column, show_table
-    from skylift.runner.text.money import spell_usd
+    from skylift.client.text.money import spell_usd
 
     figures = ("USD/H", "THIS RUN", "A MONTH", "PAYS FROM", "AS OF")
     rows = [

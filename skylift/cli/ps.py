@@ -13,7 +13,7 @@ from skylift.cli.say import say, say_json
 
 if TYPE_CHECKING:
     from skylift.cli.table import Cell
-    from skylift.runner.jobs.listing import Listed
+    from skylift.client.jobs.listing import Listed
 
 _SHOWN = 20
 _STYLES = {
@@ -53,7 +53,7 @@ def ps(
     on: On = None,
 ) -> None:
     """List the jobs that have a server, the newest first."""
-    from skylift.runner.jobs.listing import Listing
+    from skylift.client.jobs.listing import Listing
 
     _check_states(state or [])
     ended = everything or last is not None or bool(state) or like is not None
@@ -78,8 +78,8 @@ def ps(
 
 
 def _check_states(asked: list[str]) -> None:
-    from skylift.runner.errors import UsageError
-    from skylift.runner.job.states import LISTED
+    from skylift.client.errors import UsageError
+    from skylift.client.job.states import LISTED
 
     if unknown := [each for each in asked if each not in LISTED]:
         raise UsageError(f"--state {unknown[0]!r} is no state of a job.", f"States are: {', '.join(LISTED)}.")
@@ -121,7 +121,7 @@ def show_jobs(jobs: list[Listed]) -> None:
 
 def _row(job: Listed, now: float) -> tuple[str | Cell, ...]:
     from skylift.cli.table import Cell
-    from skylift.runner.text.duration import moment, spell_short
+    from skylift.client.text.duration import moment, spell_short
 
     style = _STYLES.get(job.state, "cyan" if job.state in _UNDER_WAY else "red")
     born, number = job.created or job.launched, job.attempt + job.retries

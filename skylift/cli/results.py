@@ -29,9 +29,9 @@ def results(
     """Bring the results of a job home. What is here already is not fetched again; what was cut off is gone on with."""
     from skylift.cli.ending import spell_missing, spell_not_written
     from skylift.cli.screen import Outlet, make_screen
-    from skylift.runner.jobs.wait import collect
-    from skylift.runner.steps import Clock
-    from skylift.runner.text.size import spell_size
+    from skylift.client.jobs.wait import collect
+    from skylift.client.steps import Clock
+    from skylift.client.text.size import spell_size
 
     screen = make_screen(Outlet(1, 2), quiet=as_json, json=as_json)
     account = account_there(on)
@@ -66,8 +66,8 @@ def rm(
     on: On = None,
 ) -> None:
     """Remove the logs, results and roles of jobs that have ended."""
-    from skylift.runner.errors import UsageError
-    from skylift.runner.jobs.jobs import Jobs
+    from skylift.client.errors import UsageError
+    from skylift.client.jobs.jobs import Jobs
 
     if bool(names) == ended:
         raise UsageError("Which jobs?", "Name them, or say --ended for all that have ended.")
@@ -83,7 +83,7 @@ def rm(
 
 def _agree_to_forget(names: list[str]) -> list[str]:
     """Raises UsageError without the user's consent."""
-    from skylift.runner.errors import UsageError
+    from skylift.client.errors import UsageError
 
     count = f"{len(names)} job{'s' * (len(names) != 1)}"
     shown = f"{', '.join(names[:5])}{f' and {len(names) - 5} more' if len(names) > 5 else ''}"

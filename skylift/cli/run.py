@@ -18,20 +18,20 @@ from skylift.cli.place import settings_for
 from skylift.cli.preset import Preset, overridden, presets
 from skylift.cli.say import say, say_json
 from skylift.cli.watching import ForwardOption, show_outcome, with_interrupts
-from skylift.runner.job.run_options import HEADINGS, OPTIONS, RunOptions
+from skylift.client.job.run_options import HEADINGS, OPTIONS, RunOptions
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from skylift.cli.screen import Screen
     from skylift.cli.terminal import Display
-    from skylift.runner.job.job import Job, Program
-    from skylift.runner.job.outcome import Outcome
-    from skylift.runner.job.settings import Settings
-    from skylift.runner.launch.last_kept import StartedConnection
-    from skylift.runner.launch.stages import Launched
-    from skylift.runner.ship.stdin import Stdin
-    from skylift.runner.watch.forward import Forward
+    from skylift.client.job.job import Job, Program
+    from skylift.client.job.outcome import Outcome
+    from skylift.client.job.settings import Settings
+    from skylift.client.launch.last_kept import StartedConnection
+    from skylift.client.launch.stages import Launched
+    from skylift.client.ship.stdin import Stdin
+    from skylift.client.watch.forward import Forward
 
 _INPUT = 0
 COMMAND_FLAG = "--program-is-a-command"
@@ -150,11 +150,11 @@ def run(
 ) -> None:
     from skylift.cli.screen import Outlet, make_screen
     from skylift.cli.terminal import open_display, this_terminal
-    from skylift.runner.errors import SkyliftError
-    from skylift.runner.plan.plan_job import plan_job
-    from skylift.runner.plan.read_options import read_options
-    from skylift.runner.ship.stdin import Stdin, has_input
-    from skylift.runner.watch.forward import read_forward
+    from skylift.client.errors import SkyliftError
+    from skylift.client.plan.plan_job import plan_job
+    from skylift.client.plan.read_options import read_options
+    from skylift.client.ship.stdin import Stdin, has_input
+    from skylift.client.watch.forward import read_forward
 
     outlet = Outlet(2 if as_json else 1, 2)
     screen = make_screen(outlet, quiet=quiet, json=as_json)
@@ -173,7 +173,7 @@ def run(
         settings = asked.apply_to(settings_for(asked.on, asked.access))
         if job.depends_on_place:
             # Types and prices take longer to import than what else there is to plan.
-            from skylift.runner.plan.resolve_options import resolve_options
+            from skylift.client.plan.resolve_options import resolve_options
 
             job = resolve_options(job, settings)
         announce(job, screen)
@@ -198,8 +198,8 @@ spell_out(run)
 
 
 def read_program(words: list[str], module: str | None, *, is_command: bool) -> Program:
-    from skylift.runner.errors import UsageError
-    from skylift.runner.job.job import Program
+    from skylift.client.errors import UsageError
+    from skylift.client.job.job import Program
 
     if module is not None:
         return Program("module", module, tuple(words))
@@ -209,7 +209,7 @@ def read_program(words: list[str], module: str | None, *, is_command: bool) -> P
 
 
 def announce(job: Job, screen: Screen) -> None:
-    from skylift.runner.text.duration import spell_duration
+    from skylift.client.text.duration import spell_duration
 
     for note in job.bundle.notes:
         screen.note(f"{note}.")
@@ -220,7 +220,7 @@ def announce(job: Job, screen: Screen) -> None:
 
 def check_attached_options(*, interactive: bool, forward: bool, detach: bool, as_json: bool) -> None:
     """Check options that need a user who stays attached. Raises UsageError."""
-    from skylift.runner.errors import UsageError
+    from skylift.client.errors import UsageError
 
     if forward and detach:
         raise UsageError("--forward is for whoever watches the job.", "With -d: skylift attach NAME --forward PORT.")
@@ -236,8 +236,8 @@ def run_job(
 ) -> Outcome:
     """The job in an event loop of its own, with Ctrl-C handed to it."""
     connection = start_connecting(job, settings)
-    from skylift.runner.flow import Run
-    from skylift.runner.watch.forward import Forwards
+    from skylift.client.flow import Run
+    from skylift.client.watch.forward import Forwards
 
     return with_interrupts(
         Run(job, settings, display.screen, display.keyboard, Forwards(forwards), display.monitor, stdin, connection)
@@ -247,8 +247,8 @@ def run_job(
 def submit_job(job: Job, settings: Settings, screen: Screen, stdin: Stdin | None = None) -> Launched | Outcome:
     """The job and its server; an outcome when it was interrupted before there was one."""
     connection = start_connecting(job, settings)
-    from skylift.runner.steps import Clock
-    from skylift.runner.submit import Submit
+    from skylift.client.steps import Clock
+    from skylift.client.submit import Submit
 
     return with_interrupts(
         Submit(job, settings, screen, Clock(screen), detached=True, stdin=stdin, connection=connection)
@@ -257,13 +257,13 @@ def submit_job(job: Job, settings: Settings, screen: Screen, stdin: Stdin | None
 
 def start_connecting(job: Job, settings: Settings) -> StartedConnection | None:
     """OpenSSH is a process of its own: it connects while this one imports what the run needs."""
-    from skylift.runner.launch.last_kept import start_connection
+    from skylift.client.launch.last_kept import start_connection
 
     return start_connection(job, settings, time.time())
 
 
 def show_detached(taken: Launched | Outcome, screen: Screen, *, quiet: bool, as_json: bool) -> None:
-    from skylift.runner.job.outcome import Outcome
+    from skylift.client.job.outcome import Outcome
 
     screen.finish()
     if isinstance(taken, Outcome):

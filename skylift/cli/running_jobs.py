@@ -12,9 +12,9 @@ import typer
 from skylift.cli.say import say
 
 if TYPE_CHECKING:
+    from skylift.client.jobs.jobs import Jobs
+    from skylift.client.jobs.listing import Listed
     from skylift.cloud.state.home import Home
-    from skylift.runner.jobs.jobs import Jobs
-    from skylift.runner.jobs.listing import Listed
 
 _AT_A_TIME = 8
 
@@ -31,12 +31,12 @@ class RunningJobs:
         self._look(home)
 
     def _look(self, home: Home) -> None:
+        from skylift.client.errors import SkyliftError
+        from skylift.client.job.states import ENDED
+        from skylift.client.jobs.jobs import Jobs
         from skylift.place.local import local_settings
         from skylift.place.lost_cloud import claimed_pid
         from skylift.place.start import running_pid
-        from skylift.runner.errors import SkyliftError
-        from skylift.runner.job.states import ENDED
-        from skylift.runner.jobs.jobs import Jobs
 
         try:
             if running_pid(home) is None:
@@ -61,7 +61,7 @@ class RunningJobs:
 
     def agree(self) -> None:
         """Show the jobs and ask for consent. Raises UsageError without it."""
-        from skylift.runner.errors import UsageError
+        from skylift.client.errors import UsageError
 
         if self._unlisted:
             trouble = self._unlisted
@@ -99,7 +99,7 @@ class RunningJobs:
                 say(line, to_stderr=True)
 
     def _end(self, job: Listed, at_once: threading.Event) -> str:
-        from skylift.runner.errors import SkyliftError
+        from skylift.client.errors import SkyliftError
 
         def tell(words: str) -> None:
             say(f"{job.name}: {words}", to_stderr=True)

@@ -8,7 +8,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from skylift.runner.text.visible import visible, visible_lines
+from skylift.client.text.visible import visible, visible_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -32,7 +32,7 @@ def say_at_once(line: str) -> None:
 
 def say_each(names: Iterable[str], act: Callable[[str], str]) -> int:
     """Act on each and say what was done. An error is said too, and the others are acted on. Returns the exit code."""
-    from skylift.runner.errors import SkyliftError
+    from skylift.client.errors import SkyliftError
 
     code = 0
     for name in names:

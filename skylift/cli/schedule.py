@@ -22,20 +22,20 @@ from skylift.cli.place import On, settings_for, settings_there
 from skylift.cli.run import COMMAND_FLAG, RunCommand, read_program
 from skylift.cli.say import say, say_each, say_json
 from skylift.cli.watching import ForwardOption, with_interrupts
-from skylift.runner.job.run_options import (
+from skylift.client.job.run_options import (
     OF_SCHEDULED_MAPS,
     RunOptions,
     ScheduledMapOptions,
     SharedOptions,
     shared_part,
 )
-from skylift.runner.text.duration import moment, spell_short
+from skylift.client.text.duration import moment, spell_short
 
 if TYPE_CHECKING:
+    from skylift.client.job.job import Job
+    from skylift.client.job.settings import Settings
+    from skylift.client.schedule.schedules import Schedules
     from skylift.contract.record import Overlap
-    from skylift.runner.job.job import Job
-    from skylift.runner.job.settings import Settings
-    from skylift.runner.schedule.schedules import Schedules
 
 _HELP = """Run a program at set times, each time on a server of its own. Between runs there is no server.
 
@@ -127,10 +127,10 @@ def add(
 ) -> None:
     """Make a schedule. What runs is checked and sent now."""
     from skylift.cli.screen import Outlet, make_screen
-    from skylift.runner.schedule.making import MakeSchedule, Order
-    from skylift.runner.schedule.recurrence import read_overlap, read_recurrence
-    from skylift.runner.steps import Clock
-    from skylift.runner.text.duration import spell_duration
+    from skylift.client.schedule.making import MakeSchedule, Order
+    from skylift.client.schedule.recurrence import read_overlap, read_recurrence
+    from skylift.client.steps import Clock
+    from skylift.client.text.duration import spell_duration
 
     recurrence, policy = read_recurrence(when, timezone, datetime.now(UTC)), read_overlap(overlap)
     job, settings = _plan(words or [], name, policy)
@@ -244,13 +244,13 @@ def rm(names: ScheduleNames, on: On = None) -> None:
 
 
 def _schedules(on: str | None) -> Schedules:
-    from skylift.runner.schedule.schedules import Schedules
+    from skylift.client.schedule.schedules import Schedules
 
     return Schedules(settings_there(on))
 
 
 def _plan(words: list[str], name: str | None, overlap: Overlap) -> tuple[Job, Settings]:
-    from skylift.runner.errors import UsageError
+    from skylift.client.errors import UsageError
 
     advice = "skylift schedule 'cron(0 2 * * ? *)' -- run SCRIPT"
     if not words:
@@ -270,11 +270,11 @@ def _plan(words: list[str], name: str | None, overlap: Overlap) -> tuple[Job, Se
 
 
 def _plan_run(command: _ScheduledCommand, name: str | None) -> tuple[Job, Settings]:
-    from skylift.runner.errors import UsageError
-    from skylift.runner.plan.read_options import read_options
-    from skylift.runner.plan.resolve_options import resolve_options
-    from skylift.runner.schedule.planning import NOT_OF_RUNS, check_run, plan_runs
-    from skylift.runner.ship.stdin import has_input
+    from skylift.client.errors import UsageError
+    from skylift.client.plan.read_options import read_options
+    from skylift.client.plan.resolve_options import resolve_options
+    from skylift.client.schedule.planning import NOT_OF_RUNS, check_run, plan_runs
+    from skylift.client.ship.stdin import has_input
 
     options = command.options
     spares = require_consent(command.context, options)
@@ -289,12 +289,12 @@ def _plan_run(command: _ScheduledCommand, name: str | None) -> tuple[Job, Settin
 
 
 def _plan_map(command: _ScheduledCommand, name: str | None, overlap: Overlap) -> tuple[Job, Settings]:
-    from skylift.runner.errors import UsageError
-    from skylift.runner.map.planning import read_limits
-    from skylift.runner.plan.read_options import read_options
-    from skylift.runner.plan.resolve_options import resolve_options
-    from skylift.runner.remote.account import open_account
-    from skylift.runner.schedule.planning import NOT_OF_MAPS, check_run, plan_maps
+    from skylift.client.errors import UsageError
+    from skylift.client.map.planning import read_limits
+    from skylift.client.plan.read_options import read_options
+    from skylift.client.plan.resolve_options import resolve_options
+    from skylift.client.remote.account import open_account
+    from skylift.client.schedule.planning import NOT_OF_MAPS, check_run, plan_maps
 
     options = cast(ScheduledMapOptions, command.options)
     spares = require_consent(command.context, options)

@@ -14,16 +14,16 @@ from skylift.cli.bottom_line import BottomLine
 from skylift.cli.echo import Echo
 from skylift.cli.living import fit, spell_progress, spell_run, spell_sent, spell_whole
 from skylift.cli.say import say_trouble
-from skylift.runner.job.server_record import Gauge
-from skylift.runner.text.duration import spell_duration
-from skylift.runner.text.tail import Tail
-from skylift.runner.text.visible import visible, visible_lines
-from skylift.runner.watch.written import Written
-from skylift.runner.watcher import Watcher
+from skylift.client.job.server_record import Gauge
+from skylift.client.text.duration import spell_duration
+from skylift.client.text.tail import Tail
+from skylift.client.text.visible import visible, visible_lines
+from skylift.client.watch.written import Written
+from skylift.client.watcher import Watcher
 
 if TYPE_CHECKING:
-    from skylift.runner.errors import SkyliftError
-    from skylift.runner.watch.monitor import RunningProgram
+    from skylift.client.errors import SkyliftError
+    from skylift.client.watch.monitor import RunningProgram
 
 _WORDS = {
     "check": "Check",
@@ -185,7 +185,7 @@ class Live:
             self._bottom.write("".join(f"{line}\n" for line in lines))
             self._echo.forget()
 
-    # The monitor (see runner/watch/monitor.py).
+    # The monitor (see client/watch/monitor.py).
 
     def runs(self, run: RunningProgram) -> None:
         self._run = run

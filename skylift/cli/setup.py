@@ -53,7 +53,7 @@ def setup(
     Install what servers need, and build their image. The command is safe to repeat.
     """
     from skylift.cli.image import image_here, open_packed
-    from skylift.runner.errors import UsageError
+    from skylift.client.errors import UsageError
 
     if image is None and digest is not None:
         raise UsageError("--digest goes with --image FILE.")
@@ -144,7 +144,7 @@ class Setup:
 
     def _agree(self, missing: list[Part]) -> None:
         """Ask before anything is installed; where nobody can be asked, or apt is not the way, say what to do."""
-        from skylift.runner.errors import UsageError
+        from skylift.client.errors import UsageError
 
         command = shlex.join(install_command(missing))
         if not has_apt():
@@ -166,9 +166,9 @@ class Setup:
             raise UsageError("Nothing was installed.", f"The command is: sudo {command}")
 
     def _install(self, missing: list[Part]) -> None:
+        from skylift.client.errors import RunError
         from skylift.cloud.compute.packages import missing_parts
         from skylift.cloud.state.program import apt_environment
-        from skylift.runner.errors import RunError
 
         say(f"Installing {' '.join(names(missing))} ...", to_stderr=True)
         for command in (["apt-get", "--quiet", "update"], install_command(missing)):
@@ -198,8 +198,8 @@ class Setup:
 
 
 def require_systemd() -> None:
+    from skylift.client.errors import UsageError
     from skylift.place.unit import runs_systemd
-    from skylift.runner.errors import UsageError
 
     if not runs_systemd():
         raise UsageError(

@@ -30,8 +30,8 @@ def ssh(
 
     The exit code is the command's. The host key is pinned.
     """
-    from skylift.runner.errors import UsageError
-    from skylift.runner.jobs.jobs import Jobs
+    from skylift.client.errors import UsageError
+    from skylift.client.jobs.jobs import Jobs
 
     words = tuple(command or ())
     words = words[1:] if words[:1] == ("--",) else words

@@ -10,7 +10,7 @@ from skylift.cli.place import On, settings_there
 from skylift.cli.say import say, say_json
 
 if TYPE_CHECKING:
-    from skylift.runner.jobs.sweep import Leftover
+    from skylift.client.jobs.sweep import Leftover
 
 
 def register(app: typer.Typer) -> None:
@@ -27,9 +27,9 @@ def sweep(
     This is servers, disks, roles, secrets, inputs and incomplete uploads. Logs and results stay, and inputs while a
     job that has them is known.
     """
-    from skylift.runner.jobs.sweep import Sweep
-    from skylift.runner.remote.account import open_account
-    from skylift.runner.schedule.schedules import Schedules
+    from skylift.client.jobs.sweep import Sweep
+    from skylift.client.remote.account import open_account
+    from skylift.client.schedule.schedules import Schedules
 
     settings = settings_there(on)
     account = open_account(settings)
@@ -47,7 +47,7 @@ def sweep(
 def _removed(thing: Leftover) -> bool:
     """Whether it could be removed. An error is shown, and the rest is removed all the same."""
     from skylift.cli.screen import show_error
-    from skylift.runner.errors import SkyliftError
+    from skylift.client.errors import SkyliftError
 
     try:
         thing.remove()

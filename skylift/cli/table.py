@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from skylift.cli.say import say
-from skylift.runner.text.visible import visible
+from skylift.client.text.visible import visible
 
 _GAP = 2
 

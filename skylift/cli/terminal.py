@@ -18,13 +18,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from skylift.cli.bottom_line import in_foreground
-from skylift.runner.text.visible import visible_lines
-from skylift.runner.watcher import Keyboard
+from skylift.client.text.visible import visible_lines
+from skylift.client.watcher import Keyboard
 
 if TYPE_CHECKING:
     from skylift.cli.screen import Live, Screen
+    from skylift.client.watch.monitor import Monitor
     from skylift.contract.record import Terminal
-    from skylift.runner.watch.monitor import Monitor
 
 _KEYS = 0
 _ENDS = (signal.SIGTERM, signal.SIGHUP)
@@ -77,7 +77,7 @@ class Escape:
 
 
 class RawTerminal(Keyboard):
-    """Screen and keyboard (see runner/watcher.py) of an interactive program, which has the terminal in raw mode."""
+    """Screen and keyboard (see client/watcher.py) of an interactive program, which has the terminal in raw mode."""
 
     def __init__(self, screen: Screen) -> None:
         self._screen = screen
@@ -173,7 +173,7 @@ def open_display(screen: Screen, *, interactive: bool, hint: str) -> Display:
 
 
 class LeaveKeys(Keyboard):
-    """A keyboard (see runner/watcher.py) of which only `~.` counts. Nothing goes to the program.
+    """A keyboard (see client/watcher.py) of which only `~.` counts. Nothing goes to the program.
 
     Other keys are echoed as usual, and are put back for the next reader of the terminal when this process ends, if the
     kernel allows that. While a shell has the terminal, because this process is stopped or in the background, the

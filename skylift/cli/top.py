@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from skylift.cli.top_screen import TopScreen
-    from skylift.runner.jobs.usage import Reading
-    from skylift.runner.remote.account import Account
+    from skylift.client.jobs.usage import Reading
+    from skylift.client.remote.account import Account
 
 _KEYS = 0
 _ENDS = (signal.SIGTERM, signal.SIGHUP)
@@ -69,7 +69,7 @@ def _say_reading(reading: Reading) -> None:
 
 def _follow(account: Account, name: str | None, show: Callable[[Reading], None], *, once: bool = False) -> None:
     """Until there is no more to tell, or Ctrl-C."""
-    from skylift.runner.jobs.usage import AllUsage, watch_one
+    from skylift.client.jobs.usage import AllUsage, watch_one
 
     times = 1 if once else 0
     if name is not None:
@@ -82,7 +82,7 @@ def _follow(account: Account, name: str | None, show: Callable[[Reading], None],
 def _look_once(account: Account, name: str | None) -> None:
     from skylift.cli.table import show_table
     from skylift.cli.top_screen import JOB_COLUMNS, PROCESS_COLUMNS, describe, job_row, process_rows
-    from skylift.runner.jobs.usage import AllUsage, watch_one
+    from skylift.client.jobs.usage import AllUsage, watch_one
 
     now = time.time()
     if name is not None:
@@ -102,7 +102,7 @@ def _look_once(account: Account, name: str | None) -> None:
 
 def _show(account: Account, name: str | None) -> None:
     from skylift.cli.top_screen import TopScreen
-    from skylift.runner.jobs.usage import AllUsage, watch_one
+    from skylift.client.jobs.usage import AllUsage, watch_one
 
     if name is not None:
         last: list[Reading] = []

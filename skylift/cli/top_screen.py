@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from skylift.cli.living import spell_used, spell_whole
 from skylift.cli.table import Cell, Column, make_table
-from skylift.runner.text.duration import moment
-from skylift.runner.text.size import spell_size
-from skylift.runner.text.visible import visible
+from skylift.client.text.duration import moment
+from skylift.client.text.size import spell_size
+from skylift.client.text.visible import visible
 
 if TYPE_CHECKING:
+    from skylift.client.jobs.usage import Reading
     from skylift.contract.usage import Usage
-    from skylift.runner.jobs.usage import Reading
 
 _KEYS = 0
 _DRAWN = 0.5

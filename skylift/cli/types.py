@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from skylift.catalogue import InstanceType
-    from skylift.runner.price.choice import Priced
+    from skylift.client.price.choice import Priced
 
 _SHOWN = 25
 _ARCHITECTURES = {"x86_64": "x86", "x86_64_mac": "mac", "arm64_mac": "mac"}
@@ -71,10 +71,10 @@ def types(
     refresh: Annotated[bool, typer.Option("--refresh", help="Get types and prices from AWS first.")] = False,
 ) -> None:
     from skylift import catalogue
+    from skylift.client.job.requirements import read_requirements
+    from skylift.client.price.choice import select
+    from skylift.client.price.price import priced_region, stand_in
     from skylift.place.figures import use_own_figures
-    from skylift.runner.job.requirements import read_requirements
-    from skylift.runner.price.choice import select
-    from skylift.runner.price.price import priced_region, stand_in
 
     wanted = read_requirements(
         cpu=cpu, memory=memory, arch=arch, gpu=gpu, disk=disk, network=network, words=words or ()
@@ -97,11 +97,11 @@ def types(
 
 def _refresh(region: str | None) -> str:
     """Of this region, or of that which boto3 finds. What cannot be had is told, and the figures of before are used."""
+    from skylift.client.job.cache import Cache
+    from skylift.client.launch.aws_settings import aws_settings
+    from skylift.client.price.refresh import Refresh
     from skylift.cloud.state.home import default_home
     from skylift.place.figures import own_figures
-    from skylift.runner.job.cache import Cache
-    from skylift.runner.launch.aws_settings import aws_settings
-    from skylift.runner.price.refresh import Refresh
 
     home = default_home().path
     settings = aws_settings(home / "keys", Cache(home / "cache"), region)
@@ -135,7 +135,7 @@ def _days(age: int) -> str:
 
 def as_object(kind: InstanceType, region: str) -> dict[str, Any]:
     from skylift import catalogue
-    from skylift.runner.price.price import commitments_of
+    from skylift.client.price.price import commitments_of
 
     hourly = catalogue.on_demand(kind.name, region)
     return {

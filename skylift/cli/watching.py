@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from skylift.cli.screen import Outlet
-    from skylift.runner.job.outcome import Outcome
+    from skylift.client.job.outcome import Outcome
 
 ForwardOption = Annotated[
     list[str] | None,

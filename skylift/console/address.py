@@ -17,9 +17,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from skylift.runner.errors import UsageError
-from skylift.runner.job.settings import Secret
-from skylift.runner.remote.socket_owner import listener_at, owners
+from skylift.client.errors import UsageError
+from skylift.client.job.settings import Secret
+from skylift.client.remote.socket_owner import listener_at, owners
 
 _FIRST, _LAST = 224, 253
 

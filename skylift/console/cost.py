@@ -11,13 +11,13 @@ from shlex import quote
 from typing import Any
 
 from skylift import catalogue
+from skylift.client.job.quote import Rates
+from skylift.client.job.tags import TAG_JOB, job_of
+from skylift.client.price.price import rates_of, stand_in
+from skylift.client.text.money import spell_usd
 from skylift.console.call import Call
 from skylift.console.port import OwnCall, Port
 from skylift.console.rows import JobRow
-from skylift.runner.job.quote import Rates
-from skylift.runner.job.tags import TAG_JOB, job_of
-from skylift.runner.price.price import rates_of, stand_in
-from skylift.runner.text.money import spell_usd
 
 PERIODS = {"month": "This month", "week": "The last 7 days", "day": "The last 24 hours"}
 GROUPS = {"job": "job", "type": "type", "option": "way to buy", "instance": "instance"}

@@ -11,10 +11,10 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from skylift.runner.errors import RunError
-from skylift.runner.job.repeat import MOST_BYTES
-from skylift.runner.remote.account import Account
-from skylift.runner.ship.blob_store import BLOBS
+from skylift.client.errors import RunError
+from skylift.client.job.repeat import MOST_BYTES
+from skylift.client.remote.account import Account
+from skylift.client.ship.blob_store import BLOBS
 
 _MOST_ENTRIES = 50_000
 

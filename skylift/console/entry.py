@@ -10,7 +10,7 @@ import secrets
 import time
 from collections.abc import Callable
 
-from skylift.runner.job.settings import Secret
+from skylift.client.job.settings import Secret
 
 LINK_SECONDS = 60
 COOKIE_SECONDS = 30 * 24 * 3600

@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from skylift.client.errors import UsageError
 from skylift.console import call as calls
 from skylift.console.call import Call
 from skylift.console.rows import RuleRow
 from skylift.console.typed import read_ports
 from skylift.console.vpc_plan import Making, Step, creation
-from skylift.runner.errors import UsageError
 
 KINDS = {"tcp": "TCP", "udp": "UDP", "icmp": "ICMP", "-1": "All traffic"}
 _TEXT = re.compile(r"[A-Za-z0-9 ._\-:/()#,@\[\]+=&;{}!$*]{1,255}")

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from skylift.client.errors import Refused, SkyliftError
 from skylift.console.call import Call
 from skylift.console.port import Facts, Port
 from skylift.console.rows import Row, as_tags, as_time, spell_tags
-from skylift.runner.errors import Refused, SkyliftError
 
 SERVICES = {"ec2.amazonaws.com": "Servers (EC2)", "autoscaling.amazonaws.com": "Auto Scaling"}
 """Whom a role may be made for; servers are the first."""

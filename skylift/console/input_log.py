@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import codecs
 
+from skylift.client.map.live import InputLive, LiveStream
 from skylift.console.scrollback import Scrollback
-from skylift.runner.map.live import InputLive, LiveStream
 
 _KEPT = 1 << 20
 """Characters that a page can scroll back."""

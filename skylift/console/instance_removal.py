@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Container, Mapping, Sequence
 from typing import Any, Protocol
 
+from skylift.client.errors import SkyliftError
 from skylift.console.call import Call
-from skylift.runner.errors import SkyliftError
 
 _MOST_NAMED = 12
 """The most volumes that a question names one by one."""

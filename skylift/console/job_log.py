@@ -9,11 +9,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Literal
 
+from skylift.client.errors import SkyliftError
+from skylift.client.jobs.logs import show_logs
+from skylift.client.remote.account import Account
+from skylift.client.watcher import NoWatcher
 from skylift.console.scrollback import Scrollback
-from skylift.runner.errors import SkyliftError
-from skylift.runner.jobs.logs import show_logs
-from skylift.runner.remote.account import Account
-from skylift.runner.watcher import NoWatcher
 
 _KEPT = 8 << 20
 """Characters of the log that a page can scroll back and search. `skylift logs` has all of it."""

@@ -1,4 +1,4 @@
-"""Jobs and clusters, as the console asks for them and acts on them: by the runner, as the command line does."""
+"""Jobs and clusters, as the console asks for them and acts on them: by the client, as the command line does."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from skylift.client.collect.results import Manifest, bring_home, read_manifest
+from skylift.client.errors import RunError
+from skylift.client.job.record import Prefix
+from skylift.client.job.repeat import Repeat, parse_repeat
+from skylift.client.job.states import ENDED, State
+from skylift.client.jobs.cluster import TakeDown, clusters, find_clusters, members_of
+from skylift.client.jobs.jobs import Jobs
+from skylift.client.jobs.listing import Listed
 from skylift.console.job_steps import Step, job_steps
 from skylift.console.job_wish import JobSpec
 from skylift.console.port import Port
 from skylift.console.rows import ClusterRow, JobRow, as_moment, as_time
 from skylift.console.submission import submit_again, submit_script
 from skylift.contract.record import RECORD_LIMIT
-from skylift.runner.collect.results import Manifest, bring_home, read_manifest
-from skylift.runner.errors import RunError
-from skylift.runner.job.record import Prefix
-from skylift.runner.job.repeat import Repeat, parse_repeat
-from skylift.runner.job.states import ENDED, State
-from skylift.runner.jobs.cluster import TakeDown, clusters, find_clusters, members_of
-from skylift.runner.jobs.jobs import Jobs
-from skylift.runner.jobs.listing import Listed
 
 
 class JobPort:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from skylift.client.job.server_record import Status
+from skylift.client.jobs.listing import Listed
+from skylift.client.text.duration import moment, spell_duration
 from skylift.console.rows import as_time
-from skylift.runner.job.server_record import Status
-from skylift.runner.jobs.listing import Listed
-from skylift.runner.text.duration import moment, spell_duration
 
 _ENVIRONMENTS = {
     "kept": "was there already, on a kept server",

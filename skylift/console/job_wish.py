@@ -8,12 +8,12 @@ from collections.abc import Container
 from dataclasses import dataclass
 from typing import Any, cast
 
-from skylift.runner.errors import UsageError
-from skylift.runner.job.job import NAME_FORM, Program
-from skylift.runner.job.repeat import Repeat
-from skylift.runner.job.run_options import OPTIONS, RunOptions, is_flag
-from skylift.runner.plan.plan_job import ENV_NAME_FORM
-from skylift.runner.plan.read_options import read_options
+from skylift.client.errors import UsageError
+from skylift.client.job.job import NAME_FORM, Program
+from skylift.client.job.repeat import Repeat
+from skylift.client.job.run_options import OPTIONS, RunOptions, is_flag
+from skylift.client.plan.plan_job import ENV_NAME_FORM
+from skylift.client.plan.read_options import read_options
 
 SCRIPT_BYTES = 256 << 10
 """The most bytes of a script that comes from a page. Larger programs have files of their own."""

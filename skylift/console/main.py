@@ -10,13 +10,13 @@ from functools import partial
 import uvicorn
 from fastapi import FastAPI
 
+from skylift.client.job.settings import Settings
+from skylift.client.remote.socket_owner import is_owner, owners
 from skylift.console.address import Place
 from skylift.console.entry import Entry
 from skylift.console.gate import App, Gate
 from skylift.console.port import Control, Port
 from skylift.console.site import build_site
-from skylift.runner.job.settings import Settings
-from skylift.runner.remote.socket_owner import is_owner, owners
 
 _COLLECTED = 50_000, 20, 20
 """After how many new objects Python looks for cycles. One answer with 200 instances has as many: by itself it would

@@ -11,15 +11,15 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from skylift.client.errors import RunError, UsageError
+from skylift.client.map.live import InputLive
+from skylift.client.map.outcome import InputOutcome, RunStream
+from skylift.client.map.places import read_template
+from skylift.client.map.progress import Progress
+from skylift.client.map.reading import MapReader
+from skylift.client.map.spec import MapInput
+from skylift.client.remote.account import Account
 from skylift.console.rows import Row
-from skylift.runner.errors import RunError, UsageError
-from skylift.runner.map.live import InputLive
-from skylift.runner.map.outcome import InputOutcome, RunStream
-from skylift.runner.map.places import read_template
-from skylift.runner.map.progress import Progress
-from skylift.runner.map.reading import MapReader
-from skylift.runner.map.spec import MapInput
-from skylift.runner.remote.account import Account
 
 MOST_ROWS = 5000
 """The most inputs in a page's table. Where there are more, those that have not succeeded come first."""

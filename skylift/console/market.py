@@ -9,20 +9,20 @@ from shlex import quote as shell_quote
 from typing import Any
 
 from skylift import catalogue
+from skylift.client.errors import UsageError
+from skylift.client.job.quote import Offer
+from skylift.client.job.requirements import Requirements, read_requirements, spell_memory
+from skylift.client.job.tags import job_of
+from skylift.client.price.choice import select
+from skylift.client.price.price import rates_of, stand_in
+from skylift.client.price.purchase import HOURS_A_MONTH, quote, spell_offer
+from skylift.client.text.duration import parse_duration
+from skylift.client.text.money import spell_usd
 from skylift.console.call import Call
 from skylift.console.port import OwnCall, Port
 from skylift.console.rows import Row, as_tags, as_time, spell_tags
 from skylift.console.typed import whole_number
 from skylift.console.widgets.plot import Series
-from skylift.runner.errors import UsageError
-from skylift.runner.job.quote import Offer
-from skylift.runner.job.requirements import Requirements, read_requirements, spell_memory
-from skylift.runner.job.tags import job_of
-from skylift.runner.price.choice import select
-from skylift.runner.price.price import rates_of, stand_in
-from skylift.runner.price.purchase import HOURS_A_MONTH, quote, spell_offer
-from skylift.runner.text.duration import parse_duration
-from skylift.runner.text.money import spell_usd
 
 SORTED = {"price": "Price", "price-per-vcpu": "Price a vCPU", "price-per-gib": "Price a GiB"}
 """Orders of a list of types, with the words for them."""

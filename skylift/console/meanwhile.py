@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 
-from skylift.runner.errors import RunError, SkyliftError
+from skylift.client.errors import RunError, SkyliftError
 
 
 class ChangedMeanwhile(RunError):

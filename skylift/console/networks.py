@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from skylift.client.errors import UsageError
 from skylift.console.call import Call
 from skylift.console.meanwhile import ChangedMeanwhile
 from skylift.console.port import Port
@@ -14,7 +15,6 @@ from skylift.console.rows import Row, as_tags, spell_tags
 from skylift.console.typed import read_ports, whole_number
 from skylift.console.vpc_map import target_of
 from skylift.console.vpc_plan import Step, creation, tagged
-from skylift.runner.errors import UsageError
 
 _LAST_RULE = 32767
 """The number of a network ACL's last rule, which refuses what no other has decided on."""

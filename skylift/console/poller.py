@@ -10,8 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from skylift.client.errors import SkyliftError
 from skylift.console.rows import Row
-from skylift.runner.errors import SkyliftError
 
 log = logging.getLogger(__name__)
 

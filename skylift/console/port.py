@@ -1,4 +1,4 @@
-"""The console's only way out: what there is, in types, and what is done. Behind it are boto3's calls and the runner."""
+"""The console's only way out: what there is, in types, and what is done. Behind it are boto3's calls and the client."""
 
 from __future__ import annotations
 
@@ -14,6 +14,13 @@ from datetime import UTC, datetime, timedelta
 from typing import IO, Any
 
 from skylift import catalogue
+from skylift.client.errors import NotNow, RunError, Unreachable
+from skylift.client.job.cache import NOWHERE
+from skylift.client.job.settings import Settings
+from skylift.client.price.price import stand_in
+from skylift.client.price.run_price import run_cost
+from skylift.client.remote.account import Account, open_account
+from skylift.client.remote.api import Api
 from skylift.console import call as calls
 from skylift.console import instance_removal
 from skylift.console.call import Call
@@ -30,13 +37,6 @@ from skylift.console.rows import (
     spell_tags,
 )
 from skylift.console.vpc_map import GONE, Parts, VpcMap, build_map
-from skylift.runner.errors import NotNow, RunError, Unreachable
-from skylift.runner.job.cache import NOWHERE
-from skylift.runner.job.settings import Settings
-from skylift.runner.price.price import stand_in
-from skylift.runner.price.run_price import run_cost
-from skylift.runner.remote.account import Account, open_account
-from skylift.runner.remote.api import Api
 
 Facts = tuple[tuple[str, str], ...]
 """Labels and values, to be read by a person."""
@@ -147,7 +147,7 @@ class Port:
         with self._opening:
             if self._account is None:
                 self.settings = self._find_settings()
-                # The runner's cache has the calls that it makes itself, and no others.
+                # The client's cache has the calls that it makes itself, and no others.
                 api = Api(replace(self.settings, cache=NOWHERE))
                 api.patience.seconds = _PATIENCE
                 self._account = open_account(self.settings, api)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from skylift.runner.text.duration import moment
+from skylift.client.text.duration import moment
 
 
 @dataclass(frozen=True)

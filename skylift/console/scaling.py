@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from skylift.client.errors import RunError, UsageError
 from skylift.console.call import Call
 from skylift.console.port import Facts, Port
 from skylift.console.rows import Row, as_tags, as_time, spell_tags
 from skylift.console.typed import whole_number
-from skylift.runner.errors import RunError, UsageError
 
 METRICS = {
     "ASGAverageCPUUtilization": "Average processor use, in percent",

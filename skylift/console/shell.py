@@ -24,11 +24,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from skylift.client.errors import RunError, UsageError
+from skylift.client.job.commands import file_option
 from skylift.console import call as calls
 from skylift.console.port import Port
 from skylift.console.scrollback import Scrollback
-from skylift.runner.errors import RunError, UsageError
-from skylift.runner.job.commands import file_option
 
 _PIECE = 1 << 16
 _PATIENCE, _PAUSE = 20.0, 0.2

@@ -8,23 +8,23 @@ import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from skylift.client.errors import RunError, UsageError
+from skylift.client.job.job import Job
+from skylift.client.job.outcome import Outcome
+from skylift.client.job.repeat import Repeat
+from skylift.client.job.settings import Settings
+from skylift.client.plan.plan_job import plan_job
+from skylift.client.plan.read_options import ParsedOptions, read_options
+from skylift.client.plan.resolve_options import resolve_options
+from skylift.client.remote.account import Account
+from skylift.client.ship.bundle import find_project, plan_bundle
+from skylift.client.steps import Clock
+from skylift.client.submit import Submit
 from skylift.console.earlier_files import fetch_files
 from skylift.console.job_wish import JobSpec, script_missing
 from skylift.contract.record import Environment
 from skylift.python.background import Background
 from skylift.python.watching import Watcher
-from skylift.runner.errors import RunError, UsageError
-from skylift.runner.job.job import Job
-from skylift.runner.job.outcome import Outcome
-from skylift.runner.job.repeat import Repeat
-from skylift.runner.job.settings import Settings
-from skylift.runner.plan.plan_job import plan_job
-from skylift.runner.plan.read_options import ParsedOptions, read_options
-from skylift.runner.plan.resolve_options import resolve_options
-from skylift.runner.remote.account import Account
-from skylift.runner.ship.bundle import find_project, plan_bundle
-from skylift.runner.steps import Clock
-from skylift.runner.submit import Submit
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
 
+from skylift.client.errors import UsageError
 from skylift.console import call as calls
 from skylift.console.call import Call
-from skylift.runner.errors import UsageError
 
 MOST = 50
 _LONGEST_KEY, _LONGEST_VALUE = 128, 256

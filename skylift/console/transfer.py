@@ -9,8 +9,8 @@ from urllib.parse import quote
 from fastapi import FastAPI, Request
 from fastapi.responses import PlainTextResponse, Response, StreamingResponse
 
+from skylift.client.errors import SkyliftError
 from skylift.console.port import Port
-from skylift.runner.errors import SkyliftError
 
 _PICTURES = {"png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg", "gif": "image/gif", "webp": "image/webp"}
 """What a page may show. All else, SVG and HTML too, is only ever saved."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from skylift.runner.errors import UsageError
+from skylift.client.errors import UsageError
 
 _WHOLE = re.compile(r"[0-9]{1,9}")
 _PORTS = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")

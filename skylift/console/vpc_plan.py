@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from skylift.client.errors import RunError, SkyliftError
 from skylift.console.call import Call
 from skylift.console.vpc_map import Parts, VpcMap, build_map
-from skylift.runner.errors import RunError, SkyliftError
 
 NAT_NONE, NAT_ONE, NAT_EACH = "", "one", "each"
 LONGEST_WAIT = 600.0

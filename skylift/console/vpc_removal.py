@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from skylift.client.errors import Refused, UsageError
 from skylift.console.call import Call
 from skylift.console.port import Port
 from skylift.console.rows import as_tags
-from skylift.runner.errors import Refused, UsageError
 
 PATIENCE, PAUSE = 180.0, 1.0
 """Seconds in which AWS must have let go of what is in the way, and between two tries. A NAT gateway takes a minute."""

@@ -8,10 +8,10 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote
 
+from skylift.client.errors import SkyliftError
 from skylift.console.call import Call
 from skylift.console.port import Port
 from skylift.console.widgets.frame import Found
-from skylift.runner.errors import SkyliftError
 
 _ID = re.compile(r"([a-z]{2,9})-(?:[0-9a-f]{8}|[0-9a-f]{17})", re.ASCII)
 _KEY = re.compile(r"A[KS]IA[A-Z0-9]{12,124}", re.ASCII)

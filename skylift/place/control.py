@@ -8,12 +8,12 @@ from typing import Any
 from botocore.config import Config
 from botocore.session import Session
 
+from skylift.client.errors import Refused, UsageError
+from skylift.client.job.tags import job_filter
+from skylift.client.remote.api import send_only_to, translated
 from skylift.cloud.state.home import default_home
 from skylift.cloud.wire.models import OWN_MODELS
 from skylift.place.local import listeners_of, running_cloud
-from skylift.runner.errors import Refused, UsageError
-from skylift.runner.job.tags import job_filter
-from skylift.runner.remote.api import send_only_to, translated
 
 _WRONG_VALUES = ("Invalid", "MissingParameter", "ValidationError")
 """How codes begin that tell of a mistake of who asked."""

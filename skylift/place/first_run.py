@@ -7,11 +7,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from skylift.client.errors import SkyliftError
+from skylift.client.job.cache import Cache
+from skylift.client.job.settings import Credentials, NewestImage, Secret, Settings
+from skylift.client.ship.archive import SUPERVISOR, boot_archive, whole_archive
 from skylift.cloud.state.home import Home
-from skylift.runner.errors import SkyliftError
-from skylift.runner.job.cache import Cache
-from skylift.runner.job.settings import Credentials, NewestImage, Secret, Settings
-from skylift.runner.ship.archive import SUPERVISOR, boot_archive, whole_archive
 
 CACHE = "cache"
 """The folder of the state directory with what clients have made. See Cache."""
@@ -36,7 +36,7 @@ def cache_filled(home: Home) -> Iterator[None]:
 
 def _fill(home: Home) -> None:
     """Without a call to any service. What is in the way is told by the run that it is in the way of."""
-    from skylift.runner.remote.api import Api
+    from skylift.client.remote.api import Api
 
     cache = Cache(home.path / CACHE)
     settings = Settings(

@@ -6,14 +6,14 @@ import os
 from contextlib import suppress
 from typing import Literal, NoReturn
 
+from skylift.client.errors import USAGE, Outside, RunError, UsageError
+from skylift.client.job.cache import Cache
+from skylift.client.job.settings import Credentials, Machine, NewestImage, Secret, Settings
 from skylift.cloud.state.data import Endpoint, EndpointUnreadable
 from skylift.cloud.state.home import Home, RootKey, default_home
 from skylift.place.first_run import CACHE, cache_filled
 from skylift.place.privilege import is_root, run_as_root
 from skylift.place.start import Showing, bring_up, no_display, prepare_home, refuse_earlier, running_pid
-from skylift.runner.errors import USAGE, Outside, RunError, UsageError
-from skylift.runner.job.cache import Cache
-from skylift.runner.job.settings import Credentials, Machine, NewestImage, Secret, Settings
 
 IMAGES = NewestImage(pattern="skylift-debian-13-*", owners=("amazon",), has_uv=True)
 

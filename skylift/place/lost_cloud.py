@@ -8,9 +8,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from skylift.client.errors import UsageError
 from skylift.cloud.state.home import Home
 from skylift.cloud.state.person import person_of
-from skylift.runner.errors import UsageError
 
 MODULE = "skylift.cloud"
 """A cloud's process runs this module of Python's; `--home` follows it."""

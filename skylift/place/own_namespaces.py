@@ -14,10 +14,10 @@ import subprocess
 from contextlib import suppress
 from pathlib import Path
 
+from skylift.client.errors import UsageError
 from skylift.cloud.state.home import DEFAULT_PORT, Home
 from skylift.cloud.state.program import find_program, own_environment
 from skylift.cloud.state.rootless import MARK, STORED, UIDS
-from skylift.runner.errors import UsageError
 
 DIFFERENCES = """\
 This cloud runs without root, in namespaces of your own:

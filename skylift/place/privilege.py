@@ -7,10 +7,10 @@ import shutil
 import subprocess
 from typing import IO
 
+from skylift.client.errors import UsageError
 from skylift.cloud.state.home import Home
 from skylift.cloud.state.program import own_python, passed_by_sudo
 from skylift.place import own_namespaces
-from skylift.runner.errors import UsageError
 
 
 def is_root() -> bool:

@@ -6,13 +6,13 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from skylift.client.errors import UsageError
 from skylift.cloud.state.home import default_home
 from skylift.place.start import Showing, no_display, running_pid
-from skylift.runner.errors import UsageError
 
 if TYPE_CHECKING:
-    from skylift.runner.job.settings import Access, Settings
-    from skylift.runner.plan.consent import Consents
+    from skylift.client.job.settings import Access, Settings
+    from skylift.client.plan.consent import Consents
 
 
 def settings_for(
@@ -30,8 +30,8 @@ def settings_for(
     finds."""
     from dataclasses import replace
 
+    from skylift.client.job.settings import Access
     from skylift.place.figures import use_own_figures
-    from skylift.runner.job.settings import Access
 
     use_own_figures()
     chosen = on or _configured("on", trusted=trusted) or "local"
@@ -44,7 +44,7 @@ def settings_for(
 
 def consents() -> Consents:
     """What this user has agreed to."""
-    from skylift.runner.plan.consent import Consents
+    from skylift.client.plan.consent import Consents
 
     return Consents(default_home().path / "cache" / "consents")
 
@@ -54,7 +54,7 @@ def settings_of_running(on: str | None) -> Settings | None:
     chosen = on or _configured("on") or "local"
     if chosen == "local" and running_pid(default_home()) is None:
         return None
-    from skylift.runner.job.settings import Access
+    from skylift.client.job.settings import Access
 
     return settings_for(chosen, Access())
 
@@ -65,8 +65,8 @@ def _settings_of(place: str, showing: Showing, *, start: bool, region: str | Non
 
         return local_settings(showing, start)
     if place == "aws":
-        from skylift.runner.job.cache import Cache
-        from skylift.runner.launch.aws_settings import aws_settings
+        from skylift.client.job.cache import Cache
+        from skylift.client.launch.aws_settings import aws_settings
 
         home = default_home().path
         return aws_settings(home / "keys", Cache(home / "cache"), region)
@@ -86,7 +86,7 @@ def _no_place(name: str) -> UsageError:
 
 def _configured(key: str, *, trusted: bool = False) -> str | None:
     """Of what concerns all commands alike: how to get to the servers."""
-    from skylift.runner.plan.tool_table import project_table
+    from skylift.client.plan.tool_table import project_table
 
     variable = os.environ.get(f"SKYLIFT_{key.upper().replace('-', '_')}")
     if variable:
@@ -95,7 +95,7 @@ def _configured(key: str, *, trusted: bool = False) -> str | None:
     if table is None or key not in table.values:
         return None
     if not trusted:
-        from skylift.runner.plan.consent import asks_of, require
+        from skylift.client.plan.consent import asks_of, require
 
         words = f"--{key} ... or SKYLIFT_{key.upper().replace('-', '_')}=..."
         advice = f"Say it yourself ({words}), or agree once on a terminal: skylift run. In Python: trust_project=True."

@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from skylift.client.errors import USAGE, RunError, UsageError
 from skylift.cloud.state.data import EndpointUnreadable, NotRoots, open_for_user
 from skylift.cloud.state.home import Home
 from skylift.cloud.state.program import cloud_environment, own_python
@@ -21,7 +22,6 @@ from skylift.cloud.state.rootless import rootless
 from skylift.place import own_namespaces
 from skylift.place.lost_cloud import MODULE, lost_pid, refuse_lost
 from skylift.place.unit import Unit, runs_systemd
-from skylift.runner.errors import USAGE, RunError, UsageError
 
 if TYPE_CHECKING:
     from skylift.cloud.compute.image.image import Progress

@@ -10,13 +10,13 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from skylift.client.errors import RunError, UsageError
 from skylift.cloud.state.data import PLACE
 from skylift.cloud.state.durable import replace_file
 from skylift.cloud.state.home import Home
 from skylift.cloud.state.program import cloud_environment, own_environment, own_python
 from skylift.cloud.state.rootless import rootless
 from skylift.place.lost_cloud import MODULE
-from skylift.runner.errors import RunError, UsageError
 
 UNTIL_OFF, FOR_GOOD = Path("/run/systemd/system"), Path("/etc/systemd/system")
 """Where units are: until the machine is off, and those that start with it."""

@@ -10,7 +10,7 @@ from concurrent.futures import CancelledError, Future, wait
 from contextlib import suppress
 from typing import Any, Generic, Protocol, TypeVar
 
-from skylift.runner.steps import until_done
+from skylift.client.steps import until_done
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)

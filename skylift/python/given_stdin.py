@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from skylift.runner.errors import UsageError
-from skylift.runner.ship.stdin import Stdin, has_input
+from skylift.client.errors import UsageError
+from skylift.client.ship.stdin import Stdin, has_input
 
 GivenStdin = bytes | str | os.PathLike[str] | IO[bytes] | None
 

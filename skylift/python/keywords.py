@@ -8,8 +8,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, cast, get_args, get_origin
 
+from skylift.client.job.run_options import OPTIONS, TYPES, Option, SharedOptions, is_list
 from skylift.python.wording import in_python
-from skylift.runner.job.run_options import OPTIONS, TYPES, Option, SharedOptions, is_list
 
 
 def check_types(function: str, options: Mapping[str, Any]) -> None:

@@ -9,25 +9,25 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from skylift.client.errors import SKYLIFT_FAILED, SkyliftError, UsageError
+from skylift.client.job.job import Job as Planned
+from skylift.client.job.job import Program
+from skylift.client.job.outcome import Outcome
+from skylift.client.job.run_options import OF_MAPS, MapOptions, ScheduledMapOptions, SharedOptions, shared_part
+from skylift.client.job.settings import Settings
+from skylift.client.job.states import State
+from skylift.client.map.again import read_continuation
+from skylift.client.map.inputs import InputWords, read_split
+from skylift.client.map.outcome import InputOutcome
+from skylift.client.map.places import DEFAULT, Template, read_template
+from skylift.client.map.planning import AUTO, MapLimits, read_limits
+from skylift.client.map.reading import MapReader
+from skylift.client.map.settled import Left, settle
+from skylift.client.map.spec import MapSpec
+from skylift.client.remote.account import open_account
+from skylift.client.watch.forward import Forwards
 from skylift.python import work
 from skylift.python.watching import Watcher
-from skylift.runner.errors import SKYLIFT_FAILED, SkyliftError, UsageError
-from skylift.runner.job.job import Job as Planned
-from skylift.runner.job.job import Program
-from skylift.runner.job.outcome import Outcome
-from skylift.runner.job.run_options import OF_MAPS, MapOptions, ScheduledMapOptions, SharedOptions, shared_part
-from skylift.runner.job.settings import Settings
-from skylift.runner.job.states import State
-from skylift.runner.map.again import read_continuation
-from skylift.runner.map.inputs import InputWords, read_split
-from skylift.runner.map.outcome import InputOutcome
-from skylift.runner.map.places import DEFAULT, Template, read_template
-from skylift.runner.map.planning import AUTO, MapLimits, read_limits
-from skylift.runner.map.reading import MapReader
-from skylift.runner.map.settled import Left, settle
-from skylift.runner.map.spec import MapSpec
-from skylift.runner.remote.account import open_account
-from skylift.runner.watch.forward import Forwards
 
 MapInputs = str | os.PathLike[str] | Iterable[str | os.PathLike[str] | int]
 """A file, a glob or a s3:// place; or several inputs, which are all files and objects that are there, or all values."""

@@ -9,6 +9,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from skylift.client.errors import UsageError
+from skylift.client.job.job import Program
+from skylift.client.job.run_options import OF_SCHEDULED_MAPS, RunOptions, ScheduledMapOptions
+from skylift.client.job.settings import Settings
+from skylift.client.plan.read_options import read_options
+from skylift.client.remote.account import Account, open_account
+from skylift.client.schedule.making import MakeSchedule, Order
+from skylift.client.schedule.planning import NOT_OF_MAPS, check_run, plan_maps, plan_runs
+from skylift.client.schedule.recurrence import read_overlap, read_recurrence
+from skylift.client.schedule.schedules import ListedSchedule, Schedules
+from skylift.client.steps import Clock
 from skylift.place.settings import settings_for
 from skylift.python import work
 from skylift.python.background import Background
@@ -16,17 +27,6 @@ from skylift.python.keywords import check_texts, check_types, with_environ
 from skylift.python.mapping import MapInputs, own_limits, own_split, read_places, run_options
 from skylift.python.watching import Watcher
 from skylift.python.work import FilePath
-from skylift.runner.errors import UsageError
-from skylift.runner.job.job import Program
-from skylift.runner.job.run_options import OF_SCHEDULED_MAPS, RunOptions, ScheduledMapOptions
-from skylift.runner.job.settings import Settings
-from skylift.runner.plan.read_options import read_options
-from skylift.runner.remote.account import Account, open_account
-from skylift.runner.schedule.making import MakeSchedule, Order
-from skylift.runner.schedule.planning import NOT_OF_MAPS, check_run, plan_maps, plan_runs
-from skylift.runner.schedule.recurrence import read_overlap, read_recurrence
-from skylift.runner.schedule.schedules import ListedSchedule, Schedules
-from skylift.runner.steps import Clock
 
 
 @dataclass(frozen=True)

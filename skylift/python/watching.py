@@ -9,11 +9,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import IO, Any, Literal, Protocol, Self
 
-from skylift.runner.job.outcome import Outcome
-from skylift.runner.text.duration import spell_duration
-from skylift.runner.text.tail import Tail
-from skylift.runner.text.visible import visible, visible_lines
-from skylift.runner.watch.written import Written
+from skylift.client.job.outcome import Outcome
+from skylift.client.text.duration import spell_duration
+from skylift.client.text.tail import Tail
+from skylift.client.text.visible import visible, visible_lines
+from skylift.client.watch.written import Written
 
 log = logging.getLogger("skylift")
 

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from skylift.runner.errors import SkyliftError, UsageError
-from skylift.runner.job.outcome import JobFailed
-from skylift.runner.job.run_options import OPTIONS
+from skylift.client.errors import SkyliftError, UsageError
+from skylift.client.job.outcome import JobFailed
+from skylift.client.job.run_options import OPTIONS
 
 _NAMES = {word: name for name, option in OPTIONS.items() for word in option.words if word.startswith("--")}
 _NAMES |= {"-it": "interactive", "-m": "module", "--forward": "forward", "--since": "since"}

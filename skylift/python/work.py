@@ -9,6 +9,30 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from skylift.client.attach import Attach
+from skylift.client.errors import UsageError
+from skylift.client.flow import Run
+from skylift.client.job.job import Job as Planned
+from skylift.client.job.job import Program
+from skylift.client.job.outcome import Outcome
+from skylift.client.job.run_options import SharedOptions
+from skylift.client.job.settings import Settings
+from skylift.client.jobs.jobs import Jobs
+from skylift.client.jobs.listing import Listed
+from skylift.client.jobs.logs import read_since, show_logs
+from skylift.client.jobs.wait import collect, wait
+from skylift.client.launch.last_kept import start_connection
+from skylift.client.launch.stages import Launched
+from skylift.client.plan.plan_job import plan_job
+from skylift.client.plan.read_options import ParsedOptions as AskedFor
+from skylift.client.plan.read_options import read_options
+from skylift.client.plan.resolve_options import resolve_options
+from skylift.client.remote.account import Account, open_account
+from skylift.client.ship.stdin import Stdin
+from skylift.client.steps import Clock
+from skylift.client.submit import Submit
+from skylift.client.watch.forward import Forwards, read_forward
+from skylift.client.watch.watched_job import find_job
 from skylift.contract.record import Terminal
 from skylift.place.settings import settings_for
 from skylift.python.background import Background, Once
@@ -16,30 +40,6 @@ from skylift.python.keywords import check_types, with_environ
 from skylift.python.lines import AsyncPieces, Pieces
 from skylift.python.watching import Watcher, log
 from skylift.python.wording import in_python
-from skylift.runner.attach import Attach
-from skylift.runner.errors import UsageError
-from skylift.runner.flow import Run
-from skylift.runner.job.job import Job as Planned
-from skylift.runner.job.job import Program
-from skylift.runner.job.outcome import Outcome
-from skylift.runner.job.run_options import SharedOptions
-from skylift.runner.job.settings import Settings
-from skylift.runner.jobs.jobs import Jobs
-from skylift.runner.jobs.listing import Listed
-from skylift.runner.jobs.logs import read_since, show_logs
-from skylift.runner.jobs.wait import collect, wait
-from skylift.runner.launch.last_kept import start_connection
-from skylift.runner.launch.stages import Launched
-from skylift.runner.plan.plan_job import plan_job
-from skylift.runner.plan.read_options import ParsedOptions as AskedFor
-from skylift.runner.plan.read_options import read_options
-from skylift.runner.plan.resolve_options import resolve_options
-from skylift.runner.remote.account import Account, open_account
-from skylift.runner.ship.stdin import Stdin
-from skylift.runner.steps import Clock
-from skylift.runner.submit import Submit
-from skylift.runner.watch.forward import Forwards, read_forward
-from skylift.runner.watch.watched_job import find_job
 
 FilePath = str | os.PathLike[str]
 Ports = int | str | Sequence[int | str]

@@ -10,8 +10,8 @@ import pytest
 from agent_bench import Machine
 from shipped_job import Shipped
 
-from skylift.runner.job.job import Program
-from skylift.runner.plan.plan_job import Order
+from skylift.client.job.job import Program
+from skylift.client.plan.plan_job import Order
 
 pytestmark = pytest.mark.real  # mounts a small file system
 

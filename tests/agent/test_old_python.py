@@ -51,7 +51,7 @@ def test_the_supervisor_passes_its_tests_on_python_39() -> None:
         "-m",
         "supervisor",
         "tests/agent",
-        "tests/runner",
+        "tests/client",
     ]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     done = subprocess.run(

@@ -14,8 +14,8 @@ from agent_bench import PATIENCE, Machine, Metadata, cmdline, until
 from shipped_job import WAIT_FOR_GO, Shipped
 from waiting_job import go
 
-from skylift.runner.job.job import Program
-from skylift.runner.plan.plan_job import Order
+from skylift.client.job.job import Program
+from skylift.client.plan.plan_job import Order
 
 
 def test_a_look_at_what_there_is_and_at_what_came_since(shipped: Shipped, machine: Machine) -> None:

@@ -25,10 +25,10 @@ from skylift.agent.machine.memory import Memory
 from skylift.agent.machine.power import RESERVE
 from skylift.agent.program.program import GRACE
 from skylift.agent.program.stream import SEGMENT, Stream
-from skylift.runner.job.job import Program
-from skylift.runner.job.tags import TAG_UNDELIVERED
-from skylift.runner.plan.plan_job import Order
-from skylift.runner.remote.api import Api
+from skylift.client.job.job import Program
+from skylift.client.job.tags import TAG_UNDELIVERED
+from skylift.client.plan.plan_job import Order
+from skylift.client.remote.api import Api
 
 WAITS = """
 import os, time

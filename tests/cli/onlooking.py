@@ -10,7 +10,7 @@ import time
 
 from skylift.cli.screen import Live, Outlet, make_screen
 from skylift.cli.terminal import open_display
-from skylift.runner.watch.monitor import RunningProgram
+from skylift.client.watch.monitor import RunningProgram
 
 
 async def watch(words: list[str]) -> int:

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from skylift.cli.aws_profile import Profile, remove_profiles, write_profile
+from skylift.client.errors import UsageError
 from skylift.cloud.state.data import Endpoint
 from skylift.cloud.state.home import Home, RootKey
-from skylift.runner.errors import UsageError
 
 ENDPOINT = Endpoint("http://127.0.0.1:4520", "us-east-1", "123456789012", 1, "0.1.0", "127.32.0.1")
 KEY = RootKey("AKIAEXAMPLE", "secret/+=")

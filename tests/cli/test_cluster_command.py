@@ -15,12 +15,12 @@ import pytest
 import skylift.cli.cluster
 from skylift.cli.cluster import _tell_end
 from skylift.cli.main import perform
+from skylift.client.dask.authority import issue
+from skylift.client.errors import JobNotFound, RunError, UsageError
+from skylift.client.job.outcome import Outcome
+from skylift.client.job.states import State
 from skylift.python.cluster.client_files import write_client_files
 from skylift.python.cluster.held import Held, find_held, hold
-from skylift.runner.dask.authority import issue
-from skylift.runner.errors import JobNotFound, RunError, UsageError
-from skylift.runner.job.outcome import Outcome
-from skylift.runner.job.states import State
 
 
 @pytest.fixture(autouse=True)

@@ -17,12 +17,12 @@ from typer.core import TyperGroup
 from skylift import __version__
 from skylift.cli.cloud import exports
 from skylift.cli.main import COMMANDS, make_app, perform
+from skylift.client.errors import RunError, SkyliftError, UsageError
 from skylift.cloud.compute.image.image import BuildFailed, BuildToolMissing, DiskFull, MirrorUnreachable, WrongImage
 from skylift.cloud.compute.image.recipe import ArchitectureUnknown
 from skylift.cloud.state.data import Endpoint
 from skylift.cloud.state.home import Home, RootKey
 from skylift.place.start import require_image
-from skylift.runner.errors import RunError, SkyliftError, UsageError
 
 
 @pytest.fixture

@@ -15,10 +15,10 @@ import typer
 
 from skylift.cli import run
 from skylift.cli.preset import keys_of
+from skylift.client.errors import UsageError
+from skylift.client.plan.consent import ASKED, COSTS, FREE, Consents, Question, asks_of
+from skylift.client.plan.tool_table import project_table, script_table
 from skylift.place.settings import check_place, settings_for
-from skylift.runner.errors import UsageError
-from skylift.runner.plan.consent import ASKED, COSTS, FREE, Consents, Question, asks_of
-from skylift.runner.plan.tool_table import project_table, script_table
 
 
 def git(folder: Path, *words: str) -> None:

@@ -10,10 +10,10 @@ import pytest
 from skylift.cli.ending import summary, troubles
 from skylift.cli.screen import Outlet
 from skylift.cli.watching import show_outcome
-from skylift.runner.job.outcome import Missing, Outcome, Result
-from skylift.runner.job.server_record import Try
-from skylift.runner.job.settings import NewestImage, Settings
-from skylift.runner.price.run_price import with_price
+from skylift.client.job.outcome import Missing, Outcome, Result
+from skylift.client.job.server_record import Try
+from skylift.client.job.settings import NewestImage, Settings
+from skylift.client.price.run_price import with_price
 
 NOW = 1767225600.0 - 600
 """Ten minutes before 2026."""

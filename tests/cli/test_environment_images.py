@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from skylift.cli.main import perform
+from skylift.client.job.job import Program
+from skylift.client.job.run_options import RunOptions
+from skylift.client.job.settings import Settings
+from skylift.client.plan.read_options import read_options
 from skylift.place.local import IMAGES
-from skylift.runner.job.job import Program
-from skylift.runner.job.run_options import RunOptions
-from skylift.runner.job.settings import Settings
-from skylift.runner.plan.read_options import read_options
 
 
 def test_a_word_that_is_neither_is_told_before_anything_is_started(

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from skylift.client.job.cache import Cache
+from skylift.client.job.settings import Credentials, NewestImage, Secret, Settings
+from skylift.client.remote.api import Api
+from skylift.client.ship.archive import boot_archive, whole_archive
 from skylift.cloud.state.home import Home
 from skylift.place.first_run import CACHE, cache_filled
-from skylift.runner.job.cache import Cache
-from skylift.runner.job.settings import Credentials, NewestImage, Secret, Settings
-from skylift.runner.remote.api import Api
-from skylift.runner.ship.archive import boot_archive, whole_archive
 
 
 @pytest.fixture(autouse=True)

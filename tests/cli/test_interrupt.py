@@ -31,7 +31,7 @@ class Member:
         signal.raise_signal(signal.SIGINT)
 class Early:
     def find_spec(self, name, path=None, target=None):
-        if name == "skylift.runner.plan.plan_job":
+        if name == "skylift.client.plan.plan_job":
             class Made:
                 member = Member()
 sys.meta_path.insert(0, Early())

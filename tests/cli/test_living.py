@@ -6,8 +6,8 @@ import pytest
 
 from skylift.cli.bottom_line import cut, width_of
 from skylift.cli.living import fit, spell_part, spell_progress, spell_run, spell_sent, spell_used, spell_whole
-from skylift.runner.job.server_record import Gauge
-from skylift.runner.watch.monitor import RunningProgram
+from skylift.client.job.server_record import Gauge
+from skylift.client.watch.monitor import RunningProgram
 
 RUN = RunningProgram(started=1000.0, booted=990.0, max_time=3600, hourly=0.0208, charged=False)
 GAUGE = Gauge(processor=0.453, memory=1288490188, memory_limit=4 << 30)

@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from skylift.cli.running_jobs import RunningJobs
+from skylift.client.errors import UsageError
 from skylift.cloud.compute.network.loopback_range import LoopbackRanges
 from skylift.cloud.state.home import Home
 from skylift.cloud.state.program import own_python
 from skylift.place.lost_cloud import LostCloud, lost_cloud
-from skylift.runner.errors import UsageError
 
 # What another process has open is seen by root only.
 pytestmark = pytest.mark.real

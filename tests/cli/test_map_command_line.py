@@ -12,10 +12,10 @@ import pytest
 from skylift.cli import map as map_command
 from skylift.cli.main import perform
 from skylift.cli.map_display import going_on, results, summary
-from skylift.runner.map.outcome import InputOutcome, InputState, RunStream
-from skylift.runner.map.reading import MapReader
-from skylift.runner.map.spec import MapInput, MapSpec, ObjectPart, Place
-from skylift.runner.remote.account import Account
+from skylift.client.map.outcome import InputOutcome, InputState, RunStream
+from skylift.client.map.reading import MapReader
+from skylift.client.map.spec import MapInput, MapSpec, ObjectPart, Place
+from skylift.client.remote.account import Account
 
 
 @pytest.fixture(autouse=True)

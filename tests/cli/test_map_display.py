@@ -15,15 +15,15 @@ import pytest
 from skylift.cli import map_display
 from skylift.cli.map_display import MapDisplay
 from skylift.cli.screen import Live, Outlet, make_screen
-from skylift.runner.job.outcome import Outcome
-from skylift.runner.job.server_time import ServerTime
-from skylift.runner.job.states import State
-from skylift.runner.map.places import Template
-from skylift.runner.map.progress import Progress
-from skylift.runner.map.reading import MapReader
-from skylift.runner.map.spec import MapInput, MapSpec, ObjectPart
-from skylift.runner.price.run_price import cost_of
-from skylift.runner.watch.monitor import RunningProgram
+from skylift.client.job.outcome import Outcome
+from skylift.client.job.server_time import ServerTime
+from skylift.client.job.states import State
+from skylift.client.map.places import Template
+from skylift.client.map.progress import Progress
+from skylift.client.map.reading import MapReader
+from skylift.client.map.spec import MapInput, MapSpec, ObjectPart
+from skylift.client.price.run_price import cost_of
+from skylift.client.watch.monitor import RunningProgram
 
 HOUR = ServerTime("t3.small", "on-demand", 2, 3600.0)
 

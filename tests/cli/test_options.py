@@ -9,7 +9,7 @@ import typer
 
 from skylift.cli import complete
 from skylift.cli.main import make_app
-from skylift.runner.job.run_options import HEADINGS, OPTIONS, TYPES, is_flag, is_list
+from skylift.client.job.run_options import HEADINGS, OPTIONS, TYPES, is_flag, is_list
 
 
 def cli_params() -> dict[str, Any]:
@@ -37,9 +37,9 @@ def test_an_option_is_whole(name: str) -> None:
 
 def test_every_option_of_a_run_reaches_its_order() -> None:
     """None is read from the table and then dropped: each makes a difference to what is planned."""
+    from skylift.client.job.job import Program
+    from skylift.client.plan.read_options import read_options
     from skylift.contract.record import Terminal
-    from skylift.runner.job.job import Program
-    from skylift.runner.plan.read_options import read_options
 
     program = Program("script", "job.py")
     plain = read_options({}, program, Terminal())

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from skylift.cli.main import perform
+from skylift.client.errors import NoCredentials, UsageError
+from skylift.client.job.image_choice import PUBLISHED
 from skylift.cloud.state.home import default_home
 from skylift.place.settings import settings_for
 from skylift.place.start import bring_up
-from skylift.runner.errors import NoCredentials, UsageError
-from skylift.runner.job.image_choice import PUBLISHED
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ import typer
 
 from skylift.cli import run
 from skylift.cli.preset import keys_of, overridden, presets
-from skylift.runner.errors import UsageError
+from skylift.client.errors import UsageError
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ import pytest
 from skylift import catalogue
 from skylift.cli import price as command
 from skylift.cli.main import perform
-from skylift.runner.errors import Unreachable
-from skylift.runner.price.history import History, PastRun
+from skylift.client.errors import Unreachable
+from skylift.client.price.history import History, PastRun
 
 
 @pytest.fixture(autouse=True)

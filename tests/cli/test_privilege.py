@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 import skylift
+from skylift.client.errors import UsageError
 from skylift.cloud.state import program
 from skylift.cloud.state.home import Home
 from skylift.cloud.state.program import own_python, passed_by_sudo
 from skylift.place.privilege import root_command, run_as_root
-from skylift.runner.errors import UsageError
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from rich.cells import cell_len
 
 from skylift.cli.main import perform
 from skylift.cli.ps import _spell_time, show_jobs
-from skylift.runner.jobs.listing import Listed
+from skylift.client.jobs.listing import Listed
 
 
 def at(ago: float) -> str:
@@ -96,8 +96,8 @@ def test_a_state_that_there_is_not(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_list_imports_nothing_that_only_a_run_needs() -> None:
     code = (
-        "import sys; import skylift.runner.jobs.listing;"
-        "print(sorted({'asyncio', 'asyncssh', 'cryptography', 'skylift.runner.jobs.jobs'} & set(sys.modules)))"
+        "import sys; import skylift.client.jobs.listing;"
+        "print(sorted({'asyncio', 'asyncssh', 'cryptography', 'skylift.client.jobs.jobs'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

@@ -9,9 +9,9 @@ import pytest
 
 from skylift.cli.run import mark_program, read_program
 from skylift.cli.screen import Outlet, Plain
-from skylift.runner.errors import UsageError
-from skylift.runner.job.job import Program
-from skylift.runner.text.tail import Tail
+from skylift.client.errors import UsageError
+from skylift.client.job.job import Program
+from skylift.client.text.tail import Tail
 
 COMMAND = "--program-is-a-command"
 

@@ -9,9 +9,9 @@ import pytest
 
 from skylift.cli.main import perform
 from skylift.cli.running_jobs import RunningJobs
+from skylift.client.errors import RunError, UsageError
 from skylift.cloud.state.data import EndpointUnreadable
 from skylift.cloud.state.home import Home
-from skylift.runner.errors import RunError, UsageError
 
 WHY = "The jobs of this cloud cannot be listed: list_objects_v2: nobody is there"
 

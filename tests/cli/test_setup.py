@@ -15,10 +15,10 @@ from skylift.cli import setup as setup_room
 from skylift.cli.image import open_packed
 from skylift.cli.main import perform
 from skylift.cli.setup import Setup, install_command
+from skylift.client.errors import USAGE, RunError, UsageError
 from skylift.cloud.compute.image.recipe import read_recipe
 from skylift.cloud.compute.packages import PARTS, Part, missing_parts, packages
 from skylift.cloud.state.home import Home, default_home
-from skylift.runner.errors import USAGE, RunError, UsageError
 
 ABSENT = Part("a part of nothing", "no-such-package", programs=("no-such-program-anywhere",))
 

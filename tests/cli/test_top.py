@@ -8,8 +8,8 @@ import pytest
 from on_terminal import shown_on_terminal
 
 from skylift.cli.top_screen import TopScreen, describe, job_row
+from skylift.client.jobs.usage import Reading
 from skylift.contract.usage import Process, Usage
-from skylift.runner.jobs.usage import Reading
 
 HOSTILE = Process(7, 0.98, 62, 512 << 20, "python job.py \x1b[2J")
 USAGE = Usage(0.5, 2.0, 37 << 20, 2 << 30, 3 << 30, 8 << 30, 1000, 20, 30, 4000, (HOSTILE,), 1)

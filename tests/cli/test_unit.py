@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from skylift.client.errors import UsageError
 from skylift.cloud.state.home import Home
 from skylift.place import unit
 from skylift.place.start import start_cloud
 from skylift.place.unit import Unit
-from skylift.runner.errors import UsageError
 
 
 class Systemctl:

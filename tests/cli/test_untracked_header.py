@@ -16,9 +16,9 @@ import typer
 
 from skylift.cli.consent import require_consent
 from skylift.cli.run import register
+from skylift.client.plan.consent import ASKED, COSTS, FREE, Consents, Question, asks_of
+from skylift.client.plan.tool_table import project_table, script_table
 from skylift.place.settings import consents
-from skylift.runner.plan.consent import ASKED, COSTS, FREE, Consents, Question, asks_of
-from skylift.runner.plan.tool_table import project_table, script_table
 
 HEADER = "# /// script\n# dependencies = []\n# [tool.skylift]\n{}\n# ///\nprint()\n"
 

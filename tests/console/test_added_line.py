@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 from shown_page import Page, shown_page
 
+from skylift.client.errors import Refused
 from skylift.console.call import Call
 from skylift.console.cloud_view import CloudView
 from skylift.console.networks import Networks
@@ -17,7 +18,6 @@ from skylift.console.pages.vpc_tab import VpcTab
 from skylift.console.pages.vpc_tables import show_tables
 from skylift.console.port import Port
 from skylift.console.widgets.element import Element, box
-from skylift.runner.errors import Refused
 
 
 class Account(Port):

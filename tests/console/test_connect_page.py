@@ -9,11 +9,11 @@ from typing import Any, cast
 import pytest
 from shown_page import Page, shown_page
 
+from skylift.client.errors import RunError
 from skylift.console.cloud_view import CloudView
 from skylift.console.pages import connect
 from skylift.console.pages.connect import ConnectPage
 from skylift.console.shell import Shells
-from skylift.runner.errors import RunError
 
 
 class Opened:

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from shown_page import Page, shown_page
 
+from skylift.client.errors import NotPermitted, Refused
 from skylift.console.call import Call
 from skylift.console.cloud_view import CloudView
 from skylift.console.identity import Holder
 from skylift.console.pages.policies import PoliciesTab
 from skylift.console.pages.roles import RolePage
 from skylift.console.port import Port
-from skylift.runner.errors import NotPermitted, Refused
 
 
 def allows(action: str) -> dict[str, Any]:

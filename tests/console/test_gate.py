@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
+from skylift.client.job.settings import Secret
 from skylift.console.address import Place, find_running, listen
 from skylift.console.entry import COOKIE, COOKIE_SECONDS, LINK_SECONDS, Entry
 from skylift.console.gate import Gate
-from skylift.runner.job.settings import Secret
 
 PLACE = Place("127.230.1.2", 4530, Secret("ab" * 32))
 PEER = ("127.0.0.1", 50000)

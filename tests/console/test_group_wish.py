@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from skylift.client.errors import RunError, UsageError
 from skylift.console.call import Call
 from skylift.console.group_wish import GroupWish, other_vpc
 from skylift.console.vpc_plan import Making
-from skylift.runner.errors import RunError, UsageError
 
 SSH = ("tcp", "22", "203.0.113.7")
 WEB = GroupWish("web", "", "vpc-1", (SSH, ("-1", "", "sg-2")))

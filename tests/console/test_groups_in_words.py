@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from skylift.client.errors import UsageError
 from skylift.console.scaling import METRICS, GroupRow, read_capacity, read_policy, spell_policy
-from skylift.runner.errors import UsageError
 
 ROW = GroupRow("web", desired=1, least=0, most=4, running=1, state="active", template="", zones="", tags="")
 

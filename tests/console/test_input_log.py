@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from skylift.client.map.live import InputLive, LiveStream
 from skylift.console.input_log import InputLog
-from skylift.runner.map.live import InputLive, LiveStream
 
 RUN = "0123456789abcdef"
 

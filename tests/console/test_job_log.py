@@ -6,9 +6,9 @@ import asyncio
 import threading
 from pathlib import Path
 
+from skylift.client.job.settings import OneImage, Settings
+from skylift.client.remote.account import Account
 from skylift.console.job_log import JobLog
-from skylift.runner.job.settings import OneImage, Settings
-from skylift.runner.remote.account import Account
 
 
 class EmptyBucket:

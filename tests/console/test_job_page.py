@@ -7,12 +7,12 @@ from typing import Any, cast
 import pytest
 from shown_page import Page, shown_page
 
+from skylift.client.errors import Unreachable
+from skylift.client.job.states import State
+from skylift.client.jobs.listing import Listed
 from skylift.console.cloud_view import CloudView
 from skylift.console.pages.job import JobPage
 from skylift.console.poller import Change
-from skylift.runner.errors import Unreachable
-from skylift.runner.job.states import State
-from skylift.runner.jobs.listing import Listed
 
 
 class View:

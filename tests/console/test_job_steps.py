@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import pytest
 
+from skylift.client.job.server_record import Status, Try
+from skylift.client.job.states import State
+from skylift.client.jobs.listing import Listed
 from skylift.console.job_steps import job_steps
 from skylift.console.rows import as_moment
-from skylift.runner.job.server_record import Status, Try
-from skylift.runner.job.states import State
-from skylift.runner.jobs.listing import Listed
 
 WAITING = Listed(
     "job-1", State.STARTING, None, None, None, None, None, None, None, None, created="2026-01-01T12:00:00.000Z"

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from test_call import HOSTILE
 
+from skylift.client.errors import UsageError
+from skylift.client.job.job import Program
+from skylift.client.job.settings import OneImage, Settings
 from skylift.console import submission
 from skylift.console.job_wish import SCRIPT_BYTES, JobSpec, JobWish, script_missing, script_spec
-from skylift.runner.errors import UsageError
-from skylift.runner.job.job import Program
-from skylift.runner.job.settings import OneImage, Settings
 
 KINDS = {"t3.small"}
 

@@ -9,13 +9,13 @@ from typing import Any, cast
 import pytest
 from test_call import HOSTILE, made_by_the_cli
 
+from skylift.client.errors import UsageError
+from skylift.client.job.settings import Settings
 from skylift.console.call import Call
 from skylift.console.pages.launch import Disk, Wish
 from skylift.console.pages.security_groups import read_rule
 from skylift.console.pages.type_picker import Need
 from skylift.console.port import Kind, Port
-from skylift.runner.errors import UsageError
-from skylift.runner.job.settings import Settings
 
 KINDS = {
     "t3.micro": Kind("t3.micro", "t3.micro: 2 vCPU, 1 GiB", 0.0104, 0.004, 2, 1.0, "x86_64", True, True),

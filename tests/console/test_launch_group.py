@@ -12,12 +12,12 @@ from fastapi import Request
 from nicegui import Client, core, ui
 from nicegui.elements.mixins.text_element import TextElement
 
+from skylift.client.errors import Unreachable
 from skylift.console.cloud_view import CloudView
 from skylift.console.pages.launch import LaunchPage
 from skylift.console.port import Choices
 from skylift.console.rows import RuleRow
 from skylift.console.widgets.element import Element
-from skylift.runner.errors import Unreachable
 
 
 class Groups:

@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 
 import pytest
 
+from skylift.client.errors import UsageError
+from skylift.client.job.requirements import Requirements
+from skylift.client.price.price import rates_of
+from skylift.client.price.purchase import HOURS_A_MONTH, quote
 from skylift.console import market
 from skylift.console.market import break_even, read_needs
-from skylift.runner.errors import UsageError
-from skylift.runner.job.requirements import Requirements
-from skylift.runner.price.price import rates_of
-from skylift.runner.price.purchase import HOURS_A_MONTH, quote
 
 INSTANCE = "i-0123456789abcdef0"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from skylift.client.errors import UsageError
 from skylift.console.networks import allocate_address, create_acl_rule, create_route, nat_gateway_steps
-from skylift.runner.errors import UsageError
 
 
 @pytest.mark.parametrize(

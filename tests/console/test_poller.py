@@ -9,9 +9,9 @@ from dataclasses import replace
 
 import pytest
 
+from skylift.client.errors import Unreachable
 from skylift.console.poller import Change, Topic, pause
 from skylift.console.rows import KeyPairRow, Row
-from skylift.runner.errors import Unreachable
 
 ONE = KeyPairRow("key-1", "one", "ed25519", "aa", "2026-01-01 00:00:00", "")
 TWO = KeyPairRow("key-2", "two", "rsa", "bb", "2026-01-02 00:00:00", ":x=<b>")

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from skylift.client.errors import Unreachable
+from skylift.client.job.settings import Credentials, OneImage, Secret, Settings
 from skylift.console.call import Call
 from skylift.console.job_port import JobPort
 from skylift.console.port import Port
-from skylift.runner.errors import Unreachable
-from skylift.runner.job.settings import Credentials, OneImage, Secret, Settings
 
 
 @pytest.mark.usefixtures("short_pauses")

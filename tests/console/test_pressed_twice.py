@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 from shown_page import shown_page
 
+from skylift.client.errors import RunError, SkyliftError
 from skylift.console.call import Call, list_vpcs
 from skylift.console.cloud_view import CloudView
 from skylift.console.networks import Networks
@@ -18,7 +19,6 @@ from skylift.console.widgets.dialog import Dialog
 from skylift.console.widgets.element import Element, button, tag
 from skylift.console.widgets.field import Field
 from skylift.console.widgets.row_edit import EditedRow
-from skylift.runner.errors import RunError, SkyliftError
 
 
 class Work:

@@ -6,11 +6,11 @@ from typing import Any, cast
 
 import pytest
 
+from skylift.client.errors import Refused
 from skylift.console.call import Call
 from skylift.console.identity import AccessKey, Identities, Policies, delete_role, delete_user
 from skylift.console.pages.simulator import split_words
 from skylift.console.port import Port
-from skylift.runner.errors import Refused
 
 
 def test_all_that_a_role_holds_goes_before_it() -> None:

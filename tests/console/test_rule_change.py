@@ -9,11 +9,11 @@ from dataclasses import replace
 import pytest
 from test_call import HOSTILE, made_by_the_cli
 
+from skylift.client.errors import UsageError
 from skylift.console.call import Call
 from skylift.console.group_wish import read_change
 from skylift.console.networks import Acl, AclRule, Route, SubnetLine, change_acl, replace_acl_rule, replace_route
 from skylift.console.rows import RuleRow
-from skylift.runner.errors import UsageError
 
 SSH = RuleRow("sgr-1", "in", "tcp 22", "10.0.0.0/8", "of the office", "tcp", 22, 22)
 PING = RuleRow("sgr-2", "out", "icmp", "sg-2", "", "icmp", 8, 0)

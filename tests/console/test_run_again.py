@@ -12,16 +12,16 @@ from typing import Any
 
 import pytest
 
+from skylift.client.errors import RecordDamaged, RunError
+from skylift.client.job.job import Program
+from skylift.client.job.repeat import MOST_BYTES, parse_repeat
+from skylift.client.job.run_options import OPTIONS
+from skylift.client.job.settings import OneImage, Settings
+from skylift.client.remote.account import Account
 from skylift.console.earlier_files import fetch_files
 from skylift.console.job_wish import NOT_RECORDED, again_spec, spell_not_recorded, wish_again
 from skylift.console.submission import Whole, plan
 from skylift.contract.record import Environment, JobRecord
-from skylift.runner.errors import RecordDamaged, RunError
-from skylift.runner.job.job import Program
-from skylift.runner.job.repeat import MOST_BYTES, parse_repeat
-from skylift.runner.job.run_options import OPTIONS
-from skylift.runner.job.settings import OneImage, Settings
-from skylift.runner.remote.account import Account
 
 PLAIN = {
     "created": 1,

@@ -12,10 +12,10 @@ from typing import Any, cast
 
 import pytest
 
+from skylift.client.errors import RunError, UsageError
 from skylift.console.port import InstanceDetail, Port
 from skylift.console.rows import InstanceRow
 from skylift.console.shell import NoHostKeys, Shell, Shells, Target, find_target, host_keys, ssh_command
-from skylift.runner.errors import RunError, UsageError
 
 KEYS = """
 -----BEGIN SSH HOST KEY KEYS-----

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from test_call import HOSTILE, made_by_the_cli
 
+from skylift.client.errors import UsageError
 from skylift.console.tags import change_tags, read_tags, specification
-from skylift.runner.errors import UsageError
 
 BEFORE = {"Name": "web", "team": "c4", "aws:autoscaling:groupName": "g"}
 

@@ -13,6 +13,7 @@ from fastapi import Request
 from nicegui import Client, core, ui
 from nicegui.elements.mixins.text_element import TextElement
 
+from skylift.client.errors import NotPermitted
 from skylift.console.call import Call
 from skylift.console.cloud_view import CloudView
 from skylift.console.instance_removal import ends_with
@@ -20,7 +21,6 @@ from skylift.console.pages.instances import TERMINATE, InstancesPage
 from skylift.console.poller import Topic
 from skylift.console.port import Port
 from skylift.console.rows import InstanceRow
-from skylift.runner.errors import NotPermitted
 
 
 class Account(Port):

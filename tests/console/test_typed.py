@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from skylift.client.errors import UsageError
 from skylift.console.typed import read_ports, whole_number
-from skylift.runner.errors import UsageError
 
 
 def test_a_number_is_within_its_limits() -> None:

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from test_call import made_by_the_cli
 
+from skylift.client.errors import Refused, RunError
 from skylift.console.call import Call
 from skylift.console.vpc_plan import LONGEST_WAIT, NAT_EACH, NAT_ONE, Making, VpcPlan
-from skylift.runner.errors import Refused, RunError
 
 PLAN = VpcPlan("shop", "10.0.0.0/16", ("us-east-1a", "us-east-1b"), True, 1, "", True)
 PLANS = (

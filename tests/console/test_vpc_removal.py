@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from skylift.client.errors import Refused, UsageError
 from skylift.console.call import Call
 from skylift.console.networks import SubnetLine, change_table, remove_gateway
 from skylift.console.vpc_plan import Making, internet_gateway_steps
 from skylift.console.vpc_removal import PATIENCE, plan_removal
-from skylift.runner.errors import Refused, UsageError
 
 NAT = {"NatGatewayId": "nat-1", "State": "available", "NatGatewayAddresses": [{"PublicIp": "192.0.2.1"}]}
 OTHER = {"UserIdGroupPairs": [{"GroupId": "sg-2"}], "IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}

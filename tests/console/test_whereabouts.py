@@ -10,6 +10,7 @@ import pytest
 from nicegui import background_tasks
 from shown_page import shown_page
 
+from skylift.client.errors import Refused
 from skylift.console.call import Call
 from skylift.console.cloud_view import CloudView
 from skylift.console.pages.instance import InstancePage
@@ -18,7 +19,6 @@ from skylift.console.port import InstanceDetail, Port
 from skylift.console.rows import InstanceRow
 from skylift.console.whereabouts import look_up
 from skylift.console.widgets.open_tab import tab_in, word_of
-from skylift.runner.errors import Refused
 
 HEX = "0123456789abcdef0"
 VPC, INSTANCE = f"vpc-{HEX}", f"i-{HEX}"

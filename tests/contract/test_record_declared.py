@@ -11,10 +11,10 @@ from hypothesis import given
 
 from skylift.agent.job.job_record import parse_record as parse_on_server
 from skylift.agent.remote.aws import Refused
+from skylift.client.errors import RecordDamaged
+from skylift.client.job.record import parse_record
 from skylift.contract.document import ALWAYS, Malformed, Range, Text, parse, write
 from skylift.contract.record import RECORD_LIMIT, JobRecord
-from skylift.runner.errors import RecordDamaged
-from skylift.runner.job.record import parse_record
 
 HERE = Path(__file__).parent
 RECORDED = sorted((HERE / "recorded").glob("record-*.json"))

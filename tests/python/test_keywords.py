@@ -11,8 +11,8 @@ import typer
 
 import skylift
 from skylift.cli.main import make_app
+from skylift.client.job.run_options import OPTIONS, is_flag
 from skylift.python.keywords import check_types, with_environ
-from skylift.runner.job.run_options import OPTIONS, is_flag
 
 NOT_IN_PYTHON = {
     "program": "the script and its arguments are positional, and a command is command=[...]",

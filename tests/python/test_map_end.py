@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 
 import skylift
+from skylift.client.job.outcome import Outcome
+from skylift.client.job.states import State
+from skylift.client.map.keys import MapKeys
+from skylift.client.map.outcome import InputOutcome, InputState, LogEntry, MapEnd, encode_entry
+from skylift.client.map.places import Template
+from skylift.client.map.reading import MapReader
+from skylift.client.map.spec import MapInput, MapSpec
 from skylift.python import mapping
 from skylift.python.mapping import InputResult, MapPlan, results
-from skylift.runner.job.outcome import Outcome
-from skylift.runner.job.states import State
-from skylift.runner.map.keys import MapKeys
-from skylift.runner.map.outcome import InputOutcome, InputState, LogEntry, MapEnd, encode_entry
-from skylift.runner.map.places import Template
-from skylift.runner.map.reading import MapReader
-from skylift.runner.map.spec import MapInput, MapSpec
 
 SPEC = MapSpec(("python", "job.py"), True, (), tuple(MapInput(number, str(number), str(number)) for number in range(3)))
 HALTED = MapEnd("It was ended early: 1 of 3 inputs have failed (--halt).", halted=True)

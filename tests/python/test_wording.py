@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 import skylift
+from skylift.client.errors import LaunchFailed, UsageError
+from skylift.client.job.run_options import OPTIONS
 from skylift.python.wording import called, in_python
-from skylift.runner.errors import LaunchFailed, UsageError
-from skylift.runner.job.run_options import OPTIONS
 
 
 @pytest.mark.parametrize(

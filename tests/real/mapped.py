@@ -12,10 +12,10 @@ from typing import Any
 from real_cloud import RealCloud
 from real_server import until
 
-from skylift.runner.job.record import workers_name
-from skylift.runner.map.keys import MapKeys
-from skylift.runner.map.outcome import MapLog
-from skylift.runner.map.spec import MapSpec, encode_spec
+from skylift.client.job.record import workers_name
+from skylift.client.map.keys import MapKeys
+from skylift.client.map.outcome import MapLog
+from skylift.client.map.spec import MapSpec, encode_spec
 
 PATIENCE = 300.0
 """Seconds: a map may wait for several servers, one after the other."""
@@ -26,8 +26,8 @@ import json, sys
 from dataclasses import replace
 from skylift.python import work
 from skylift.python.watching import Watcher
-from skylift.runner.job.job import MapPart
-from skylift.runner.map.keys import MapKeys
+from skylift.client.job.job import MapPart
+from skylift.client.map.keys import MapKeys
 
 name, servers, blobs, options = sys.argv[1], int(sys.argv[2]), *map(json.loads, sys.argv[3:])
 

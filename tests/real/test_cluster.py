@@ -383,7 +383,7 @@ CLUSTER = "skylift.python.cluster.cluster:Cluster"
     ("place", "after"),
     [
         (f"{CLUSTER}:_make_group", True),
-        ("skylift.runner.launch.boot:Boot:wait", False),
+        ("skylift.client.launch.boot:Boot:wait", False),
         (f"{CLUSTER}:_start_scheduler", True),
         (f"{CLUSTER}:_start_worker", True),
     ],

@@ -19,11 +19,11 @@ from playwright.sync_api import Browser, Error, expect
 from shown_console import Console
 from strangers import UID, as_stranger, ask, squatter
 
+from skylift.client.job.settings import Secret
+from skylift.client.remote.socket_owner import is_owner, listener_at, owners
 from skylift.console.address import LOCAL, Place, find_running, listen
 from skylift.console.entry import COOKIE, Entry
 from skylift.console.gate import Gate
-from skylift.runner.job.settings import Secret
-from skylift.runner.remote.socket_owner import is_owner, listener_at, owners
 
 pytestmark = pytest.mark.real
 

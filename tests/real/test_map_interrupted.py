@@ -10,9 +10,9 @@ import pytest
 from mapped import Mapped
 from real_cloud import RealCloud
 
-from skylift.runner.map.outcome import MapEnd
-from skylift.runner.map.progress import parse_progress
-from skylift.runner.map.spec import MapInput, MapSpec
+from skylift.client.map.outcome import MapEnd
+from skylift.client.map.progress import parse_progress
+from skylift.client.map.spec import MapInput, MapSpec
 
 pytestmark = pytest.mark.real
 

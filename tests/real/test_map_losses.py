@@ -13,8 +13,8 @@ import pytest
 from mapped import Mapped
 from real_cloud import RealCloud
 
-from skylift.runner.map.outcome import MapEnd, MapLog
-from skylift.runner.map.spec import MapInput, MapSpec
+from skylift.client.map.outcome import MapEnd, MapLog
+from skylift.client.map.spec import MapInput, MapSpec
 
 pytestmark = [pytest.mark.real, pytest.mark.nightly]
 

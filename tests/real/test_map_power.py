@@ -11,8 +11,8 @@ import pytest
 from mapped import Mapped, left_of
 from real_cloud import RealCloud
 
-from skylift.runner.map.outcome import InputState, parse_entry
-from skylift.runner.map.spec import MapInput, MapSpec
+from skylift.client.map.outcome import InputState, parse_entry
+from skylift.client.map.spec import MapInput, MapSpec
 
 pytestmark = [pytest.mark.real, pytest.mark.nightly]
 

@@ -11,9 +11,9 @@ from mapped import Mapped
 from real_cloud import RealCloud
 
 from skylift.agent.workers.map_server import DASK_USER
-from skylift.runner.map.outcome import INLINE, InputOutcome, InputState, MapEnd
-from skylift.runner.map.progress import GroupedError, parse_progress
-from skylift.runner.map.spec import Blob, MapInput, MapSpec
+from skylift.client.map.outcome import INLINE, InputOutcome, InputState, MapEnd
+from skylift.client.map.progress import GroupedError, parse_progress
+from skylift.client.map.spec import Blob, MapInput, MapSpec
 
 pytestmark = pytest.mark.real
 

@@ -9,9 +9,9 @@ import pytest
 from mapped import Mapped, all_named, left_of, log_of
 from real_cloud import RealCloud
 
-from skylift.runner.job.record import workers_name, workers_of_schedule
-from skylift.runner.map.outcome import MapEnd
-from skylift.runner.map.spec import MapInput, MapSpec
+from skylift.client.job.record import workers_name, workers_of_schedule
+from skylift.client.map.outcome import MapEnd
+from skylift.client.map.spec import MapInput, MapSpec
 
 pytestmark = pytest.mark.real
 

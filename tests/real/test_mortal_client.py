@@ -1,6 +1,6 @@
 """The client is killed after each call that a run makes: nothing is left that costs money, nothing runs twice.
 
-Roles may be left, which cost nothing; that a sweep finds them is shown by tests/runner/jobs/test_sweep.py.
+Roles may be left, which cost nothing; that a sweep finds them is shown by tests/client/jobs/test_sweep.py.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import pytest
 from real_cloud import RealCloud, real_cloud
 from real_server import until
 
+from skylift.client.launch.cap import BOUNDARY as CAP_BOUNDARY
+from skylift.client.launch.role import BOUNDARY
 from skylift.cloud.state.home import Home
-from skylift.runner.launch.cap import BOUNDARY as CAP_BOUNDARY
-from skylift.runner.launch.role import BOUNDARY
 
 pytestmark = pytest.mark.real
 

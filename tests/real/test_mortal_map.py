@@ -32,8 +32,8 @@ BEFORE_ITS_SERVER = "autoscaling.SuspendProcesses#1"
 SWEEP = """
 import sys, time
 from skylift.cli.place import settings_there
-from skylift.runner.jobs.sweep import Sweep
-from skylift.runner.remote.account import open_account
+from skylift.client.jobs.sweep import Sweep
+from skylift.client.remote.account import open_account
 
 for each in Sweep(open_account(settings_there(None)), time.time() + 86400).find():
     if each.job in sys.argv[1:]:

@@ -14,8 +14,8 @@ from real_cloud import RealCloud
 from real_server import ending, until
 from running_job import WAITS, RunningJob, ended_job, jobs
 
+from skylift.client.map.spec import MapInput, MapSpec
 from skylift.cloud.state.home import Home
-from skylift.runner.map.spec import MapInput, MapSpec
 
 pytestmark = pytest.mark.real
 

@@ -13,8 +13,8 @@ from real_cloud import RealCloud
 from real_server import Server, until
 from running_job import jobs
 
-from skylift.runner.launch.cap import GROUP, MARGIN
-from skylift.runner.launch.scheduler import GROUP as SCHEDULES
+from skylift.client.launch.cap import GROUP, MARGIN
+from skylift.client.launch.scheduler import GROUP as SCHEDULES
 
 pytestmark = pytest.mark.real
 

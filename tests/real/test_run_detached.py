@@ -14,12 +14,12 @@ from real_cloud import RealCloud
 from real_server import until
 from running_job import WAITS, ended_job, jobs, roles
 
-from skylift.runner.attach import Attach
-from skylift.runner.job.outcome import Outcome
-from skylift.runner.job.settings import Credentials, NewestImage, Secret, Settings
-from skylift.runner.remote.account import Account, open_account
-from skylift.runner.steps import Clock
-from skylift.runner.watch.watched_job import find_job
+from skylift.client.attach import Attach
+from skylift.client.job.outcome import Outcome
+from skylift.client.job.settings import Credentials, NewestImage, Secret, Settings
+from skylift.client.remote.account import Account, open_account
+from skylift.client.steps import Clock
+from skylift.client.watch.watched_job import find_job
 
 pytestmark = pytest.mark.real
 

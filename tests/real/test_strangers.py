@@ -15,12 +15,12 @@ import pytest
 from ports import quiet_port
 from strangers import as_stranger, ask, squatter
 
-from skylift.runner.errors import ConnectionLost, Unreachable, UsageError
-from skylift.runner.job.settings import Credentials, NewestImage, Secret, Settings
-from skylift.runner.remote.api import Api
-from skylift.runner.remote.connection import Streams
-from skylift.runner.remote.socket_owner import is_owner, listener_at, owners
-from skylift.runner.watch.forward import Forward, Forwards, loopback_addresses
+from skylift.client.errors import ConnectionLost, Unreachable, UsageError
+from skylift.client.job.settings import Credentials, NewestImage, Secret, Settings
+from skylift.client.remote.api import Api
+from skylift.client.remote.connection import Streams
+from skylift.client.remote.socket_owner import is_owner, listener_at, owners
+from skylift.client.watch.forward import Forward, Forwards, loopback_addresses
 
 pytestmark = pytest.mark.real
 

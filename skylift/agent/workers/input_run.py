@@ -2,7 +2,7 @@
 
 The folder of a run has `work`, in which the job's files are links to files that no run may change (input_folders.py),
 and `input`, with the local file that the input is, if it is one. The files that the run leaves in `work` are its
-results. Afterwards the folder is removed. runner/map/outcome.py describes the outcome of a run.
+results. Afterwards the folder is removed. client/map/outcome.py describes the outcome of a run.
 """
 
 from __future__ import annotations

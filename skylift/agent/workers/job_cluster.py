@@ -35,7 +35,7 @@ from skylift.agent.remote.aws import Aws, Metadata, Refused, Unreachable, patien
 from skylift.agent.remote.prefix import Prefix
 from skylift.agent.workers.worker_group import SECRETS, Resizable, end_servers, keys_of_servers, open_group
 
-NODE = "skylift/runner/dask/node.py"
+NODE = "skylift/client/dask/node.py"
 SCHEDULER = 8786
 """The scheduler's port, as in node.py."""
 ALONE = 30.0

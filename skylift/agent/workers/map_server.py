@@ -122,7 +122,7 @@ def map_argv(context: Context, python: str, tools: str, cwd: str, **more: Any) -
 
 def dask_argv(tools: str, archive: str, module: str) -> List[str]:
     """The command of a process of Dask's: the coordinator, or a worker. It ends without a flush of its output."""
-    return argv_of(tools, archive, "skylift.runner.map." + module)
+    return argv_of(tools, archive, "skylift.client.map." + module)
 
 
 class MapServer:

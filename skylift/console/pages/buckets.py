@@ -7,6 +7,7 @@ import io
 from functools import partial
 from urllib.parse import urlencode
 
+from skylift.client.errors import UsageError
 from skylift.console import call as calls
 from skylift.console.call import Call
 from skylift.console.cloud_view import CloudView
@@ -20,7 +21,6 @@ from skylift.console.widgets.grid import Column, listed
 from skylift.console.widgets.small_table import small_table, table_row
 from skylift.console.widgets.tabs import in_thread
 from skylift.console.widgets.trouble import trouble_in
-from skylift.runner.errors import UsageError
 
 COLUMNS = (Column("id", "Bucket", leads="/s3/"), Column("created", "Created", 180))
 PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp")

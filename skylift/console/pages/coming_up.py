@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import asyncio
 
+from skylift.client.errors import RunError
 from skylift.console.cloud_view import CloudView
 from skylift.console.poller import Change, FlatRow
 from skylift.console.shell import reach_ssh
 from skylift.console.widgets.element import forget_query, tag
 from skylift.console.widgets.tabs import in_background, in_thread
-from skylift.runner.errors import RunError
 
 _LAUNCHED, _RUNS, _ANSWERS = range(3)
 _WORDS = ("It is launched", "It runs", "SSH answers")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 
+from skylift.client.errors import SkyliftError
 from skylift.console.cloud_view import CloudView
 from skylift.console.pages.key_pairs import file_name
 from skylift.console.shell import Shell, Shells
@@ -14,7 +15,6 @@ from skylift.console.widgets.open_tab import TabList
 from skylift.console.widgets.tabs import in_background, in_thread
 from skylift.console.widgets.terminal import Terminal, full_screen
 from skylift.console.widgets.trouble import say_trouble
-from skylift.runner.errors import SkyliftError
 
 
 class ConnectPage:

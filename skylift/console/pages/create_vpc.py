@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from skylift.client.errors import Refused, SkyliftError
 from skylift.console.cloud_view import CloudView
 from skylift.console.networks import Networks
 from skylift.console.vpc_plan import NAT_EACH, NAT_NONE, NAT_ONE, Making, VpcPlan
@@ -13,7 +14,6 @@ from skylift.console.widgets.frame import head
 from skylift.console.widgets.map_view import MapView
 from skylift.console.widgets.tabs import in_background, in_thread
 from skylift.console.widgets.trouble import panel, say_trouble
-from skylift.runner.errors import Refused, SkyliftError
 
 _MOST_ZONES = 3
 _NATS = {NAT_NONE: "None", NAT_ONE: "One: costs by the hour", NAT_EACH: "One in each zone: each costs by the hour"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from skylift.client.errors import UsageError
 from skylift.console.call import Call
 from skylift.console.cloud_view import CloudView
 from skylift.console.tags import MOST, RESERVED, change_tags
@@ -13,7 +14,6 @@ from skylift.console.widgets.element import box, button, focus, tag
 from skylift.console.widgets.field import Field
 from skylift.console.widgets.small_table import table
 from skylift.console.widgets.tabs import in_thread
-from skylift.runner.errors import UsageError
 
 
 class TagFields:

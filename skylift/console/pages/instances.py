@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from skylift.client.errors import SkyliftError
 from skylift.console.call import Call
 from skylift.console.cloud_view import CloudView
 from skylift.console.instance_removal import ends_with
@@ -16,7 +17,6 @@ from skylift.console.widgets.element import Element, button, copyable, enable, g
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.grid import Column, listed
 from skylift.console.widgets.tabs import in_thread
-from skylift.runner.errors import SkyliftError
 
 COLUMNS = (
     Column("name", "Name"),

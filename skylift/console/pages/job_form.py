@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from skylift.client.errors import SkyliftError
 from skylift.console.cloud_view import CloudView
 from skylift.console.job_wish import JobSpec, JobWish
 from skylift.console.pages.type_picker import TypePicker, spell_price
@@ -13,7 +14,6 @@ from skylift.console.widgets.element import box, button, copyable, enable, facts
 from skylift.console.widgets.field import Field, suggest
 from skylift.console.widgets.tabs import in_thread
 from skylift.console.widgets.trouble import say_trouble
-from skylift.runner.errors import SkyliftError
 
 DEFAULT_TYPE = "t3.small"
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from skylift.client.errors import UsageError
 from skylift.console.call import Call
 from skylift.console.cloud_view import CloudView
 from skylift.console.pages.edit_tags import edit_tags
@@ -15,7 +16,6 @@ from skylift.console.widgets.element import button, enable, save, tag
 from skylift.console.widgets.field import Field, Select
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.grid import Column, listed
-from skylift.runner.errors import UsageError
 
 COLUMNS = (
     Column("name", "Name"),

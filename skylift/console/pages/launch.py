@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from skylift.client.errors import SkyliftError, UsageError
 from skylift.console.call import Call
 from skylift.console.cloud_view import CloudView
 from skylift.console.group_wish import other_vpc
@@ -24,7 +25,6 @@ from skylift.console.widgets.field import Field, Select, suggest
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.tabs import in_thread
 from skylift.console.widgets.trouble import panel, say_trouble
-from skylift.runner.errors import SkyliftError, UsageError
 
 _DEFAULT = "t3.micro"
 _DISK_TYPES = ("gp3", "gp2", "st1", "sc1", "standard")

@@ -7,6 +7,7 @@ from functools import partial
 from shlex import quote
 from urllib.parse import quote as encoded
 
+from skylift.client.errors import SkyliftError
 from skylift.console.cloud_view import CloudView
 from skylift.console.input_log import InputLog
 from skylift.console.map_inputs import InputRow, MapInputs, ShownInput
@@ -19,7 +20,6 @@ from skylift.console.widgets.small_table import file_table, state
 from skylift.console.widgets.tabs import in_background, in_thread
 from skylift.console.widgets.terminal import Terminal, full_screen
 from skylift.console.widgets.trouble import trouble_in
-from skylift.runner.errors import SkyliftError
 
 
 def _columns(job: str) -> tuple[Column, ...]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
+from skylift.client.errors import SkyliftError, UsageError
 from skylift.console.call import Call
 from skylift.console.cloud_view import CloudView
 from skylift.console.identity import Holder, Identities, Policies, reflow, spell_document
@@ -19,7 +20,6 @@ from skylift.console.widgets.field import Field, suggest
 from skylift.console.widgets.small_table import small_table, table_row
 from skylift.console.widgets.tabs import in_thread
 from skylift.console.widgets.trouble import say_trouble
-from skylift.runner.errors import SkyliftError, UsageError
 
 Answer = TypeVar("Answer")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from urllib.parse import quote
 
+from skylift.client.errors import UsageError
 from skylift.console import identity
 from skylift.console.call import Call
 from skylift.console.cloud_view import CloudView
@@ -24,7 +25,6 @@ from skylift.console.widgets.grid import Column, listed
 from skylift.console.widgets.small_table import small_table, table_row
 from skylift.console.widgets.tabs import Tabs, in_thread
 from skylift.console.widgets.trouble import panel, trouble_in
-from skylift.runner.errors import UsageError
 
 COLUMNS = (
     Column("id", "Role", leads="/roles/"),

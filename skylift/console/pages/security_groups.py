@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from skylift.client.errors import SkyliftError
 from skylift.console import call as calls
 from skylift.console.call import Call
 from skylift.console.cloud_view import CloudView
@@ -21,7 +22,6 @@ from skylift.console.widgets.row_edit import EditedRow, Edits
 from skylift.console.widgets.small_table import small_table
 from skylift.console.widgets.tabs import in_thread
 from skylift.console.widgets.trouble import say_trouble, trouble_in
-from skylift.runner.errors import SkyliftError
 
 COLUMNS = (
     Column("name", "Name", 180),

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from functools import partial
 
+from skylift.client.errors import UsageError
 from skylift.console import identity
 from skylift.console.cloud_view import CloudView
 from skylift.console.identity import Identities
@@ -16,7 +17,6 @@ from skylift.console.widgets.frame import head
 from skylift.console.widgets.small_table import small_table, state, table_row
 from skylift.console.widgets.tabs import in_thread
 from skylift.console.widgets.trouble import panel, trouble_in
-from skylift.runner.errors import UsageError
 
 _DECISIONS = {
     "allowed": "allowed",

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
+from skylift.client.errors import SkyliftError
 from skylift.console.call import Call
 from skylift.console.cloud_view import CloudView
 from skylift.console.networks import Acl, Networks, Table, spell_subnets
@@ -16,7 +17,6 @@ from skylift.console.widgets.field import collect_fields
 from skylift.console.widgets.row_edit import EditedRow, Edits, Fields
 from skylift.console.widgets.tabs import in_thread
 from skylift.console.widgets.trouble import say_there
-from skylift.runner.errors import SkyliftError
 
 
 @dataclass

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
+from skylift.client.errors import RunError
 from skylift.console import call as calls
 from skylift.console import networks
 from skylift.console.call import Call
@@ -28,7 +29,6 @@ from skylift.console.widgets.map_view import MapView
 from skylift.console.widgets.small_table import small_table, state, table_row
 from skylift.console.widgets.tabs import Tabs, in_thread
 from skylift.console.widgets.trouble import say_trouble
-from skylift.runner.errors import RunError
 
 COLUMNS = (
     Column("name", "Name"),

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
+from skylift.client.errors import SkyliftError, UsageError
 from skylift.console.meanwhile import ChangedMeanwhile
 from skylift.console.widgets.element import (
     Element,
@@ -20,7 +21,6 @@ from skylift.console.widgets.element import (
 )
 from skylift.console.widgets.routes import page_place
 from skylift.console.widgets.trouble import say_trouble
-from skylift.runner.errors import SkyliftError, UsageError
 
 _MOST_LINES = 6
 """The most commands that stand in a question at once: what they do is named above them, and the answer below."""

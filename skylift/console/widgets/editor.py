@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from skylift.client.errors import SkyliftError
 from skylift.console.meanwhile import TextChangedMeanwhile
 from skylift.console.widgets.element import box, button, enable, finish, on_input, set_attribute, tag
 from skylift.console.widgets.tabs import in_thread
 from skylift.console.widgets.trouble import say_there, tell
-from skylift.runner.errors import SkyliftError
 
 
 class TextArea:

@@ -10,7 +10,7 @@ from typing import Any
 from nicegui import helpers, ui
 from nicegui.elements.mixins.text_element import TextElement
 
-from skylift.runner.errors import SkyliftError
+from skylift.client.errors import SkyliftError
 
 Element = ui.element
 Handler = Callable[..., Any]

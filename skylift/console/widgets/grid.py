@@ -8,10 +8,10 @@ from typing import Any
 
 from nicegui import ui
 
+from skylift.client.errors import RunError
 from skylift.console.poller import Change, FlatRow, Topic
 from skylift.console.widgets.element import box, command_line, on_input, tag
 from skylift.console.widgets.trouble import say_trouble
-from skylift.runner.errors import RunError
 
 _LINK = """(params) => {
     if (!params.value) return "";

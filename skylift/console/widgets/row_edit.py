@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from skylift.client.errors import SkyliftError
 from skylift.console.call import Call
 from skylift.console.meanwhile import ChangedMeanwhile
 from skylift.console.widgets.dialog import TypedCommand
@@ -13,7 +14,6 @@ from skylift.console.widgets.element import Element, box, button, finish, focus,
 from skylift.console.widgets.field import collect_fields
 from skylift.console.widgets.tabs import in_thread
 from skylift.console.widgets.trouble import say_there
-from skylift.runner.errors import SkyliftError
 
 Spell = Callable[[], Call]
 """The call for what is typed. It may raise UsageError."""

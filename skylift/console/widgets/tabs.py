@@ -8,10 +8,10 @@ from typing import Any, ParamSpec, TypeVar
 
 from nicegui import background_tasks
 
+from skylift.client.errors import SkyliftError
 from skylift.console.widgets.element import Element, box, finish, set_attribute, tag
 from skylift.console.widgets.open_tab import TabList, word_of
 from skylift.console.widgets.trouble import say_trouble
-from skylift.runner.errors import SkyliftError
 
 Given = ParamSpec("Given")
 Answer = TypeVar("Answer")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from skylift.client.errors import SkyliftError
 from skylift.console.widgets.element import Element, box, link, run_script, tag, tell_trouble
-from skylift.runner.errors import SkyliftError
 
 
 def say_trouble(error: SkyliftError) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from skylift.runner.dask.authority import Identity
+from skylift.client.dask.authority import Identity
 
 
 def write_client_files(folder: Path, identity: Identity) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """A Dask cluster of servers for the caller's own code: `skylift.Cluster`.
 
 Each server is a job like any other, with a record, a role, a cap and logs of its own: one has the scheduler, the others
-a worker each (runner/dask/node.py). Between them, and from here to the scheduler, all is TLS with certificates of this
+a worker each (client/dask/node.py). Between them, and from here to the scheduler, all is TLS with certificates of this
 cluster's own authority.
 
 A scheduler that hears no client for a minute ends, workers without a scheduler do, and a job's server goes off with its
@@ -23,6 +23,15 @@ from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
+from skylift.client.dask.authority import issue
+from skylift.client.errors import RunError, SkyliftError, UsageError
+from skylift.client.job.run_options import SharedOptions
+from skylift.client.jobs.cluster import TakeDown, worker_name
+from skylift.client.jobs.jobs import Jobs
+from skylift.client.launch.bucket import ensure_bucket
+from skylift.client.launch.job_group import make_job_group
+from skylift.client.launch.network import check_groups, ensure_network, find_network
+from skylift.client.remote.account import open_account
 from skylift.python.cluster.client_files import write_client_files
 from skylift.python.cluster.guardian import Guardian
 from skylift.python.cluster.server import SCHEDULER_PORT, keep_code, plan_servers, private_address, start_server
@@ -30,15 +39,6 @@ from skylift.python.cluster.size import Servers, Size, read_limits
 from skylift.python.cluster.workers import Workers
 from skylift.python.watching import log
 from skylift.python.wording import called
-from skylift.runner.dask.authority import issue
-from skylift.runner.errors import RunError, SkyliftError, UsageError
-from skylift.runner.job.run_options import SharedOptions
-from skylift.runner.jobs.cluster import TakeDown, worker_name
-from skylift.runner.jobs.jobs import Jobs
-from skylift.runner.launch.bucket import ensure_bucket
-from skylift.runner.launch.job_group import make_job_group
-from skylift.runner.launch.network import check_groups, ensure_network, find_network
-from skylift.runner.remote.account import open_account
 
 if TYPE_CHECKING:
     from distributed.security import Security
@@ -253,6 +253,6 @@ def _check_dask() -> None:
         import distributed  # noqa: F401, PLC0415 (an extra)
     except ModuleNotFoundError:
         raise UsageError("Dask is not here.", "Install it: pip install 'skylift[dask]'.") from None
-    from skylift.runner.dask.node import forget_tls_errors  # noqa: PLC0415 (needs Dask)
+    from skylift.client.dask.node import forget_tls_errors  # noqa: PLC0415 (needs Dask)
 
     forget_tls_errors()

@@ -17,16 +17,16 @@ from distributed import Client
 from distributed.core import rpc
 from distributed.security import Security
 
+from skylift.client.dask.authority import Identity
+from skylift.client.errors import LaunchFailed
+from skylift.client.job.outcome import Outcome
+from skylift.client.remote.account import Account
+from skylift.client.text.visible import visible_lines
+from skylift.client.watch.forward import Forward, Forwards
 from skylift.python import work
 from skylift.python.background import Background, Once
 from skylift.python.cluster.server import DASHBOARD_PORT, SCHEDULER_PORT
 from skylift.python.watching import Watcher, log
-from skylift.runner.dask.authority import Identity
-from skylift.runner.errors import LaunchFailed
-from skylift.runner.job.outcome import Outcome
-from skylift.runner.remote.account import Account
-from skylift.runner.text.visible import visible_lines
-from skylift.runner.watch.forward import Forward, Forwards
 
 READY = 600.0
 """Seconds in which the scheduler must answer: its server boots and makes the environment."""

@@ -3,7 +3,7 @@
     python -m skylift.python.cluster.guardian PARENT NAME GROUP ON
 
 It is a process of its own beside the cluster's, and does nothing as long as that one lives. Where it ends too, as with
-a machine that loses power, the cluster's servers end by themselves (runner/dask/node.py), and `skylift sweep` finds the
+a machine that loses power, the cluster's servers end by themselves (client/dask/node.py), and `skylift sweep` finds the
 rest.
 """
 
@@ -15,11 +15,11 @@ import subprocess
 import sys
 from contextlib import suppress
 
+from skylift.client.errors import SkyliftError
+from skylift.client.jobs.cluster import TakeDown, members_of
+from skylift.client.remote.account import open_account
 from skylift.place.settings import settings_for
 from skylift.python.watching import log
-from skylift.runner.errors import SkyliftError
-from skylift.runner.jobs.cluster import TakeDown, members_of
-from skylift.runner.remote.account import open_account
 
 
 class Guardian:

@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from skylift.client.errors import UsageError
+from skylift.client.job.job import NAME_FORM
 from skylift.cloud.state.home import default_home
 from skylift.python.cluster.size import Servers, read_limits
-from skylift.runner.errors import UsageError
-from skylift.runner.job.job import NAME_FORM
 
 if TYPE_CHECKING:
     from skylift.python.cluster.cluster import Cluster

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 
+from skylift.client.job.outcome import Outcome
 from skylift.python.cluster.cluster import Cluster
-from skylift.runner.job.outcome import Outcome
 
 
 class KeptCluster(Cluster):

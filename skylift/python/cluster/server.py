@@ -11,28 +11,28 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from skylift.client.dask.authority import Identity
+from skylift.client.errors import LaunchFailed, UsageError
+from skylift.client.job.job import NAME_FORM, Bundle, Job, Program, SentFile
+from skylift.client.job.outcome import Outcome
+from skylift.client.job.run_options import SharedOptions
+from skylift.client.job.settings import Secret, Settings
+from skylift.client.jobs.cluster import worker_name
+from skylift.client.launch.stages import Launched
+from skylift.client.plan.require_dask import require_pages
+from skylift.client.remote.account import Account
+from skylift.client.ship.bundle import find_project
+from skylift.client.ship.needs import find_needs
+from skylift.client.ship.snapshot import renew, take_snapshot
 from skylift.python import work
 from skylift.python.cluster.size import MOST
 from skylift.python.watching import Watcher, log
-from skylift.runner.dask.authority import Identity
-from skylift.runner.errors import LaunchFailed, UsageError
-from skylift.runner.job.job import NAME_FORM, Bundle, Job, Program, SentFile
-from skylift.runner.job.outcome import Outcome
-from skylift.runner.job.run_options import SharedOptions
-from skylift.runner.job.settings import Secret, Settings
-from skylift.runner.jobs.cluster import worker_name
-from skylift.runner.launch.stages import Launched
-from skylift.runner.plan.require_dask import require_pages
-from skylift.runner.remote.account import Account
-from skylift.runner.ship.bundle import find_project
-from skylift.runner.ship.needs import find_needs
-from skylift.runner.ship.snapshot import renew, take_snapshot
 
 SCHEDULER_PORT, DASHBOARD_PORT = 8786, 8787
 """As in node.py, which is imported on servers only."""
 ALONE = 60
 """Seconds for which the cluster's parts live without each other, and the scheduler without a client."""
-_NODE = Path(__file__).parents[2] / "runner/dask/node.py"
+_NODE = Path(__file__).parents[2] / "client/dask/node.py"
 _SENT = ".skylift-node.py"
 _FOR_ALL = ("on", "image", "arch", "max_time", "ssh_from", "subnet", "security_group", "env", "in_", "trust_project")
 FOR_WORKERS = (*_FOR_ALL, "type", "cpu", "memory", "gpu", "spot", "max_price", "or_on_demand")

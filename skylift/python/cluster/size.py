@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from skylift.runner.errors import UsageError
+from skylift.client.errors import UsageError
 
 MOST = 100
 IDLE = 30.0

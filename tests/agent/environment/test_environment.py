@@ -13,8 +13,8 @@ from agent_bench import Machine
 from leaf_package import PROGRAM, project
 from shipped_job import Shipped
 
-from skylift.runner.job.job import Program
-from skylift.runner.plan.plan_job import Order
+from skylift.client.job.job import Program
+from skylift.client.plan.plan_job import Order
 
 
 def run(shipped: Shipped, machine: Machine, **order: Any) -> dict[str, Any]:

@@ -26,11 +26,11 @@ from skylift.agent.job.outcome import Ended
 from skylift.agent.job.status import State
 from skylift.agent.remote.aws import Unreachable
 from skylift.agent.remote.prefix import Prefix
+from skylift.client.job.job import Program
+from skylift.client.plan.plan_job import Order
+from skylift.client.ship import recipe
+from skylift.client.ship.prebuilt import PrebuiltEnvironment
 from skylift.contract.record import Environment as WantedEnvironment
-from skylift.runner.job.job import Program
-from skylift.runner.plan.plan_job import Order
-from skylift.runner.ship import recipe
-from skylift.runner.ship.prebuilt import PrebuiltEnvironment
 
 PLACE = "envs/recipe/ami-1/me-0001"
 HEADER = '# /// script\n# dependencies = ["leaf<2"]\n# ///\n'

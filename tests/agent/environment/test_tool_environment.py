@@ -29,8 +29,8 @@ from skylift.agent.machine import console
 from skylift.agent.machine.root_path import ROOT_PATH
 from skylift.agent.remote.aws import Refused
 from skylift.agent.remote.prefix import Prefix
-from skylift.runner.dask.tools import Tools, lock
-from skylift.runner.ship.prebuilt import PrebuiltEnvironment
+from skylift.client.dask.tools import Tools, lock
+from skylift.client.ship.prebuilt import PrebuiltEnvironment
 
 PLACE = "envs/tools/ami-1/0001"
 

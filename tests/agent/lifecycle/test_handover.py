@@ -16,9 +16,9 @@ from shipped_job import Shipped
 
 from skylift.agent.lifecycle.handover import Handover
 from skylift.agent.remote.aws import Unreachable
-from skylift.runner.job.job import Program
-from skylift.runner.job.record import Prefix
-from skylift.runner.plan.plan_job import Order
+from skylift.client.job.job import Program
+from skylift.client.job.record import Prefix
+from skylift.client.plan.plan_job import Order
 
 KEEP = 120
 CAP = 900

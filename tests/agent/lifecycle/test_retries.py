@@ -17,12 +17,12 @@ from skylift.agent.job.outcome import Outcome
 from skylift.agent.job.status import State
 from skylift.agent.lifecycle.retries import LONGEST, Retries
 from skylift.agent.spot.spot_notice import ACTION
+from skylift.client.job.job import Program
+from skylift.client.job.server_record import parse_status
+from skylift.client.job.settings import Settings
+from skylift.client.plan.plan_job import Order
+from skylift.client.remote.api import Api
 from skylift.contract.record import Retry
-from skylift.runner.job.job import Program
-from skylift.runner.job.server_record import parse_status
-from skylift.runner.job.settings import Settings
-from skylift.runner.plan.plan_job import Order
-from skylift.runner.remote.api import Api
 
 # Leaves a line in its folder each time, and ends with what its arguments say for that time.
 TRIES = """

@@ -16,14 +16,14 @@ from waiting_job import go
 from whole_run import Seen, order
 
 from skylift.agent.lifecycle.schedule_lock import parse
-from skylift.runner.job.record import SCHEDULES, Overlap, Prefix
-from skylift.runner.job.settings import Settings
-from skylift.runner.remote.account import Account, open_account
-from skylift.runner.remote.api import Api
-from skylift.runner.schedule.making import MakeSchedule, Order
-from skylift.runner.schedule.recurrence import Recurrence
-from skylift.runner.schedule.template import find_template
-from skylift.runner.steps import Clock
+from skylift.client.job.record import SCHEDULES, Overlap, Prefix
+from skylift.client.job.settings import Settings
+from skylift.client.remote.account import Account, open_account
+from skylift.client.remote.api import Api
+from skylift.client.schedule.making import MakeSchedule, Order
+from skylift.client.schedule.recurrence import Recurrence
+from skylift.client.schedule.template import find_template
+from skylift.client.steps import Clock
 
 TAG = "/latest/meta-data/tags/instance/skylift:job"
 FIRST, SECOND = "nightly-20261128-0100", "nightly-20261129-0100"

@@ -12,7 +12,7 @@ from agent_bench import Machine
 from shipped_job import WAIT_FOR_GO, Shipped
 
 from skylift.agent.machine.gauge import Gauge, Tally, last_line
-from skylift.runner.job.server_record import parse_gauge
+from skylift.client.job.server_record import parse_gauge
 
 MEMINFO = "MemTotal: 2000 kB\nMemFree: 100 kB\nMemAvailable: 500 kB\n"
 

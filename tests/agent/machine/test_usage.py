@@ -12,8 +12,8 @@ from agent_bench import Machine
 from shipped_job import Shipped
 
 from skylift.agent.machine.usage import Usage
+from skylift.client.job.server_record import parse_usage
 from skylift.contract.document import Malformed
-from skylift.runner.job.server_record import parse_usage
 
 WORKS = "import os\nwhile not os.path.exists('go'): pass\n"
 

@@ -9,8 +9,8 @@ from agent_bench import Machine
 from shipped_job import Shipped
 
 from skylift.agent.program.not_started import how_to_install, why_not_started
-from skylift.runner.job.job import Program
-from skylift.runner.plan.plan_job import Order
+from skylift.client.job.job import Program
+from skylift.client.plan.plan_job import Order
 
 
 @pytest.fixture

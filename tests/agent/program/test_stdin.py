@@ -16,11 +16,11 @@ from shipped_job import Shipped
 from spot_counting import notice, ship
 
 from skylift.agent.spot.spot_notice import ACTION
+from skylift.client.job.job import Program
+from skylift.client.job.settings import Settings
+from skylift.client.plan.plan_job import Order
+from skylift.client.remote.api import Api
 from skylift.contract.record import Terminal
-from skylift.runner.job.job import Program
-from skylift.runner.job.settings import Settings
-from skylift.runner.plan.plan_job import Order
-from skylift.runner.remote.api import Api
 
 # Says what it has read, a line at a time, and at the end of file how much that was.
 READS = """

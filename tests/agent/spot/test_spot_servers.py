@@ -15,8 +15,8 @@ from spot_counting import COUNTS, attempt, notice, ship
 
 from skylift.agent.job.outcome import is_answer
 from skylift.agent.spot.spot_notice import ACTION, ADVICE, Notice
-from skylift.runner.job.settings import Settings
-from skylift.runner.remote.api import Api
+from skylift.client.job.settings import Settings
+from skylift.client.remote.api import Api
 
 
 @pytest.fixture

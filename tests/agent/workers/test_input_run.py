@@ -25,9 +25,9 @@ from skylift.agent.workers.input_folders import InputFolders
 from skylift.agent.workers.input_memory import InputMemory
 from skylift.agent.workers.input_run import KEPT, InputRun, MapPlace, Withheld, remove_runs
 from skylift.agent.workers.input_spawner import Spawner
-from skylift.runner.map.live import InputLive, LiveStream, parse_live
-from skylift.runner.map.outcome import InputOutcome, InputState, parse_outcome
-from skylift.runner.text.json_object import as_object
+from skylift.client.map.live import InputLive, LiveStream, parse_live
+from skylift.client.map.outcome import InputOutcome, InputState, parse_outcome
+from skylift.client.text.json_object import as_object
 
 
 class Here(Login):

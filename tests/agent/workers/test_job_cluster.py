@@ -38,13 +38,13 @@ from skylift.agent.workers.job_cluster import (
     cluster_argv,
 )
 from skylift.agent.workers.worker_group import Group, Member, end_servers
+from skylift.client.dask import node
+from skylift.client.job.job import Program
+from skylift.client.job.record import Prefix, parse_record
+from skylift.client.job.server_time import ServerTime, read_times
+from skylift.client.plan.plan_job import Order
+from skylift.client.ship.archive import whole_archive
 from skylift.contract.record import Retry
-from skylift.runner.dask import node
-from skylift.runner.job.job import Program
-from skylift.runner.job.record import Prefix, parse_record
-from skylift.runner.job.server_time import ServerTime, read_times
-from skylift.runner.plan.plan_job import Order
-from skylift.runner.ship.archive import whole_archive
 
 
 @dataclass

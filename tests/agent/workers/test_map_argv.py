@@ -15,7 +15,7 @@ import pytest
 from skylift.agent.machine.our_process import argv_of, read_options, write_options
 from skylift.agent.workers.job_cluster import ClusterOptions
 from skylift.agent.workers.map_server import MapOptions, dask_argv
-from skylift.runner.ship.archive import whole_archive
+from skylift.client.ship.archive import whole_archive
 
 OF_MAP = MapOptions(
     archive="a",
@@ -99,7 +99,7 @@ def test_each_field_is_written(field: str) -> None:
 
 def test_what_a_process_of_dasks_says_is_there_when_it_ends_at_once(tmp_path: Path) -> None:
     """As the coordinator does, and whoever is killed."""
-    place = tmp_path / "skylift/runner/map"
+    place = tmp_path / "skylift/client/map"
     place.mkdir(parents=True)
     for folder in (place, place.parent, place.parents[1]):
         (folder / "__init__.py").touch()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from skylift.agent.workers.tls_keys import CannotIssue, issue
-from skylift.runner.dask.authority import issue as issue_here
+from skylift.client.dask.authority import issue as issue_here
 
 PARTS = ("scheduler", "worker")
 

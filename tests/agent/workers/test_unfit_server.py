@@ -19,7 +19,7 @@ from test_input_run import Case
 
 from skylift.agent.workers import fitness
 from skylift.agent.workers.fitness import Fitness, Unfit
-from skylift.runner.map.task import run_inputs
+from skylift.client.map.task import run_inputs
 
 
 class Disk:

@@ -19,8 +19,8 @@ from playwright.sync_api import Locator, Page, expect
 from serverless_cloud import ACCOUNT, REGION, Cloud, serverless_cloud
 from shown_console import HOSTILE, Console
 
+from skylift.client.job.record import Prefix, bucket_name
 from skylift.cloud.domain.instance import Console as Said
-from skylift.runner.job.record import Prefix, bucket_name
 
 # It boots nothing; its browser is installed with what servers need.
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("all_well")]

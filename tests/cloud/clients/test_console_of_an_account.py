@@ -20,11 +20,11 @@ from playwright.sync_api import Browser, expect
 from serverless_cloud import ACCOUNT, REGION, Cloud, serverless_cloud
 from shown_console import HOSTILE, Console
 
-from skylift.runner.job.record import Prefix, bucket_name
-from skylift.runner.job.tags import job_tags
-from skylift.runner.map.keys import MapKeys
-from skylift.runner.map.outcome import InputOutcome, InputState, LogEntry, MapEnd, RunResult, RunStream, encode_entry
-from skylift.runner.map.spec import MapInput, MapSpec, encode_spec
+from skylift.client.job.record import Prefix, bucket_name
+from skylift.client.job.tags import job_tags
+from skylift.client.map.keys import MapKeys
+from skylift.client.map.outcome import InputOutcome, InputState, LogEntry, MapEnd, RunResult, RunStream, encode_entry
+from skylift.client.map.spec import MapInput, MapSpec, encode_spec
 
 # It boots nothing; its browser is installed with what servers need.
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("all_well")]

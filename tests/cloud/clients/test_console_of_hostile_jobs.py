@@ -14,7 +14,7 @@ from playwright.sync_api import expect
 from serverless_cloud import ACCOUNT, REGION, Cloud, serverless_cloud
 from shown_console import Console
 
-from skylift.runner.job.record import Prefix, bucket_name
+from skylift.client.job.record import Prefix, bucket_name
 
 # It boots nothing; its browser is installed with what servers need.
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("all_well")]

@@ -15,10 +15,10 @@ from serverless_cloud import REGION, Cloud
 
 from skylift.agent.remote.aws import Aws, Http, Metadata
 from skylift.agent.remote.prefix import Prefix
-from skylift.runner.errors import Refused
-from skylift.runner.job.settings import Credentials, NewestImage, Secret, Settings
-from skylift.runner.remote.api import Api
-from skylift.runner.ship.blob_store import BLOBS, Blob, BlobStore
+from skylift.client.errors import Refused
+from skylift.client.job.settings import Credentials, NewestImage, Secret, Settings
+from skylift.client.remote.api import Api
+from skylift.client.ship.blob_store import BLOBS, Blob, BlobStore
 
 SIZE = (36 << 20) + 7
 

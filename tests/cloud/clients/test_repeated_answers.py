@@ -1,4 +1,4 @@
-"""The runner's client, asked for the same answer again and again."""
+"""A client of ours, asked for the same answer again and again."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from serverless_cloud import ACCOUNT, REGION, Cloud
 
-from skylift.runner.job.settings import Credentials, NewestImage, Secret, Settings
-from skylift.runner.remote.api import Api
+from skylift.client.job.settings import Credentials, NewestImage, Secret, Settings
+from skylift.client.remote.api import Api
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from skylift.client.errors import UsageError
 from skylift.cloud.compute.image.packed import unpack_command
 from skylift.cloud.compute.server import cgroup
 from skylift.cloud.state import rootless
@@ -17,7 +18,6 @@ from skylift.cloud.state.home import Home
 from skylift.cloud.state.person import calling_user
 from skylift.place.own_namespaces import way_in
 from skylift.place.start import prepare_home
-from skylift.runner.errors import UsageError
 
 
 @pytest.fixture

@@ -285,7 +285,7 @@ def test_boundary(account: Account) -> None:
 
 
 def test_making_a_role_can_be_bound_to_a_path_and_a_boundary(account: Account) -> None:
-    """What the runner's users need: roles under one path, never without the boundary."""
+    """What the client's users need: roles under one path, never without the boundary."""
     condition = {"StringEquals": {"iam:PermissionsBoundary": S3_READ}}
     maker = account.role(
         "maker", allow("iam:CreateRole", f"arn:aws:iam::{ACCOUNT}:role/skylift/*", Condition=condition)

@@ -1,4 +1,4 @@
-"""The fleet of a spot job as the cap of its servers, with exactly the request that the runner sends: nobody watches."""
+"""The fleet of a spot job as the cap of its servers, with exactly the request that the client sends: nobody watches."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import pytest
 from ec2_fixtures import Cloud
 from fleet_scene import active, alive, described, make_template, step
 
-from skylift.runner.job.job import Program, Spot
-from skylift.runner.launch.cap import MARGIN
-from skylift.runner.launch.fleet import fleet_request
-from skylift.runner.launch.network import Network
-from skylift.runner.plan.plan_job import Order, plan_job
+from skylift.client.job.job import Program, Spot
+from skylift.client.launch.cap import MARGIN
+from skylift.client.launch.fleet import fleet_request
+from skylift.client.launch.network import Network
+from skylift.client.plan.plan_job import Order, plan_job
 
 
 def asked(cloud: Cloud, folder: Path, deadline: int, *, on_demand: bool) -> str:
-    """The fleet of a job, as the runner makes it."""
+    """The fleet of a job, as the client makes it."""
     subnet = cloud.default("subnet")
     network = Network(subnet["VpcId"], ((subnet["AvailabilityZone"], subnet["SubnetId"]),), (), frozenset())
     spot = Spot(types=("t3.small",))

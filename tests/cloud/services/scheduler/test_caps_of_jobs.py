@@ -1,4 +1,4 @@
-"""The schedules that end what of a job runs after its deadline, with exactly the documents that the runner sends."""
+"""The schedules that end what of a job runs after its deadline, with exactly the documents that the client sends."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 from ec2_fixtures import ACCOUNT, REGION
 from scheduler_scene import SchedulerScene
 
-from skylift.runner.launch import cap
-from skylift.runner.launch.role import cap_role_name
-from skylift.runner.launch.scheduler import GROUP, trust_in_scheduler
+from skylift.client.launch import cap
+from skylift.client.launch.role import cap_role_name
+from skylift.client.launch.scheduler import GROUP, trust_in_scheduler
 
 DEADLINE = 3600.0
 """Seconds from the scene's beginning."""
