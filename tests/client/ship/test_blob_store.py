@@ -111,7 +111,7 @@ def test_large_files_travel_by_themselves_and_the_rest_together(tmp_path: Path) 
     (tmp_path / "link.bin").symlink_to("large.bin")
     bundle = planned(tmp_path, "*")
     assert bundle.large == {"large.bin", "tool"}
-    assert [each.as_record()["mode"] for each in large_files(bundle)] == [0o644, 0o755]
+    assert [each.as_record().mode for each in large_files(bundle)] == [0o644, 0o755]
 
 
 def test_the_largest_are_those_that_a_role_has_room_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

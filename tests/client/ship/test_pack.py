@@ -28,6 +28,7 @@ from skylift.client.ship.blob_store import BLOBS, BlobStore, large_files
 from skylift.client.ship.bundle import plan_bundle
 from skylift.client.ship.known_packs import KnownPacks, Packed
 from skylift.client.ship.pack import MOST_PACKS, Pack, group, pack_bundle
+from skylift.contract import record
 
 BUCKET = "skylift-123456789012-us-east-1"
 NOWHERE = Path("/nowhere")
@@ -153,11 +154,9 @@ def test_a_pack_holds_what_its_record_says(tmp_path: Path, archive: IO[bytes]) -
     for each in packs_of(tmp_path, archive):
         found = entries(each)
         names += [entry.name for entry in found]
-        assert each.as_record() == {
-            "sha256": each.blob.sha256,
-            "files": len(found),
-            "size": sum(entry.size for entry in found if entry.isreg()),
-        }
+        assert each.as_record() == record.Pack(
+            each.blob.sha256, len(found), sum(entry.size for entry in found if entry.isreg())
+        )
     assert len(names) == len(set(names)) == 702
 
 
