@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import traceback
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -150,7 +151,7 @@ def test_a_monitor_that_cannot_start_leaves_nothing_open(
     monkeypatch.setattr(Servers, "_furnish", lambda *_: None)
     plan = ServerPlan("i-2", tmp_path, tmp_path, 1_000_000_000, "host", 1, 1 << 30)
     said = tmp_path / "said"
-    said.write_text("another error, or none")
+    said.write_text("nothing")
     child = os.fork()
     if child == 0:
         try:
@@ -158,6 +159,9 @@ def test_a_monitor_that_cannot_start_leaves_nothing_open(
             with pytest.raises(RuntimeRefused, match="ended without a word"):
                 runtime.servers.create(plan, ())
             said.write_text(f"left open: {sorted(open_files() - before)}")
+        except BaseException:
+            said.write_text(traceback.format_exc())
+            raise
         finally:
             os._exit(0)
     os.waitpid(child, 0)
