@@ -73,6 +73,11 @@ def make(name: str, most: int) -> None:
         bound = hierarchy / parent / "pids.max"
         if bound.exists():
             bound.write_text(str(most))
+        # Version 1 weighs a group against each process outside of it: a hundred servers would get as much as one of
+        # these. Version 2 weighs it against its host's slices.
+        for group in (hierarchy / parent, hierarchy / name):
+            if (group / "cpu.shares").exists():
+                (group / "cpu.shares").write_text(str(1024 * (os.cpu_count() or 1)))
 
 
 def _make(directory: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,15 @@ def test_and_in_version_1(mount: Path) -> None:
     cgroup.remove("skylift/40")
     # With the last cloud's the parent goes, too.
     assert (mount / "memory").is_dir() and not (mount / "memory/skylift").exists()
+
+
+def test_servers_weigh_as_much_as_the_processors_of_their_host_in_version_1(mount: Path) -> None:
+    for group in ("skylift", "skylift/40"):
+        (mount / "cpu" / group).mkdir(parents=True)
+        (mount / "cpu" / group / "cpu.shares").write_text("1024\n")
+    cgroup.make("skylift/40", 1000)
+    for group in ("skylift", "skylift/40"):
+        assert (mount / "cpu" / group / "cpu.shares").read_text() == str(1024 * (os.cpu_count() or 0))
 
 
 def test_a_container_counts_by_its_own_bound(mount: Path) -> None:
