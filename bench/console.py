@@ -286,7 +286,7 @@ def serve(url: str, key: str, secret: str, directory: str) -> None:
     """A console of this endpoint, as it is for a cloud on this machine."""
     from skylift.client.job.settings import Credentials, NewestImage, Secret, Settings
     from skylift.console.address import LOCAL, listen
-    from skylift.console.entry import Entry
+    from skylift.console.entry import SignIn
     from skylift.console.main import serve as serve_console
 
     settings = Settings(
@@ -300,7 +300,7 @@ def serve(url: str, key: str, secret: str, directory: str) -> None:
         billed=False,
     )
     place, listener = listen(Path(directory), LOCAL)
-    print(f"{place.origin}/enter?token={Entry(place.key).make_token()}", flush=True)
+    print(f"{place.origin}/enter?token={SignIn(place.key).make_token()}", flush=True)
     serve_console(place, listener, lambda: settings, None)
 
 

@@ -24,7 +24,7 @@ from skylift.cloud.compute.server.meter import Meter
 from skylift.cloud.domain.facts import CloudFacts
 from skylift.cloud.domain.instance import Instance
 from skylift.cloud.domain.metering import Reading
-from skylift.cloud.loops.cloudwatch.metering import Metering, Size
+from skylift.cloud.loops.cloudwatch.metering import Metering, TypeLimits
 from skylift.cloud.state.home import Home
 from skylift.cloud.store.database import Database
 
@@ -93,7 +93,7 @@ def ticks(detailed: bool) -> tuple[float, float, int]:
             for number in range(SERVERS):
                 one = replace(first, id=f"i-{number}", uid_base=(number + 1) << 16, detailed_monitoring=detailed)
                 tx.add(one)
-        metering = Metering(database, read, lambda name: Size(2, 1024))
+        metering = Metering(database, read, lambda name: TypeLimits(2, 1024))
         times, commits = [], []
         for number in range(TICKS):
             now += timedelta(seconds=10)

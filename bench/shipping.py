@@ -29,12 +29,12 @@ from urllib.parse import urlsplit
 
 from beside_moto import REGION, Server, skylift
 
-from skylift.agent.environment.inputs import Inputs
+from skylift.agent.environment.inputs import InputDownloads
 from skylift.agent.remote.aws import Aws
 from skylift.agent.remote.prefix import Prefix as ServerPrefix
 from skylift.client.collect.results import Manifest, bring_home
 from skylift.client.job.outcome import Result
-from skylift.client.job.record import Prefix
+from skylift.client.job.record import JobKeys
 from skylift.client.job.settings import OneImage, Settings
 from skylift.client.remote.api import Api
 from skylift.client.ship.blob_store import BLOBS, Blob, BlobStore
@@ -58,7 +58,7 @@ class Ways:
         )
         aws = Aws(REGION, url, metadata)
         self._bucket, self._inputs = ServerPrefix(aws, BUCKET), ServerPrefix(aws, BUCKET, BLOBS)
-        self._prefix = Prefix("bench")
+        self._prefix = JobKeys("bench")
         self._folder, self._there, self._file, self._size = folder, folder / "there", folder / "data.bin", size
         self.api = self._api(url)
         server.s3.create_bucket(Bucket=BUCKET)
@@ -88,7 +88,7 @@ class Ways:
         program: Any = SimpleNamespace(ending=None)
         user, until = pwd.getpwuid(os.geteuid()), time.time() + 600
         wanted = LargeInput("data.bin", self.digest, self._size)
-        Inputs(self._there, user, program, until, self._there / "kept").fetch_large(self._inputs, [wanted])
+        InputDownloads(self._there, user, program, until, self._there / "kept").fetch_large(self._inputs, [wanted])
 
     def send_result(self) -> None:
         with self._file.open("rb") as file:

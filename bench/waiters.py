@@ -3,9 +3,9 @@
     python bench/waiters.py [--rounds N]
 
 A Describe by id waits up to a second while the resource changes its state, so that a waiter's first look finds it
-settled (`skylift/cloud/wire/settling.py`). For comparison the same waiters look by a filter, for which nothing waits:
-after a first look that came too soon they sleep for 15 seconds. The floor looks every 50 milliseconds. They take turns.
-All instance types come in pages of 100; their floor is one page.
+settled (`skylift/cloud/wire/transition_wait.py`). For comparison the same waiters look by a filter, for which nothing
+waits: after a first look that came too soon they sleep for 15 seconds. The floor looks every 50 milliseconds. They take
+turns. All instance types come in pages of 100; their floor is one page.
 """
 
 from __future__ import annotations

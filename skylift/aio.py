@@ -35,7 +35,7 @@ from skylift.python.given_stdin import GivenStdin, open_stdin
 from skylift.python.keywords import spell_out
 from skylift.python.lines import AsyncPieces
 from skylift.python.mapping import InputResult, MapInputs
-from skylift.python.watching import Progress, Watcher
+from skylift.python.watching import Progress, Recorder
 from skylift.python.wording import called
 from skylift.python.work import FilePath, Ports, Since
 
@@ -69,7 +69,7 @@ async def run(
     with (
         called("skylift.aio.run()"),
         open_stdin("skylift.aio.run()", stdin) as source,
-        Watcher(stdout, stderr, progress=progress) as watcher,
+        Recorder(stdout, stderr, progress=progress) as watcher,
     ):
         forwards = work.read_forwards(forward)
         planned, settings = await asyncio.to_thread(work.plan, "skylift.aio.run()", script, arguments, options, source)
@@ -85,7 +85,7 @@ async def submit(
         planned, settings = await asyncio.to_thread(
             work.plan, "skylift.aio.submit()", script, arguments, options, source
         )
-        taken = await work.start_submission(planned, settings, Watcher(), source).awaited()
+        taken = await work.start_submission(planned, settings, Recorder(), source).awaited()
     # Only who is cancelled interrupts it, and hears of that.
     assert not isinstance(taken, Outcome)
     return Job(taken.job.name, _account=taken.account)
@@ -115,7 +115,7 @@ async def submit_map(
     with called("skylift.aio.submit_map()"):
         given = ("skylift.aio.submit_map()", script, inputs, arguments, options)
         plan = await asyncio.to_thread(mapping.plan, *given)
-        taken = await work.start_submission(plan.planned, plan.settings, Watcher(), None).awaited()
+        taken = await work.start_submission(plan.planned, plan.settings, Recorder(), None).awaited()
     assert not isinstance(taken, Outcome)
     return Job(taken.job.name, _account=taken.account)
 
@@ -130,7 +130,7 @@ async def schedule(
     **options: Unpack[RunOptions],
 ) -> Schedule:
     """As `skylift.schedule`. `progress` is used in another thread."""
-    with called("skylift.aio.schedule()"), Watcher(progress=progress) as watcher:
+    with called("skylift.aio.schedule()"), Recorder(progress=progress) as watcher:
         what = ("skylift.aio.schedule()", when, script, arguments, options, timezone, overlap)
         planned = await asyncio.to_thread(scheduling.plan, *what)
         made = await scheduling.start(planned, watcher).awaited()
@@ -151,7 +151,7 @@ async def schedule_map(
     **options: Unpack[ScheduledMapOptions],
 ) -> Schedule:
     """As `skylift.schedule_map`. `progress` is used in another thread."""
-    with called("skylift.aio.schedule_map()"), Watcher(progress=progress) as watcher:
+    with called("skylift.aio.schedule_map()"), Recorder(progress=progress) as watcher:
         what = ("skylift.aio.schedule_map()", when, script, inputs, arguments, options, timezone, overlap)
         planned = await asyncio.to_thread(scheduling.plan_map, *what)
         made = await scheduling.start(planned, watcher).awaited()
@@ -241,7 +241,7 @@ class Job:
         progress: Progress = False,
         forward: Ports = (),
     ) -> Outcome:
-        with called("skylift.aio.Job.attach()"), Watcher(stdout, stderr, progress=progress) as watcher:
+        with called("skylift.aio.Job.attach()"), Recorder(stdout, stderr, progress=progress) as watcher:
             forwards = work.read_forwards(forward)
             running = await asyncio.to_thread(
                 work.start_attending, await self._account(), self.name, folder, watcher, forwards
@@ -266,7 +266,7 @@ class Job:
             reading.interrupt()
 
     async def results(self, folder: FilePath = ".", *, progress: Progress = False) -> list[Path]:
-        with Watcher(progress=progress) as watcher:
+        with Recorder(progress=progress) as watcher:
             return await asyncio.to_thread(work.bring, await self._account(), self.name, folder, watcher)
 
     async def cancel(self) -> str:

@@ -22,7 +22,7 @@ from skylift.python.given_stdin import GivenStdin, open_stdin
 from skylift.python.keywords import spell_out
 from skylift.python.lines import Pieces
 from skylift.python.mapping import InputResult, MapInputs
-from skylift.python.watching import Progress, Watcher
+from skylift.python.watching import Progress, Recorder
 from skylift.python.wording import called
 from skylift.python.work import FilePath, Ports, Since
 
@@ -70,7 +70,7 @@ def run(
     with (
         called("skylift.run()"),
         open_stdin("skylift.run()", stdin) as source,
-        Watcher(stdout, stderr, progress=progress) as watcher,
+        Recorder(stdout, stderr, progress=progress) as watcher,
     ):
         forwards = work.read_forwards(forward)
         planned, settings = work.plan("skylift.run()", script, arguments, options, source)
@@ -88,7 +88,7 @@ def submit(
     """
     with called("skylift.submit()"), open_stdin("skylift.submit()", stdin) as source:
         planned, settings = work.plan("skylift.submit()", script, arguments, options, source)
-        taken = work.start_submission(planned, settings, Watcher(), source).result()
+        taken = work.start_submission(planned, settings, Recorder(), source).result()
     if isinstance(taken, Outcome):
         raise KeyboardInterrupt
     return Job(taken.job.name, _account=taken.account)
@@ -125,7 +125,7 @@ def submit_map(
     """Start a map and leave it there: the job, as soon as its server has it. The options are those of `skylift.map`."""
     with called("skylift.submit_map()"):
         plan = mapping.plan("skylift.submit_map()", script, inputs, arguments, options)
-        taken = work.start_submission(plan.planned, plan.settings, Watcher(), None).result()
+        taken = work.start_submission(plan.planned, plan.settings, Recorder(), None).result()
     if isinstance(taken, Outcome):
         raise KeyboardInterrupt
     return Job(taken.job.name, _account=taken.account)
@@ -145,7 +145,7 @@ def schedule(
     `when` is `cron(...)`, `rate(...)` or `at(...)`, in the time zone `timezone`. `overlap` is what happens when a run
     is due while an earlier one still goes: `skip`, `queue` or `allow`. What runs is said as for `skylift.run`, and sent
     now, once. `name` is the schedule's."""
-    with called("skylift.schedule()"), Watcher(progress=progress) as watcher:
+    with called("skylift.schedule()"), Recorder(progress=progress) as watcher:
         what = ("skylift.schedule()", when, script, arguments, options, timezone, overlap)
         planned = scheduling.plan(*what)
         if not scheduling.start(planned, watcher).result():
@@ -168,7 +168,7 @@ def schedule_map(
     `when`, `timezone` and `overlap` are as in `skylift.schedule`; `inputs` and what follows as in `skylift.map`. Files
     and values are those of now, and sent now, once. Each `s3://` place is looked up by each run. `name` is the
     schedule's."""
-    with called("skylift.schedule_map()"), Watcher(progress=progress) as watcher:
+    with called("skylift.schedule_map()"), Recorder(progress=progress) as watcher:
         what = ("skylift.schedule_map()", when, script, inputs, arguments, options, timezone, overlap)
         planned = scheduling.plan_map(*what)
         if not scheduling.start(planned, watcher).result():
@@ -261,7 +261,7 @@ class Job:
     ) -> Outcome:
         """What `skylift.run` would have done from here on: the output from its first byte, and results to `folder`.
         Ctrl-C leaves the job running."""
-        with called("skylift.Job.attach()"), Watcher(stdout, stderr, progress=progress) as watcher:
+        with called("skylift.Job.attach()"), Recorder(stdout, stderr, progress=progress) as watcher:
             forwards = work.read_forwards(forward)
             running = work.start_attending(self._account, self.name, folder, watcher, forwards)
             outcome = watcher.with_tails(running.result())
@@ -287,7 +287,7 @@ class Job:
 
     def results(self, folder: FilePath = ".", *, progress: Progress = False) -> list[Path]:
         """Bring what it has left to `folder`: where each file is now. What is there already is not fetched again."""
-        with Watcher(progress=progress) as watcher:
+        with Recorder(progress=progress) as watcher:
             return work.bring(self._account, self.name, folder, watcher)
 
     def cancel(self) -> str:

@@ -19,7 +19,7 @@ from killed_runs import NOBODYS, ending_with_us, link_to, own_name
 
 from skylift.cloud.compute.network.loopback_range import LoopbackRange
 from skylift.cloud.compute.network.namespace import Namespace
-from skylift.cloud.compute.network.network import Network, loopback_ranges, sweep
+from skylift.cloud.compute.network.network import CloudNetwork, loopback_ranges, sweep
 from skylift.cloud.compute.network.plan import VpcPlan
 from skylift.cloud.domain.network import (
     NetworkInterface,
@@ -60,7 +60,7 @@ class World:
     def __init__(self, loopback: LoopbackRange) -> None:
         self.loopback = loopback
         self.stack = ExitStack()
-        self.network = Network(loopback)
+        self.network = CloudNetwork(loopback)
         self.servers: dict[str, Server] = {}
         self.interfaces: dict[str, NetworkInterface] = {}
         self.sourced = datetime.now(UTC)

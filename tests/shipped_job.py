@@ -16,7 +16,7 @@ from waiting_job import go
 from skylift.client.collect.results import bring_home, read_manifest
 from skylift.client.job.commands import boot_argv
 from skylift.client.job.job import Job, Program
-from skylift.client.job.record import Prefix, bucket_name, encode_env, encode_record, parse_record
+from skylift.client.job.record import JobKeys, bucket_name, encode_env, encode_record, parse_record
 from skylift.client.job.settings import Settings
 from skylift.client.launch.bucket import ensure_bucket
 from skylift.client.plan.plan_job import Order, plan_job
@@ -43,7 +43,7 @@ class Shipped:
 
     def ship_order(self, order: Order, **record: Any) -> Job:
         job = plan_job(order, self.folder, os.environ)
-        self.prefix = Prefix(job.name)
+        self.prefix = JobKeys(job.name)
         with tempfile.TemporaryFile() as archive:
             packs = pack_bundle(job.bundle, archive)
             for each in packs:

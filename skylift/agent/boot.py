@@ -22,7 +22,7 @@ from skylift.agent.machine.console import say
 from skylift.agent.machine.etc_environment import read_environment
 from skylift.agent.machine.power import RESERVE, arm_timer, power_off
 from skylift.agent.remote.announce import announce
-from skylift.agent.remote.aws import Aws, Metadata, Refused, Unreachable, patiently
+from skylift.agent.remote.aws import Aws, Metadata, Refused, Unreachable, retry_until
 from skylift.agent.remote.prefix import Prefix
 
 WHOLE = "supervisor.pyz"
@@ -74,7 +74,7 @@ def find_job(options: argparse.Namespace) -> None:
     if folder == "schedules":
         try:
             until = min(options.deadline - RESERVE, time.time() + _TAGGED)
-            tag = patiently("the tag", lambda: Metadata(options.imds).get(TAG), until)
+            tag = retry_until("the tag", lambda: Metadata(options.imds).get(TAG), until)
             options.prefix = "jobs/" + run_of(schedule, tag)
         except (Unreachable, ValueError) as error:
             say("this server has no job: %s" % error)
@@ -169,7 +169,7 @@ def fetch_whole(source: Prefix, options: argparse.Namespace) -> Path:
     if not is_here(options):
         place.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
         part = place.with_suffix(".part")
-        patiently("the supervisor", lambda: source.fetch("in/" + WHOLE, part), options.deadline - RESERVE)
+        retry_until("the supervisor", lambda: source.fetch("in/" + WHOLE, part), options.deadline - RESERVE)
         if hashlib.sha256(part.read_bytes()).hexdigest() != options.sha256:
             raise Refused(200, "in/%s is not what was sent" % WHOLE)
         part.chmod(0o755)

@@ -28,12 +28,12 @@ from skylift.agent.lifecycle.preparation import Preparation, Prepared
 from skylift.agent.lifecycle.recovery import Concluded, Delivered, Recovery
 from skylift.agent.lifecycle.running import clear_up, go_on_trying, start_program, take_up
 from skylift.agent.lifecycle.schedule_lock import Turn
-from skylift.agent.lifecycle.session import Session
+from skylift.agent.lifecycle.session import JobSession
 from skylift.agent.machine.concurrently import together
 from skylift.agent.machine.console import say
 from skylift.agent.machine.power import power_off
-from skylift.agent.program.control import Control
-from skylift.agent.program.program import Program
+from skylift.agent.program.control import JobControl
+from skylift.agent.program.program import UserProcess
 from skylift.agent.remote.aws import Aws
 from skylift.agent.remote.prefix import Prefix
 from skylift.agent.spot.spot_notice import how_bought
@@ -65,7 +65,7 @@ class Supervisor:
         self._context, self._announcing = context, announcing
         self._status = Status(context.job, threading.Condition())
         # It learns from the start on how an earlier supervisor's program ends, and when the guardian dies.
-        self._program = Program(context.ledger, context.handles.ends_pipe)
+        self._program = UserProcess(context.ledger, context.handles.ends_pipe)
         sys.excepthook = CrashReport(context, self._status, None, None)
 
     def run(self) -> None:
@@ -83,7 +83,7 @@ class Supervisor:
         if reported is not None:
             return self._leave(reported)
         before = (recovery.passed_on, recovery.tries)
-        session = Session(self._context, record, claim, self._program, self._status, *before)
+        session = JobSession(self._context, record, claim, self._program, self._status, *before)
         return self._see_through(session, recovery)
 
     def _look_back(self) -> Recovery:
@@ -141,9 +141,9 @@ class Supervisor:
         return Delivered(kept_until or 0.0, record.fleet)
 
     def _leave(self, delivered: Delivered) -> None:
-        turn_off_or_wait(self._context, Control(self._program), delivered)
+        turn_off_or_wait(self._context, JobControl(self._program), delivered)
 
-    def _see_through(self, session: Session, recovery: Recovery) -> None:
+    def _see_through(self, session: JobSession, recovery: Recovery) -> None:
         prepared: Optional[Prepared] = None
         turn = Turn(self._context, session.record.schedule, self._program, session.record.max_time)
         try:
@@ -176,7 +176,7 @@ class Supervisor:
         kept_until = Delivery(session, outcome, prepared.prebuilt if prepared is not None else None).run()
         return self._keep(session, prepared, kept_until)
 
-    def _keep(self, session: Session, prepared: Optional[Prepared], kept_until: float) -> None:
+    def _keep(self, session: JobSession, prepared: Optional[Prepared], kept_until: float) -> None:
         session.socket.close()
         if session.record.keep:
             say("job done; the server stays for %d s" % session.record.keep)

@@ -27,7 +27,7 @@ from skylift.agent.lifecycle.preparation import Preparation, Prepared
 from skylift.agent.lifecycle.retries import LONGEST
 from skylift.agent.machine.console import say
 from skylift.agent.machine.power import power_off
-from skylift.agent.program.program import Program
+from skylift.agent.program.program import UserProcess
 from skylift.agent.remote.aws import Metadata, Refused, Unreachable
 from skylift.agent.spot.spot_notice import Notice, Notices
 from skylift.agent.spot.spot_server import SpotServer
@@ -82,7 +82,7 @@ class Worker:
     def __init__(self, context: Context) -> None:
         self.context = context
         self.status = Status(context.job, threading.Condition())
-        self.program = Program(context.ledger, context.handles.ends_pipe)
+        self.program = UserProcess(context.ledger, context.handles.ends_pipe)
 
     def run(self) -> None:
         try:

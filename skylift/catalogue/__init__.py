@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from skylift.catalogue.instance_type import Accelerators, Disks, InstanceType
+    from skylift.catalogue.instance_type import Accelerators, InstanceStore, InstanceType
     from skylift.catalogue.price import (
         HOURS_A_YEAR,
         PAYMENTS,
@@ -28,7 +28,7 @@ __all__ = [
     "HOURS_A_YEAR",
     "PAYMENTS",
     "Accelerators",
-    "Disks",
+    "InstanceStore",
     "InstanceType",
     "Source",
     "dedicated",
@@ -45,7 +45,7 @@ __all__ = [
 
 if not TYPE_CHECKING:
     _FILES = {
-        **dict.fromkeys(("Accelerators", "Disks", "InstanceType"), "instance_type"),
+        **dict.fromkeys(("Accelerators", "InstanceStore", "InstanceType"), "instance_type"),
         **dict.fromkeys(("refreshed_folder", "use"), "refreshed"),
         "Source": "source",
         "types": "table",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from skylift.catalogue.instance_type import Accelerators, Disks, InstanceType
+from skylift.catalogue.instance_type import Accelerators, InstanceStore, InstanceType
 
 Item = Mapping[str, Any]
 
@@ -38,10 +38,10 @@ def from_description(item: Item) -> InstanceType:
     )
 
 
-def _disks(item: Item) -> Disks | None:
+def _disks(item: Item) -> InstanceStore | None:
     """AWS describes one kind of disk for each type."""
     for disk in item.get("InstanceStorageInfo", {}).get("Disks", []):
-        return Disks(disk["Count"], disk["SizeInGB"], disk["Type"])
+        return InstanceStore(disk["Count"], disk["SizeInGB"], disk["Type"])
     return None
 
 

@@ -46,7 +46,7 @@ _CATEGORIES: dict[str, Category] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Disks:
+class InstanceStore:
     """Instance store: what is lost with the server. `size_gb` is that of one."""
 
     count: int
@@ -83,7 +83,7 @@ class InstanceType:
     network: str
     baseline_gbps: float
     peak_gbps: float
-    disks: Disks | None
+    disks: InstanceStore | None
     accelerators: Accelerators | None
     hypervisor: Literal["nitro", "xen"] | None
     interfaces: int

@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 from skylift.catalogue.folder import FOLDERS, TYPES
-from skylift.catalogue.instance_type import Accelerators, Disks, InstanceType
+from skylift.catalogue.instance_type import Accelerators, InstanceStore, InstanceType
 from skylift.catalogue.source import Source
 
 COLUMNS = (
@@ -98,10 +98,10 @@ def _type(
     )
 
 
-def _disks(text: str) -> Disks:
+def _disks(text: str) -> InstanceStore:
     count, size, kind = text.split(" ")
     assert kind in ("hdd", "ssd")
-    return Disks(int(count), int(size), "ssd" if kind == "ssd" else "hdd")
+    return InstanceStore(int(count), int(size), "ssd" if kind == "ssd" else "hdd")
 
 
 def _accelerators(text: str) -> Accelerators:

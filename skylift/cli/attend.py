@@ -90,7 +90,7 @@ def wait(
     """Wait until jobs have ended. The exit code is that of the first that did not end with 0, as the jobs are named."""
     import asyncio
 
-    from skylift.cli.ending import summary
+    from skylift.cli.run_summary import summary
     from skylift.cli.screen import Outlet, make_screen, show_error
     from skylift.client.errors import RunError, SkyliftError
     from skylift.client.jobs.wait import wait as wait_for

@@ -18,13 +18,13 @@ def cancel(names: JobNames, on: On = None) -> None:
     The program gets SIGTERM, and SIGKILL after 10 s. Results go to S3 before the server is turned off. A second Ctrl-C
     does not wait for them.
     """
-    from skylift.cli.insist import Insist
+    from skylift.cli.second_interrupt import SecondInterrupt
     from skylift.client.jobs.jobs import Jobs
 
     def end(name: str) -> str:
         return jobs.cancel(name, lambda words: say(f"{name}: {words}", to_stderr=True), insist.at_once)
 
     jobs = Jobs(settings_there(on))
-    with Insist() as insist:
+    with SecondInterrupt() as insist:
         code = say_each(names, end)
     raise typer.Exit(code)

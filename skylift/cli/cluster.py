@@ -24,8 +24,8 @@ from skylift.client.job.run_options import OPTIONS, SharedOptions
 
 if TYPE_CHECKING:
     from skylift.client.job.outcome import Outcome
-    from skylift.python.cluster.held import Held
-    from skylift.python.cluster.kept import KeptCluster
+    from skylift.python.cluster.held import HeldCluster
+    from skylift.python.cluster.kept_cluster import KeptCluster
     from skylift.python.cluster.size import Servers
 
 _OPTIONS = [
@@ -129,7 +129,7 @@ def _tell_end(name: str, outcome: Callable[[], Outcome]) -> int:
     return found.exit_code or SKYLIFT_FAILED
 
 
-def _run_until_ended(cluster: KeptCluster, held: Held) -> None:
+def _run_until_ended(cluster: KeptCluster, held: HeldCluster) -> None:
     while not cluster.ended:
         threading.Event().wait(_LOOK_EVERY)
         wanted = held.wanted()
@@ -138,7 +138,7 @@ def _run_until_ended(cluster: KeptCluster, held: Held) -> None:
 
 
 def _make(name: str, limits: Servers, dashboard: bool, options: Any) -> KeptCluster:
-    from skylift.python.cluster.kept import KeptCluster
+    from skylift.python.cluster.kept_cluster import KeptCluster
 
     say("Starting a cluster: its scheduler boots and has the project's environment made ...", to_stderr=True)
     given: Any = {option: value for option, value in options.items() if value not in (None, False, [])}

@@ -34,7 +34,7 @@ def connect(
 
 
 @dataclass(frozen=True)
-class Target:
+class SshTarget:
     """An instance that can be connected to. `key` is the name of its key pair, `fingerprint` of its host key."""
 
     id: str
@@ -44,7 +44,7 @@ class Target:
     fingerprint: str | None
 
 
-def find(api: Api, wanted: str) -> Target:
+def find(api: Api, wanted: str) -> SshTarget:
     """The instance with this id or name. Raises UsageError where there is none that a connection could be made to."""
     from skylift.client.errors import UsageError
 
@@ -62,7 +62,7 @@ def find(api: Api, wanted: str) -> Target:
         )
     console = api.call("ec2", "get_console_output", InstanceId=found["InstanceId"], Latest=True).get("Output", "")
     shown = _FINGERPRINT.search(console)
-    return Target(
+    return SshTarget(
         id=found["InstanceId"],
         name=_name(found),
         address=address,
@@ -71,7 +71,7 @@ def find(api: Api, wanted: str) -> Target:
     )
 
 
-def steps(target: Target, user: str) -> str:
+def steps(target: SshTarget, user: str) -> str:
     """The text for a terminal."""
     called = f"{target.id} ({target.name})" if target.name else target.id
     login = f"{user}@{target.address}"

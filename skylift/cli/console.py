@@ -43,7 +43,7 @@ def console(
     from skylift.client.errors import UsageError
     from skylift.cloud.state.home import default_home
     from skylift.console.address import find_running, listen
-    from skylift.console.entry import Entry
+    from skylift.console.entry import SignIn
 
     _require_extra()
     if on != "aws" and (profile or region):
@@ -58,7 +58,7 @@ def console(
     home, name = default_home().path, _place_name(settings)
     running = find_running(home, name)
     place, listener = (running, None) if running else listen(home, name)
-    link = f"{place.origin}/enter?token={Entry(place.key).make_token()}"
+    link = f"{place.origin}/enter?token={SignIn(place.key).make_token()}"
     say(link)
     # Whoever reads it from a pipe waits for it while the console runs.
     sys.stdout.flush()

@@ -17,7 +17,7 @@ from skylift.cloud.state.home import default_home
 
 if TYPE_CHECKING:
     from skylift.cloud.compute.image.image import BuiltImage
-    from skylift.cloud.compute.image.packed import Packed
+    from skylift.cloud.compute.image.packed import PackedImage
 
 _DIGEST = re.compile(r"(?:sha256:)?([0-9a-f]{64})(?![0-9a-f])")
 
@@ -100,11 +100,11 @@ def _pack(root: Path, to: IO[bytes]) -> None:
         raise RunError(f"tar could not write all of the image, and ended with exit code {code}.")
 
 
-def open_packed(name: str, digest: str | None) -> Packed:
+def open_packed(name: str, digest: str | None) -> PackedImage:
     """The file of an image with the digest that it must have: the one that is given, or the one in the file beside it.
     Raises UsageError."""
     from skylift.client.errors import UsageError
-    from skylift.cloud.compute.image.packed import Packed
+    from skylift.cloud.compute.image.packed import PackedImage
 
     file = Path(name)
     if name != "-" and not file.exists():
@@ -120,6 +120,6 @@ def open_packed(name: str, digest: str | None) -> Packed:
     if found is None:
         raise UsageError(f"{text[:80]!r} is not a SHA-256 digest: that has 64 hexadecimal digits.")
     try:
-        return Packed(sys.stdin.buffer if name == "-" else file.open("rb"), found[1])
+        return PackedImage(sys.stdin.buffer if name == "-" else file.open("rb"), found[1])
     except OSError as error:
         raise UsageError(f"{name} cannot be read: {error.strerror}.") from error

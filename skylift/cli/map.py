@@ -90,7 +90,7 @@ def map_inputs(
     from skylift.client.errors import SkyliftError, UsageError
     from skylift.client.flow import Run
     from skylift.client.job.job import Program
-    from skylift.client.map.again import read_continuation
+    from skylift.client.map.continuation import read_continuation
     from skylift.client.map.places import read_template
     from skylift.client.map.planning import read_limits
     from skylift.client.map.reading import MapReader

@@ -9,10 +9,10 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from skylift.cli import ending
-from skylift.cli.living import fit, spell_whole
+from skylift.cli import run_summary
 from skylift.cli.say import say, say_json, say_trouble
 from skylift.cli.screen import Live, Outlet
+from skylift.cli.status_text import fit, spell_whole
 from skylift.cli.table import Cell, Column, show_table
 from skylift.cli.watching import show_outcome, with_interrupts
 from skylift.client.errors import RunError, SkyliftError
@@ -139,10 +139,10 @@ def watch_map(
         return outcome
     show_map(reader, template, Path.cwd(), screen, quiet=quiet, job=outcome.as_json() if as_json else None)
     if not quiet and not as_json:
-        say(*ending.summary(outcome), to_stderr=True)
+        say(*run_summary.summary(outcome), to_stderr=True)
         # After the summary: it may ask S3.
         say(*going_on(reader), to_stderr=True)
-    elif not as_json and (found := ending.troubles(outcome)):
+    elif not as_json and (found := run_summary.troubles(outcome)):
         say_trouble("\n".join(found))
     return outcome
 
@@ -246,7 +246,7 @@ def _cut(outcomes: dict[int, InputOutcome]) -> Iterable[str]:
 def going_on(reader: MapReader) -> list[str]:
     """How to run what has not succeeded, of a map that has ended. Where it has parts of many objects, some of these are
     looked at, first those whose parts no server could fetch; of the others nothing is said."""
-    from skylift.client.map.changed import ADVICE, changed_parts, tell_changed
+    from skylift.client.map.changed_objects import ADVICE, changed_parts, tell_changed
     from skylift.client.map.outcome import InputState
 
     outcomes = reader.outcomes

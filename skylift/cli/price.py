@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from skylift.client.job.job import Job
     from skylift.client.job.quote import Offer, Quote
-    from skylift.client.price.history import Basis, History
+    from skylift.client.price.history import History, QuoteBasis
 
 _VALUES = {"--type", "-t", "--cpu", "--memory", "--arch", "--gpu", "--time", "--hours", "--region", "--on"}
 _DEFAULT_TIME = "1h"
@@ -177,7 +177,7 @@ def _check_type(name: str) -> None:
         )
 
 
-def _with_given_times(basis: Basis, seconds: float | None, hours: float | None) -> Basis:
+def _with_given_times(basis: QuoteBasis, seconds: float | None, hours: float | None) -> QuoteBasis:
     from dataclasses import replace
 
     from skylift.client.price.purchase import HOURS_A_MONTH
@@ -198,7 +198,7 @@ def _with_given_times(basis: Basis, seconds: float | None, hours: float | None) 
     )
 
 
-def _show(program: str, found: Quote, basis: Basis, why: str) -> None:
+def _show(program: str, found: Quote, basis: QuoteBasis, why: str) -> None:
     from skylift.client.price.price import BESIDES
     from skylift.client.price.purchase import HOURS_A_MONTH
     from skylift.client.text.duration import spell_duration

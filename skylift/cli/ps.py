@@ -53,13 +53,13 @@ def ps(
     on: On = None,
 ) -> None:
     """List the jobs that have a server, the newest first."""
-    from skylift.client.jobs.listing import Listing
+    from skylift.client.jobs.listing import JobListing
 
     _check_states(state or [])
     ended = everything or last is not None or bool(state) or like is not None
     most = last if last is not None or as_json or not ended else _SHOWN
     # One more shows whether there are more.
-    found = Listing(settings_there(on)).listed(
+    found = JobListing(settings_there(on)).listed(
         ended=ended, last=None if most is None else most + 1, states=state or (), like=like
     )
     listed = found[:most]

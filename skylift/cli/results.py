@@ -27,7 +27,7 @@ def results(
     on: On = None,
 ) -> None:
     """Bring the results of a job home. What is here already is not fetched again; what was cut off is gone on with."""
-    from skylift.cli.ending import spell_missing, spell_not_written
+    from skylift.cli.run_summary import spell_missing, spell_not_written
     from skylift.cli.screen import Outlet, make_screen
     from skylift.client.jobs.wait import collect
     from skylift.client.steps import Clock

@@ -90,11 +90,11 @@ class RunningJobs:
 
     def end(self) -> None:
         """End all jobs at the same time: SIGTERM, SIGKILL after the grace period, results to S3, server off."""
-        from skylift.cli.insist import Insist
+        from skylift.cli.second_interrupt import SecondInterrupt
 
         if self._unlisted:
             say(self._unlisted, to_stderr=True)
-        with Insist() as insist, ThreadPoolExecutor(_AT_A_TIME) as pool:
+        with SecondInterrupt() as insist, ThreadPoolExecutor(_AT_A_TIME) as pool:
             for line in pool.map(lambda job: self._end(job, insist.at_once), self._found):
                 say(line, to_stderr=True)
 

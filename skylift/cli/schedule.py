@@ -80,7 +80,7 @@ ScheduleNames = Annotated[
 ]
 
 
-class ScheduleGroup(TyperGroup):
+class ScheduleCommand(TyperGroup):
     """`skylift schedule WHEN ...` is `skylift schedule add WHEN ...`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -93,7 +93,7 @@ class ScheduleGroup(TyperGroup):
 
 
 def register(app: typer.Typer) -> None:
-    schedule = typer.Typer(cls=ScheduleGroup, help=_HELP, no_args_is_help=True, rich_markup_mode=None)
+    schedule = typer.Typer(cls=ScheduleCommand, help=_HELP, no_args_is_help=True, rich_markup_mode=None)
     schedule.command("add")(add)
     schedule.command("ls")(ls)
     for command in (pause, resume, history, rm):
@@ -127,7 +127,7 @@ def add(
 ) -> None:
     """Make a schedule. What runs is checked and sent now."""
     from skylift.cli.screen import Outlet, make_screen
-    from skylift.client.schedule.making import MakeSchedule, Order
+    from skylift.client.schedule.making import MakeSchedule, ScheduleOrder
     from skylift.client.schedule.recurrence import read_overlap, read_recurrence
     from skylift.client.steps import Clock
     from skylift.client.text.duration import spell_duration
@@ -138,7 +138,7 @@ def add(
     for note in (*(f"{each}." for each in job.bundle.notes), *job.notes):
         screen.note(note)
     screen.info(f"Runs of {job.name}: {spell_duration(job.max_time)} each at most ({job.cap}).")
-    order = Order(job, recurrence, policy, shlex.join(words or []))
+    order = ScheduleOrder(job, recurrence, policy, shlex.join(words or []))
     try:
         made = with_interrupts(MakeSchedule(order, settings, screen, Clock(screen)))
     finally:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from skylift.cli.bottom_line import BottomLine
 from skylift.cli.echo import Echo
-from skylift.cli.living import fit, spell_progress, spell_run, spell_sent, spell_whole
 from skylift.cli.say import say_trouble
+from skylift.cli.status_text import fit, spell_progress, spell_run, spell_sent, spell_whole
 from skylift.client.job.server_record import Gauge
 from skylift.client.text.duration import spell_duration
 from skylift.client.text.tail import Tail

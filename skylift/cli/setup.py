@@ -16,8 +16,8 @@ from skylift.cli.say import say
 from skylift.cloud.state.home import Home, default_home
 
 if TYPE_CHECKING:
-    from skylift.cloud.compute.image.packed import Packed
-    from skylift.cloud.compute.packages import Part
+    from skylift.cloud.compute.image.packed import PackedImage
+    from skylift.cloud.compute.packages import Package
 
 
 def register(app: typer.Typer) -> None:
@@ -78,7 +78,7 @@ class Setup:
         yes: bool,
         packages_only: bool,
         at_boot: bool | None = None,
-        packed: Packed | None = None,
+        packed: PackedImage | None = None,
         rootless: bool = False,
     ) -> None:
         self._home = home
@@ -132,7 +132,7 @@ class Setup:
         elif self._at_boot is not None:
             Unit(self._home).remove(kept=True)
 
-    def _complete(self, missing: list[Part]) -> bool:
+    def _complete(self, missing: list[Package]) -> bool:
         from skylift.cloud.compute.image.image import default_image
         from skylift.place.local import is_within_reach
 
@@ -142,7 +142,7 @@ class Setup:
             return True
         return is_within_reach(self._home) and default_image(self._home.data) is not None
 
-    def _agree(self, missing: list[Part]) -> None:
+    def _agree(self, missing: list[Package]) -> None:
         """Ask before anything is installed; where nobody can be asked, or apt is not the way, say what to do."""
         from skylift.client.errors import UsageError
 
@@ -165,7 +165,7 @@ class Setup:
         if not typer.confirm(f"Install them with `{command}`?", default=True):
             raise UsageError("Nothing was installed.", f"The command is: sudo {command}")
 
-    def _install(self, missing: list[Part]) -> None:
+    def _install(self, missing: list[Package]) -> None:
         from skylift.client.errors import RunError
         from skylift.cloud.compute.packages import missing_parts
         from skylift.cloud.state.program import apt_environment
@@ -213,11 +213,11 @@ def has_apt() -> bool:
     return shutil.which("apt-get") is not None and Path("/etc/debian_version").exists()
 
 
-def names(missing: list[Part]) -> list[str]:
+def names(missing: list[Package]) -> list[str]:
     from skylift.cloud.compute.packages import packages
 
     return packages(missing)
 
 
-def install_command(missing: list[Part]) -> list[str]:
+def install_command(missing: list[Package]) -> list[str]:
     return ["apt-get", "--quiet", "--yes", "--no-install-recommends", "install", *names(missing)]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from skylift.cli.top_screen import TopScreen
-    from skylift.client.jobs.usage import Reading
+    from skylift.client.jobs.usage import UsageReading
     from skylift.client.remote.account import Account
 
 _KEYS = 0
@@ -62,12 +62,12 @@ def top(
         _show(account, name)
 
 
-def _say_reading(reading: Reading) -> None:
+def _say_reading(reading: UsageReading) -> None:
     say_json(reading.as_json(), indent=None)
     sys.stdout.flush()
 
 
-def _follow(account: Account, name: str | None, show: Callable[[Reading], None], *, once: bool = False) -> None:
+def _follow(account: Account, name: str | None, show: Callable[[UsageReading], None], *, once: bool = False) -> None:
     """Until there is no more to tell, or Ctrl-C."""
     from skylift.client.jobs.usage import AllUsage, watch_one
 
@@ -86,7 +86,7 @@ def _look_once(account: Account, name: str | None) -> None:
 
     now = time.time()
     if name is not None:
-        found: list[Reading] = []
+        found: list[UsageReading] = []
         with_interrupts(_Leaving(watch_one(account, name, found.append, times=1).run))
         say(*describe(found[-1], now))
         if found[-1].usage is not None:
@@ -105,7 +105,7 @@ def _show(account: Account, name: str | None) -> None:
     from skylift.client.jobs.usage import AllUsage, watch_one
 
     if name is not None:
-        last: list[Reading] = []
+        last: list[UsageReading] = []
         screen = TopScreen(lambda: last[-1:], alone=True)
         watch = watch_one(account, name, lambda reading: last.__setitem__(slice(None), [reading]))
         with_interrupts(_Leaving(watch.run, screen))

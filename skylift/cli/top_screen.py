@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from skylift.cli.living import spell_used, spell_whole
+from skylift.cli.status_text import spell_used, spell_whole
 from skylift.cli.table import Cell, Column, make_table
 from skylift.client.text.duration import moment
 from skylift.client.text.size import spell_size
 from skylift.client.text.visible import visible
 
 if TYPE_CHECKING:
-    from skylift.client.jobs.usage import Reading
+    from skylift.client.jobs.usage import UsageReading
     from skylift.contract.usage import Usage
 
 _KEYS = 0
@@ -47,7 +47,7 @@ PROCESS_COLUMNS = (
 )
 
 
-def describe(reading: Reading, now: float) -> list[str]:
+def describe(reading: UsageReading, now: float) -> list[str]:
     """Of one job, above its processes."""
     head = [reading.name, reading.state]
     if reading.started is not None and not reading.is_over:
@@ -75,7 +75,7 @@ def process_rows(usage: Usage) -> list[tuple[str | Cell, ...]]:
     ]
 
 
-def job_row(reading: Reading) -> tuple[str | Cell, ...]:
+def job_row(reading: UsageReading) -> tuple[str | Cell, ...]:
     usage = reading.usage
     if usage is None:
         return (reading.name, reading.state, *[Cell("")] * 7, reading.type or "")
@@ -111,7 +111,7 @@ def _rate(name: str, rate: int | None) -> str:
 class TopScreen:
     """`readings` gives what there is to show; of one job that is looked at `alone` also its processes."""
 
-    def __init__(self, readings: Callable[[], Sequence[Reading]], *, alone: bool = False) -> None:
+    def __init__(self, readings: Callable[[], Sequence[UsageReading]], *, alone: bool = False) -> None:
         from rich.console import Console
 
         self._readings, self._alone = readings, alone
@@ -175,12 +175,12 @@ class TopScreen:
         more = [Text(f"and {hidden} more", style="dim")] if hidden > 0 and not self._alone else []
         return Group(*lines, *table, *more)
 
-    def _lines(self, readings: Sequence[Reading], now: float) -> list[str]:
+    def _lines(self, readings: Sequence[UsageReading], now: float) -> list[str]:
         if self._alone:
             return [*describe(readings[0], now), ""] if readings else ["Its server is being looked at ..."]
         count = f"{len(readings)} job{'s' * (len(readings) != 1)}" if readings else "No job runs now."
         return [f"{count}   q leaves", *_troubles(readings), ""]
 
 
-def _troubles(readings: Sequence[Reading]) -> list[str]:
+def _troubles(readings: Sequence[UsageReading]) -> list[str]:
     return [f"{each.name}: {each.trouble}" for each in readings if each.trouble][:3]

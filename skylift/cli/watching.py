@@ -53,7 +53,7 @@ def show_outcome(
     outcome: Outcome, outlet: Outlet, *, quiet: bool, as_json: bool, arguments: Sequence[str] = ()
 ) -> None:
     """`arguments` are the program's own."""
-    from skylift.cli.ending import summary, troubles
+    from skylift.cli.run_summary import summary, troubles
 
     if as_json:
         tails = {f"{name}_tail": tail.text() for name, tail in outlet.tails.items()}

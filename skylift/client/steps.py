@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, ParamSpec, TypeVar
 
 from skylift.client.errors import SkyliftError
-from skylift.client.waiting import Caller
+from skylift.client.waiting import ThreadCaller
 from skylift.client.watcher import Watcher
 
 P = ParamSpec("P")
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 @dataclass
-class Step:
+class TimedStep:
     """A step that is under way. `detail` is shown behind its name when it is done."""
 
     name: str
@@ -52,8 +52,8 @@ class Clock:
             self.watcher.done(name, detail, self.seconds[name])
 
     @contextmanager
-    def step(self, name: str) -> Iterator[Step]:
-        step = Step(name)
+    def step(self, name: str) -> Iterator[TimedStep]:
+        step = TimedStep(name)
         began = time.monotonic()
         self.watcher.begin(name)
         yield step
@@ -64,7 +64,7 @@ class Clock:
 async def in_thread(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Like asyncio.to_thread, but a cancelled caller waits for the call, so that what it makes can be undone. The call
     pauses no more then."""
-    caller = Caller()
+    caller = ThreadCaller()
     running = asyncio.ensure_future(asyncio.to_thread(caller.awaits(call, *args, **kwargs)))
     try:
         return await asyncio.shield(running)

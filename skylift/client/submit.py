@@ -19,8 +19,8 @@ from skylift.client.launch.bucket import ensure_bucket
 from skylift.client.launch.check import check
 from skylift.client.launch.kept_connection import KeptConnection
 from skylift.client.launch.last_kept import StartedConnection
+from skylift.client.launch.server_reuse import ServerReuse
 from skylift.client.launch.stages import Checked, Launched, Provisioned
-from skylift.client.launch.take_over import TakeOver
 from skylift.client.launch.undo import Undo
 from skylift.client.ship.stdin import Stdin
 from skylift.client.ship.upload import Shipping
@@ -173,7 +173,7 @@ class Submit:
         self, checked: Checked, shipping: Shipping, undo: Undo, connecting: KeptConnection
     ) -> Launched | None:
         how = (self._watcher, self._clock)
-        return await TakeOver(checked, shipping, undo, connecting, *how, detached=self._detached).run()
+        return await ServerReuse(checked, shipping, undo, connecting, *how, detached=self._detached).run()
 
     async def _provision_and_ship(self, checked: Checked, shipping: Shipping, undo: Undo) -> Provisioned:
         """At the same time; both wait for the bucket where they need it."""

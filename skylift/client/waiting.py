@@ -16,14 +16,14 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Caller:
+class ThreadCaller:
     """Who waits for threads. When it leaves, their pauses end at once, and those of the threads that these wait for."""
 
-    _now: contextvars.ContextVar[Caller | None] = contextvars.ContextVar("caller", default=None)
+    _now: contextvars.ContextVar[ThreadCaller | None] = contextvars.ContextVar("caller", default=None)
     _lock = threading.Lock()
 
     def __init__(self) -> None:
-        self.left, self._inner = threading.Event(), WeakSet[Caller]()
+        self.left, self._inner = threading.Event(), WeakSet[ThreadCaller]()
         outer = self._now.get()
         with self._lock:
             if outer is not None:
@@ -45,7 +45,7 @@ class Caller:
         return partial(context.run, partial(call, *args, **kwargs))
 
     @classmethod
-    def of_this_thread(cls) -> Caller | None:
+    def of_this_thread(cls) -> ThreadCaller | None:
         return cls._now.get()
 
 
@@ -54,7 +54,7 @@ class Threads(ThreadPoolExecutor):
 
     def __init__(self, max_workers: int) -> None:
         super().__init__(max_workers)
-        self._caller = Caller()
+        self._caller = ThreadCaller()
 
     def submit(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         return super().submit(self._caller.awaits(call, *args, **kwargs))
@@ -67,7 +67,7 @@ class Threads(ThreadPoolExecutor):
 
 def pause(seconds: float) -> bool:
     """Wait in a thread. False as soon as whoever waits for the thread has been cancelled."""
-    caller = Caller.of_this_thread()
+    caller = ThreadCaller.of_this_thread()
     return not (caller.left if caller is not None else threading.Event()).wait(seconds)
 
 

@@ -33,7 +33,7 @@ from skylift.cloud.compute.image.image_from_disk import Captures
 from skylift.cloud.compute.leftover import await_leftovers
 from skylift.cloud.compute.network.error import NetworkError
 from skylift.cloud.compute.network.metadata import MetadataService
-from skylift.cloud.compute.network.network import Network, loopback_ranges
+from skylift.cloud.compute.network.network import CloudNetwork, loopback_ranges
 from skylift.cloud.compute.server.answering import why_silent
 from skylift.cloud.compute.server.destinations import destinations
 from skylift.cloud.compute.server.inheritance import BUNDLE
@@ -65,12 +65,12 @@ from skylift.cloud.loops.ssm.command import CommandLoop
 from skylift.cloud.loops.ticker import Ticker
 from skylift.cloud.loops.vpc.network import NetworkLoop
 from skylift.cloud.process.cannot_start import USAGE, CannotStart
-from skylift.cloud.process.laps import Laps, process_began
 from skylift.cloud.process.listening import listen_for_tls, listen_on_loopback
 from skylift.cloud.process.lock import hold
 from skylift.cloud.process.log import log_to
 from skylift.cloud.process.notify import notify
 from skylift.cloud.process.sealed import seal
+from skylift.cloud.process.step_times import StepTimes, process_began
 from skylift.cloud.services.api.zone import zone_id
 from skylift.cloud.services.ec2.identity_document import DocumentSigner
 from skylift.cloud.services.market import fleet_upkeep
@@ -82,14 +82,14 @@ from skylift.cloud.store.database import Database, StoreError
 from skylift.cloud.wire.endpoint import AwsEndpoint, keep_models, load_models
 from skylift.cloud.wire.forwarder import forward
 from skylift.cloud.wire.sender import Senders
-from skylift.cloud.wire.settling import Settling
+from skylift.cloud.wire.transition_wait import TransitionWait
 from skylift.cloud.wiring import alarm_action
 from skylift.cloud.wiring.bootstrap import DEFAULT_REGION, allowed_openings, bootstrap, open_database, preferred_net
 from skylift.cloud.wiring.command import make_commands
 from skylift.cloud.wiring.dispatcher import Dispatcher
+from skylift.cloud.wiring.firewall_exceptions import FirewallExceptions
 from skylift.cloud.wiring.host_keys import host_keys
 from skylift.cloud.wiring.link_local import LinkLocalServices
-from skylift.cloud.wiring.openings import Openings
 from skylift.cloud.wiring.paths import (
     RUN,
     been_up,
@@ -112,7 +112,7 @@ from skylift.cloud.wiring.reconcile_on_start import (
 )
 from skylift.cloud.wiring.scaling_group import make_groups
 from skylift.cloud.wiring.schedule import make_schedules
-from skylift.cloud.wiring.spot import Market
+from skylift.cloud.wiring.spot import SpotMarketRules
 from skylift.cloud.wiring.teardown import shut_servers_down, take_down
 from skylift.version import __version__
 
@@ -139,7 +139,7 @@ def _seen_as(host_address: str, source: str) -> str:
     return host_address if source.startswith("127.") else source
 
 
-def _forward(inheritance: Inheritance, network: Network, senders: Senders) -> None:
+def _forward(inheritance: Inheritance, network: CloudNetwork, senders: Senders) -> None:
     bundle, sender = inheritance.files.get(BUNDLE), partial(senders.of, FORWARDER)
     try:
         forward(inheritance.upstreams, network.listen_for_all, bundle.decode() if bundle else None, sender)
@@ -156,7 +156,7 @@ class _Parts:
     ticker: Ticker
     adoption: Adoption
     first_start: bool
-    openings: Openings
+    openings: FirewallExceptions
     instances: InstanceLoop
     volumes: VolumeLoop
     snapshots: SnapshotLoop
@@ -199,7 +199,7 @@ class Cloud:
     async def run(self, ready: Callable[[], None]) -> None:
         """Serve until SIGTERM or SIGINT. Servers go on after that: the next process adopts them. SIGPWR says that the
         machine goes off: servers are shut down first, and the next process starts them again."""
-        self._laps = laps = Laps(process_began())
+        self._laps = laps = StepTimes(process_began())
         laps.end("modules")
         with ExitStack() as stack:
             stack.enter_context(hold(self._home))
@@ -213,7 +213,7 @@ class Cloud:
             laps.end("database")
             self._allowed = allowed = allowed_openings(database, self._wanted_openings)
             loopback = loopback_ranges().take(self._home.path, preferred_net(database))
-            network = Network(loopback, allowed)
+            network = CloudNetwork(loopback, allowed)
             network.open()
             stack.callback(network.release)
             laps.end("network")
@@ -229,7 +229,7 @@ class Cloud:
     async def _serve(
         self,
         database: Database,
-        network: Network,
+        network: CloudNetwork,
         servers: Servers,
         account: str,
         listener: socket.socket,
@@ -282,7 +282,7 @@ class Cloud:
     async def _answer(
         self,
         database: Database,
-        network: Network,
+        network: CloudNetwork,
         account: str,
         engine: Engine,
         listener: socket.socket,
@@ -292,7 +292,7 @@ class Cloud:
         event loop from it.
         """
         dispatcher = Dispatcher(database, account, self._region, engine.wake)
-        settling = Settling(dispatcher.unsettled)
+        settling = TransitionWait(dispatcher.unsettled)
         database.when_changed(settling.changed)
         api = AwsEndpoint(
             region=self._region,
@@ -315,7 +315,7 @@ class Cloud:
     def _put_together(
         self,
         database: Database,
-        network: Network,
+        network: CloudNetwork,
         servers: Servers,
         account: str,
         api: AwsEndpoint,
@@ -325,7 +325,7 @@ class Cloud:
     ) -> _Parts:
         """The loops and what they drive. Nothing of them runs yet."""
         destined = destinations(settings.inheritance)
-        openings = Openings(self._allowed, destined, network.close_off, self._data.write_open_now)
+        openings = FirewallExceptions(self._allowed, destined, network.close_off, self._data.write_open_now)
         spec_builder = LaunchSpecBuilder(settings, lambda name: types()[name], zone_id)
         queries = Queries(database, spec_builder, self._region)
         signer = DocumentSigner(database, self._home, account)
@@ -360,7 +360,7 @@ class Cloud:
         # The last one has clouds that were erased.
         removals = RemovalLoop((self._data.instances, self._data.captures, self._data.path.parent), Removal)
         fleets = FleetLoop(database, fleet_upkeep.keep, fleet_upkeep.mark, engine.wake_in)
-        spot = SpotLoop(database, Market(account, self._region), engine.wake, engine.wake_in)
+        spot = SpotLoop(database, SpotMarketRules(account, self._region), engine.wake, engine.wake_in)
         ticker = Ticker()
         meter = make_meter(network.loopback)
         looks = Looks(meter.first_process, why_silent, sizes.show, networks.amiss, network.attached)
@@ -413,7 +413,7 @@ class Cloud:
     def _ended(self, instance_id: str, code: int | None) -> None:
         self._instances.ended(instance_id, code)
 
-    def _announce(self, account: str, listener: socket.socket, network: Network) -> None:
+    def _announce(self, account: str, listener: socket.socket, network: CloudNetwork) -> None:
         # In this order: the directory is synced with the last.
         keep_last_seen(self._data)
         keep_boot(self._data, this_boot())

@@ -27,7 +27,7 @@ WAYS = ("On demand", "Spot", "Reserved, 1 year", "Reserved, 3 years", "Savings p
 
 
 @dataclass(frozen=True)
-class Share:
+class CostShare:
     """What one job, type, ... has cost. Not all of it has a price where `whole` is False."""
 
     key: str
@@ -49,9 +49,9 @@ class Hours:
 
 
 @dataclass(frozen=True)
-class Spent:
+class CostReport:
     total: float
-    shares: tuple[Share, ...]
+    shares: tuple[CostShare, ...]
     days: tuple[str, ...]
     by_day: Mapping[str, tuple[float, ...]]
     """For each way to buy, or for jobs, USD of each of the days."""
@@ -104,13 +104,13 @@ class Costs:
         """What it may be grouped by, with the words. Records of jobs know of no disks and no further ways to buy."""
         return GROUPS if self._port.has_control else {each: GROUPS[each] for each in ("job", "type")}
 
-    def spent(self, period: str, by: str) -> Spent:
+    def spent(self, period: str, by: str) -> CostReport:
         """Raises SkyliftError."""
         now = datetime.now(UTC).replace(microsecond=0)
         start = beginning(period, now)
         return self._billed(start, now, by) if self._port.has_control else self._listed(start, now, by)
 
-    def _billed(self, start: datetime, end: datetime, by: str) -> Spent:
+    def _billed(self, start: datetime, end: datetime, by: str) -> CostReport:
         call = read_bill(start, end, by)
         bill = self._port.control(call)
         days = days_between(start, end)
@@ -120,10 +120,10 @@ class Costs:
         notes.append("Transfers, snapshots and requests are not counted.")
         if bill["UnpricedLines"]:
             notes.append(f"No source has a price for {bill['UnpricedLines']} of its lines; they are not in the total.")
-        return Spent(
+        return CostReport(
             total=float(bill["Total"]),
             shares=_largest(
-                Share(each["Key"], float(each["Amount"]), not each["UnpricedLines"]) for each in bill["Groups"]
+                CostShare(each["Key"], float(each["Amount"]), not each["UnpricedLines"]) for each in bill["Groups"]
             ),
             days=tuple(f"{first:%m-%d}" for first, _ in days),
             by_day=by_option([each["Groups"] for each in found]),
@@ -132,7 +132,7 @@ class Costs:
             commands=(call.command,),
         )
 
-    def _listed(self, start: datetime, end: datetime, by: str) -> Spent:
+    def _listed(self, start: datetime, end: datetime, by: str) -> CostReport:
         """Of an AWS account, the servers of its jobs at list prices: it is what skylift has a record of."""
         rows = [(each, day) for each in self._jobs() if (day := _day(each)) is not None and day >= start]
         days = [first for first, _ in days_between(start, end)]
@@ -145,9 +145,9 @@ class Costs:
             shares[row.type if by == "type" else row.id] += row.cost or 0.0
             hours[row.type] += (row.seconds or 0) / 3600
         call = ask_explorer(start.date(), end.date() + timedelta(days=1))
-        return Spent(
+        return CostReport(
             total=sum(shares.values()),
-            shares=_largest(Share(key, usd) for key, usd in shares.items()),
+            shares=_largest(CostShare(key, usd) for key, usd in shares.items()),
             days=labels,
             by_day={"jobs": tuple(daily[each] for each in labels)},
             hours=what_if(hours, self._port.settings.region, (end - start).total_seconds() / 3600),
@@ -166,7 +166,7 @@ def _day(row: JobRow) -> datetime | None:
     return datetime.strptime(row.created, "%Y-%m-%d %H:%M:%S").astimezone(UTC)
 
 
-def _largest(shares: Any) -> tuple[Share, ...]:
+def _largest(shares: Any) -> tuple[CostShare, ...]:
     return tuple(sorted(shares, key=lambda each: (-each.usd, each.key)))
 
 

@@ -18,7 +18,7 @@ COOKIE = "skylift_console"
 _FORM = re.compile(r"(\d{1,12})\.([0-9a-f]{32})\.([0-9a-f]{64})")
 
 
-class Entry:
+class SignIn:
     """`now` is the clock. A link may be made by another process that has the key: `skylift console` a second time."""
 
     def __init__(self, key: Secret, now: Callable[[], float] = time.time) -> None:

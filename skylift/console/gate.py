@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from skylift.console.address import Place
-from skylift.console.entry import COOKIE, COOKIE_SECONDS, Entry
+from skylift.console.entry import COOKIE, COOKIE_SECONDS, SignIn
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -30,7 +30,7 @@ _ADVICE = "Run `skylift console` again: it prints a new link, which is good for 
 class Gate:
     """`is_owner` says whether a connection's peer is a process of the console's own user."""
 
-    def __init__(self, app: App, place: Place, entry: Entry, is_owner: Callable[[tuple[str, int]], bool]) -> None:
+    def __init__(self, app: App, place: Place, entry: SignIn, is_owner: Callable[[tuple[str, int]], bool]) -> None:
         self.app, self._place, self._entry, self._is_owner = app, place, entry, is_owner
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

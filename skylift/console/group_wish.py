@@ -12,7 +12,7 @@ from skylift.console import call as calls
 from skylift.console.call import Call
 from skylift.console.rows import RuleRow
 from skylift.console.typed import read_ports
-from skylift.console.vpc_plan import Making, Step, creation
+from skylift.console.vpc_plan import ApiStep, Making, creation
 
 KINDS = {"tcp": "TCP", "udp": "UDP", "icmp": "ICMP", "-1": "All traffic"}
 _TEXT = re.compile(r"[A-Za-z0-9 ._\-:/()#,@\[\]+=&;{}!$*]{1,255}")
@@ -46,13 +46,13 @@ class GroupWish:
                 found.append(f"{error.message} {error.advice}")
         return found
 
-    def steps(self) -> list[Step]:
+    def steps(self) -> list[ApiStep]:
         """AWS wants a description: the name is one."""
         call = calls.create_security_group(self.name, self.description or self.name, self.vpc)
         steps = [creation("Security group", call, "group", "GroupId")]
         if self.rules:
             permissions = [read_permission(*each) for each in self.rules]
-            steps.append(Step("Its rules", calls.authorize_rules("%group%", permissions, outbound=False)))
+            steps.append(ApiStep("Its rules", calls.authorize_rules("%group%", permissions, outbound=False)))
         return steps
 
     def make(self, perform: Callable[[Call], Any]) -> str:

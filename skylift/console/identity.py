@@ -57,7 +57,7 @@ class Holder:
 
 
 @dataclass(frozen=True)
-class Policies:
+class UserPolicies:
     """The names of inline ones; attached ones by name with their ARNs."""
 
     inline: Sequence[str]
@@ -80,7 +80,7 @@ class UserDetail:
 
 
 @dataclass(frozen=True)
-class AccessKey:
+class UserKey:
     id: str
     status: str
     created: str
@@ -144,20 +144,20 @@ def put_trust(role: str, document: str) -> Call:
     return Call("iam", "update_assume_role_policy", params)
 
 
-def delete_role(role: str, policies: Policies, profiles: Sequence[str]) -> list[Call]:
+def delete_role(role: str, policies: UserPolicies, profiles: Sequence[str]) -> list[Call]:
     """IAM deletes a role that holds nothing any more, so all that it holds goes before."""
     holder = Holder("role", role)
     return [*_strip(holder, policies), *_without_profiles(role, profiles), holder.call("delete_{}")]
 
 
-def delete_user(user: str, policies: Policies, keys: Sequence[AccessKey], groups: Sequence[str]) -> list[Call]:
+def delete_user(user: str, policies: UserPolicies, keys: Sequence[UserKey], groups: Sequence[str]) -> list[Call]:
     holder = Holder("user", user)
     taken = [Call("iam", "delete_access_key", {"UserName": user, "AccessKeyId": each.id}) for each in keys]
     left = [Call("iam", "remove_user_from_group", {"GroupName": each, "UserName": user}) for each in groups]
     return [*taken, *left, *_strip(holder, policies), holder.call("delete_{}")]
 
 
-def _strip(holder: Holder, policies: Policies) -> list[Call]:
+def _strip(holder: Holder, policies: UserPolicies) -> list[Call]:
     return [*map(holder.delete_policy, policies.inline), *map(holder.detach, policies.attached.values())]
 
 
@@ -251,10 +251,10 @@ class Identities:
         )
         return UserDetail(found["Arn"], details, named)
 
-    def policies(self, holder: Holder) -> Policies:
+    def policies(self, holder: Holder) -> UserPolicies:
         names = self._port.pages(holder.call("list_{}_policies"), "PolicyNames")
         attached = self._port.pages(holder.call("list_attached_{}_policies"), "AttachedPolicies")
-        return Policies(names, {each["PolicyName"]: each["PolicyArn"] for each in attached})
+        return UserPolicies(names, {each["PolicyName"]: each["PolicyArn"] for each in attached})
 
     def inline_policy(self, holder: Holder, name: str) -> str:
         """Its document as it is now; empty where there is none of this name."""
@@ -283,9 +283,9 @@ class Identities:
         found = self._port.pages(Call("iam", "list_policies", {}), "Policies")
         return {each["Arn"]: each["PolicyName"] for each in found}
 
-    def keys(self, user: str) -> list[AccessKey]:
+    def keys(self, user: str) -> list[UserKey]:
         found = self._port.pages(Call("iam", "list_access_keys", {"UserName": user}), "AccessKeyMetadata")
-        return [AccessKey(each["AccessKeyId"], each["Status"], as_time(each.get("CreateDate"))) for each in found]
+        return [UserKey(each["AccessKeyId"], each["Status"], as_time(each.get("CreateDate"))) for each in found]
 
     def uses(self, profiles: Sequence[str]) -> list[Use]:
         """The instances that have one of these profiles."""

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from skylift.client.collect.results import Manifest, bring_home, read_manifest
 from skylift.client.errors import RunError
-from skylift.client.job.record import Prefix
+from skylift.client.job.record import JobKeys
 from skylift.client.job.repeat import Repeat, parse_repeat
 from skylift.client.job.states import ENDED, State
 from skylift.client.jobs.cluster import TakeDown, clusters, find_clusters, members_of
 from skylift.client.jobs.jobs import Jobs
 from skylift.client.jobs.listing import Listed
-from skylift.console.job_steps import Step, job_steps
+from skylift.console.job_steps import JobStep, job_steps
 from skylift.console.job_wish import JobSpec
 from skylift.console.port import Port
 from skylift.console.rows import ClusterRow, JobRow, as_moment, as_time
@@ -35,7 +35,7 @@ class JobPort:
         with self._port.reached() as account:
             return Jobs(account.settings, account).one(name)
 
-    def job_steps(self, name: str) -> list[Step]:
+    def job_steps(self, name: str) -> list[JobStep]:
         """What happened to it, in its order. Raises SkyliftError."""
         with self._port.reached() as account:
             return job_steps(self.job(name), account.status(name))
@@ -54,7 +54,7 @@ class JobPort:
             bring_home(
                 account.api,
                 account.bucket,
-                Prefix(name),
+                JobKeys(name),
                 replace(manifest, results=wanted),
                 Path(folder),
                 lambda _: None,
@@ -64,7 +64,7 @@ class JobPort:
     def _manifest(self, name: str) -> Manifest:
         with self._port.reached() as account:
             record = account.record(name)
-            return read_manifest(account.api, account.bucket, Prefix(name), record.outputs, record.script)
+            return read_manifest(account.api, account.bucket, JobKeys(name), record.outputs, record.script)
 
     def cancel(self, name: str) -> str:
         """The word for what was done. Raises SkyliftError."""
@@ -104,7 +104,7 @@ class JobPort:
         with self._port.reached() as account:
             # The name is of the page's address. This refuses one that no job has, and a record that is damaged.
             account.record(name)
-            key = Prefix(name).record
+            key = JobKeys(name).record
             found = account.api.get(account.bucket, key, RECORD_LIMIT)
         if found is None:
             raise RunError("It is a run of a schedule.", "`skylift schedule run` starts one now.")

@@ -19,7 +19,7 @@ _ENVIRONMENTS = {
 
 
 @dataclass(frozen=True)
-class Step:
+class JobStep:
     """`state` is a word of the job's states; `after` is how long it took since the step before."""
 
     when: str
@@ -29,7 +29,7 @@ class Step:
     after: str
 
 
-def job_steps(job: Listed, status: Status | None) -> list[Step]:
+def job_steps(job: Listed, status: Status | None) -> list[JobStep]:
     """Of the last server, if the job had several. What nobody has written is left out."""
     found: list[tuple[str, str, str, str]] = []
     if job.created:
@@ -56,7 +56,7 @@ def job_steps(job: Listed, status: Status | None) -> list[Step]:
     for when, what, detail, state in found:
         at = moment(when)
         after = "" if before is None else f"{spell_duration(at - before)} later"
-        steps.append(Step(as_time(datetime.fromtimestamp(at, UTC)), what, detail, state, after))
+        steps.append(JobStep(as_time(datetime.fromtimestamp(at, UTC)), what, detail, state, after))
         before = at
     return steps
 

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from skylift.client.job.settings import Settings
 from skylift.client.remote.socket_owner import is_owner, owners
 from skylift.console.address import Place
-from skylift.console.entry import Entry
+from skylift.console.entry import SignIn
 from skylift.console.gate import App, Gate
 from skylift.console.port import Control, Port
 from skylift.console.site import build_site
@@ -35,7 +35,7 @@ def serve(
     build_site(site, Port(find_settings, find_control))
     app: App = site
     is_ours = partial(is_owner, here=(place.address, place.port), allowed=owners())
-    gate = Gate(app, place, Entry(place.key), is_ours)
+    gate = Gate(app, place, SignIn(place.key), is_ours)
     config = uvicorn.Config(
         gate, log_level="warning", access_log=False, proxy_headers=False, server_header=False, lifespan="on"
     )

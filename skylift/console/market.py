@@ -65,7 +65,7 @@ class Types:
 
 
 @dataclass(frozen=True)
-class Ways:
+class PurchaseOptions:
     """Those whose price is known, as rows of a table; `command` does the same. `lines` are what each costs over hours
     of use, and cross where a commitment begins to pay."""
 
@@ -160,7 +160,7 @@ class Market:
             Series(zone, (*sorted(points), (now.timestamp(), max(points)[1]))) for zone, points in sorted(found.items())
         ]
 
-    def ways(self, kind: str, hours: str, run: str) -> Ways:
+    def ways(self, kind: str, hours: str, run: str) -> PurchaseOptions:
         """What was typed: hours a month, and the time of one run. Raises UsageError."""
         try:
             used = float(hours)
@@ -174,7 +174,7 @@ class Market:
         least = min((each.month for each in known if each.month is not None), default=None)
         rows = tuple(_way(each, is_least=each.month is not None and each.month == least) for each in known)
         command = f"skylift price --type {shell_quote(kind)} --hours {used:g} --time {seconds}s job.py"
-        return Ways(rows, found.advice, used, break_even(known), command)
+        return PurchaseOptions(rows, found.advice, used, break_even(known), command)
 
 
 def break_even(offers: Sequence[Offer]) -> tuple[Series, ...]:

@@ -9,12 +9,12 @@ from typing import Any
 
 from skylift.client.errors import UsageError
 from skylift.console.call import Call
-from skylift.console.meanwhile import ChangedMeanwhile
 from skylift.console.port import Port
 from skylift.console.rows import Row, as_tags, spell_tags
+from skylift.console.stale_edit import StaleEdit
 from skylift.console.typed import read_ports, whole_number
 from skylift.console.vpc_map import target_of
-from skylift.console.vpc_plan import Step, creation, tagged
+from skylift.console.vpc_plan import ApiStep, creation, tagged
 
 _LAST_RULE = 32767
 """The number of a network ACL's last rule, which refuses what no other has decided on."""
@@ -58,7 +58,7 @@ class SubnetLine:
 
 
 @dataclass(frozen=True)
-class Route:
+class ShownRoute:
     destination: str
     target: str
     state: str
@@ -74,11 +74,11 @@ class Route:
 
 
 @dataclass(frozen=True)
-class Table:
+class RouteTable:
     id: str
     name: str
     main: bool
-    routes: tuple[Route, ...]
+    routes: tuple[ShownRoute, ...]
     associations: Mapping[str, str]
     """By its subnet, the id of each."""
 
@@ -166,9 +166,9 @@ class Networks:
             )
         ]
 
-    def tables(self, vpc: str) -> list[Table]:
+    def tables(self, vpc: str) -> list[RouteTable]:
         return [
-            Table(
+            RouteTable(
                 id=each["RouteTableId"],
                 name=as_tags(each).get("Name", ""),
                 main=any(link.get("Main") for link in each.get("Associations", [])),
@@ -228,20 +228,20 @@ class Networks:
         ]
 
     def check_rule(self, acl: str, rule: AclRule) -> None:
-        """Raises ChangedMeanwhile unless this network ACL has the same rule by that number."""
+        """Raises StaleEdit unless this network ACL has the same rule by that number."""
         found = self._all("describe_network_acls", "NetworkAcls", NetworkAclIds=[acl])
         rules = [_rule(entry) for each in found for entry in each.get("Entries", [])]
         now = next((each for each in rules if (each.number, each.outbound) == (rule.number, rule.outbound)), None)
         if now != rule:
-            raise ChangedMeanwhile(f"Rule {rule.number}", now.words if now else "")
+            raise StaleEdit(f"Rule {rule.number}", now.words if now else "")
 
-    def check_route(self, table: str, route: Route) -> None:
-        """Raises ChangedMeanwhile unless it leads where it led."""
+    def check_route(self, table: str, route: ShownRoute) -> None:
+        """Raises StaleEdit unless it leads where it led."""
         found = self._all("describe_route_tables", "RouteTables", RouteTableIds=[table])
         routes = [_route(entry) for each in found for entry in each.get("Routes", [])]
         now = next((each for each in routes if each.destination == route.destination), None)
         if now is None or now.target != route.target:
-            raise ChangedMeanwhile(f"The route to {route.destination}", now.words if now else "")
+            raise StaleEdit(f"The route to {route.destination}", now.words if now else "")
 
     def gateways(self, vpc: str) -> list[GatewayRow]:
         """A NAT gateway that is deleted is described for an hour: it is passed over."""
@@ -331,7 +331,7 @@ def create_route(table: str, destination: str, target: str) -> Call:
     return _lead("create_route", table, destination, target)
 
 
-def replace_route(table: str, route: Route, target: str) -> Call:
+def replace_route(table: str, route: ShownRoute, target: str) -> Call:
     """Raises UsageError where it leads there already."""
     if target == route.target:
         raise UsageError("It leads there already.")
@@ -382,7 +382,7 @@ def change_acl(subnet: SubnetLine, acls: Sequence[Acl], acl: str) -> Call:
     return Call("ec2", "replace_network_acl_association", params)
 
 
-def nat_gateway_steps(subnet: str, allocation: str, name: str) -> list[Step]:
+def nat_gateway_steps(subnet: str, allocation: str, name: str) -> list[ApiStep]:
     """With an Elastic IP of its own where there is no `allocation`; both, or neither. Raises UsageError."""
     if not subnet:
         raise UsageError("The VPC has no subnet.", "A NAT gateway stands in one with a way to the internet.")
@@ -466,9 +466,9 @@ def _nat_gateway(described: Any) -> GatewayRow:
     return _gateway(described, "NatGatewayId", "NAT gateway", described["State"], more, ", ".join(addresses))
 
 
-def _route(described: Any) -> Route:
+def _route(described: Any) -> ShownRoute:
     destinations = ("DestinationCidrBlock", "DestinationIpv6CidrBlock", "DestinationPrefixListId")
-    return Route(
+    return ShownRoute(
         next((str(described[key]) for key in destinations if described.get(key)), ""),
         target_of(described),
         described.get("State", ""),

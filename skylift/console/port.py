@@ -24,7 +24,6 @@ from skylift.client.remote.api import Api
 from skylift.console import call as calls
 from skylift.console import instance_removal
 from skylift.console.call import Call
-from skylift.console.meanwhile import ChangedMeanwhile
 from skylift.console.rows import (
     BucketRow,
     InstanceRow,
@@ -36,14 +35,15 @@ from skylift.console.rows import (
     as_time,
     spell_tags,
 )
-from skylift.console.vpc_map import GONE, Parts, VpcMap, build_map
+from skylift.console.stale_edit import StaleEdit
+from skylift.console.vpc_map import GONE, VpcAnswers, VpcMap, build_map
 
 Facts = tuple[tuple[str, str], ...]
 """Labels and values, to be read by a person."""
 
 
 @dataclass(frozen=True)
-class Volume:
+class ShownVolume:
     id: str
     device: str
     size: str
@@ -61,12 +61,12 @@ class InstanceDetail:
     groups: Facts
     """Ids and names of its security groups."""
     rules: tuple[tuple[str, str, str], ...]
-    volumes: tuple[Volume, ...]
+    volumes: tuple[ShownVolume, ...]
     tags: Facts
 
 
 @dataclass(frozen=True)
-class Kind:
+class PricedType:
     """An instance type with its prices an hour; None where a price is not known."""
 
     name: str
@@ -82,7 +82,7 @@ class Kind:
 
 
 @dataclass(frozen=True)
-class Listing:
+class FolderPage:
     """A part of a folder of a bucket: keys with size and time. `more` is the token of the next part."""
 
     folders: tuple[str, ...]
@@ -100,7 +100,7 @@ class Choices:
     """Those that an image has a disk for, the root's among them."""
     processors: Mapping[str, str]
     """What an image is built for, where that is known."""
-    kinds: Mapping[str, Kind]
+    kinds: Mapping[str, PricedType]
     keys: tuple[str, ...]
     subnets: Mapping[str, str]
     groups: Mapping[str, str]
@@ -269,15 +269,15 @@ class Port:
         ]
 
     def check_rule(self, group: str, rule: RuleRow) -> None:
-        """Raises ChangedMeanwhile unless it is as it was when it was read."""
+        """Raises StaleEdit unless it is as it was when it was read."""
         now = next((each for each in self.rules([group]) if each.id == rule.id), None)
         if now != rule:
-            raise ChangedMeanwhile("The rule", now.words if now else "")
+            raise StaleEdit("The rule", now.words if now else "")
 
-    def _volumes(self, described: Any) -> tuple[Volume, ...]:
+    def _volumes(self, described: Any) -> tuple[ShownVolume, ...]:
         mapped = instance_removal.mapped(described)
         return tuple(
-            Volume(
+            ShownVolume(
                 each["VolumeId"],
                 mapped[each["VolumeId"]]["DeviceName"],
                 f"{each['Size']} GiB {each.get('VolumeType', '')}",
@@ -375,7 +375,7 @@ class Port:
         (found,) = self.perform(Call("ec2", "describe_vpcs", {"VpcIds": [vpc]}))["Vpcs"]
         reservations = self.of_vpc(vpc, "describe_instances", "Reservations")
         return build_map(
-            Parts(
+            VpcAnswers(
                 vpc=found,
                 subnets=self.of_vpc(vpc, "describe_subnets", "Subnets"),
                 tables=self.of_vpc(vpc, "describe_route_tables", "RouteTables"),
@@ -397,10 +397,10 @@ class Port:
         found = self.perform(Call("s3", "list_buckets", {}))["Buckets"]
         return [BucketRow(each["Name"], as_time(each.get("CreationDate"))) for each in found]
 
-    def objects(self, bucket: str, prefix: str, after: str = "") -> Listing:
+    def objects(self, bucket: str, prefix: str, after: str = "") -> FolderPage:
         """Some of a folder."""
         found = self.perform(calls.list_objects(bucket, prefix, after))
-        return Listing(
+        return FolderPage(
             tuple(str(each["Prefix"]) for each in found.get("CommonPrefixes", [])),
             tuple(
                 (str(each["Key"]), int(each["Size"]), as_time(each["LastModified"]))
@@ -463,7 +463,7 @@ class Port:
             vpcs={each["SubnetId"]: each["VpcId"] for each in subnets} | {each.id: each.vpc for each in groups},
         )
 
-    def kinds(self) -> dict[str, Kind]:
+    def kinds(self) -> dict[str, PricedType]:
         """No call is made for them."""
         region = stand_in(self.settings.region)[0]
         return {name: _kind(kind, region) for name, kind in catalogue.types().items() if kind.current}
@@ -476,14 +476,16 @@ _PUBLISHED = {
 }
 
 
-def _kind(kind: catalogue.InstanceType, region: str) -> Kind:
+def _kind(kind: catalogue.InstanceType, region: str) -> PricedType:
     price = catalogue.on_demand(kind.name, region)
     words = f"{kind.name}: {kind.vcpus} vCPU, {kind.memory_mib / 1024:g} GiB"
     if price is not None:
         words += f", ${price:.4f} an hour"
     spot = catalogue.spot(kind.name, region) if kind.spot else None
     memory = kind.memory_mib / 1024
-    return Kind(kind.name, words, price, spot, kind.vcpus, memory, kind.architecture, kind.free_tier, kind.burstable)
+    return PricedType(
+        kind.name, words, price, spot, kind.vcpus, memory, kind.architecture, kind.free_tier, kind.burstable
+    )
 
 
 def _spell_subnet(described: Any) -> str:

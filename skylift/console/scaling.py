@@ -67,7 +67,7 @@ class Policy:
 
 
 @dataclass(frozen=True)
-class Alarm:
+class GroupAlarm:
     name: str
     state: str
     condition: str
@@ -78,7 +78,7 @@ class Alarm:
 
 
 @dataclass(frozen=True)
-class Group:
+class ShownGroup:
     row: GroupRow
     details: Facts
     members: tuple[Member, ...]
@@ -162,7 +162,7 @@ class Scaling:
             for each in self._port.pages(Call("autoscaling", "describe_auto_scaling_groups"), "AutoScalingGroups")
         ]
 
-    def group(self, name: str) -> Group:
+    def group(self, name: str) -> ShownGroup:
         found = self._port.perform(describe_group(name))["AutoScalingGroups"]
         if not found:
             raise RunError(f"There is no Auto Scaling group {name!r}.", "It may have been deleted.")
@@ -193,7 +193,7 @@ class Scaling:
             )
             for each in described.get("Instances", [])
         )
-        return Group(_row(described), details, members)
+        return ShownGroup(_row(described), details, members)
 
     def activities(self, name: str) -> list[Activity]:
         """The latest first."""
@@ -220,16 +220,16 @@ class Scaling:
             for each in self._port.pages(list_policies(name), "ScalingPolicies")
         ]
 
-    def alarms(self, names: Sequence[str]) -> list[Alarm]:
+    def alarms(self, names: Sequence[str]) -> list[GroupAlarm]:
         """With the values of their metrics in the last three hours."""
         if not names:
             return []
         found = self._port.perform(describe_alarms(names))["MetricAlarms"]
         return [self._alarm(each) for each in found]
 
-    def _alarm(self, described: Any) -> Alarm:
+    def _alarm(self, described: Any) -> GroupAlarm:
         metric = described.get("MetricName", "")
-        return Alarm(
+        return GroupAlarm(
             described["AlarmName"],
             described["StateValue"],
             _spell_condition(described),

@@ -42,7 +42,7 @@ class NoHostKeys(RunError):
 
 
 @dataclass(frozen=True)
-class Target:
+class ShellTarget:
     """A server as OpenSSH gets at it."""
 
     instance: str
@@ -51,7 +51,7 @@ class Target:
     host_keys: tuple[str, ...]
 
 
-def find_target(port: Port, instance: str, user: str) -> Target:
+def find_target(port: Port, instance: str, user: str) -> ShellTarget:
     """Raises SkyliftError where no shell can be had."""
     if not _USER.fullmatch(user):
         raise UsageError(f"{user!r} is not the name of a user.", "A name is like ec2-user, admin or ubuntu.")
@@ -63,7 +63,7 @@ def find_target(port: Port, instance: str, user: str) -> Target:
             f"{instance} has no public IPv4 address, so it cannot be reached from here.",
             "Give it an Elastic IP address, or go through an instance of its VPC that has one (ssh -J).",
         )
-    return Target(instance, row.public, user, host_keys(port.console_output(instance), instance))
+    return ShellTarget(instance, row.public, user, host_keys(port.console_output(instance), instance))
 
 
 def host_keys(console: str, instance: str) -> tuple[str, ...]:
@@ -100,7 +100,7 @@ def reach_ssh(address: str) -> None:
         time.sleep(_PAUSE)
 
 
-def ssh_command(target: Target, folder: Path) -> list[str]:
+def ssh_command(target: ShellTarget, folder: Path) -> list[str]:
     """OpenSSH's client, with nothing of this user's settings."""
     settings = {
         "IdentityFile": file_option(folder / "key"),
@@ -118,7 +118,7 @@ def ssh_command(target: Target, folder: Path) -> list[str]:
 class Shell:
     """OpenSSH on a pseudo terminal."""
 
-    def __init__(self, number: int, target: Target) -> None:
+    def __init__(self, number: int, target: ShellTarget) -> None:
         self.number, self.target = number, target
         self.text = Scrollback()
         self.over = False
@@ -243,7 +243,7 @@ class Shells:
         self._shells[number] = shell
         return shell
 
-    async def _find(self, instance: str, user: str) -> Target:
+    async def _find(self, instance: str, user: str) -> ShellTarget:
         until = asyncio.get_running_loop().time() + _PATIENCE
         while True:
             try:

@@ -40,7 +40,7 @@ from skylift.console.pages.vpcs import VpcPage, VpcsPage
 from skylift.console.port import Port
 from skylift.console.shell import Shells
 from skylift.console.transfer import add_transfers
-from skylift.console.widgets.frame import Entry, Frame, follow_path
+from skylift.console.widgets.frame import Entry, PageFrame, follow_path
 from skylift.console.widgets.routes import Routes
 
 STATIC = Path(__file__).parent / "static"
@@ -75,7 +75,7 @@ def build_site(site: FastAPI, port: Port) -> None:
 
     def root() -> None:
         ui.add_head_html(_HEAD)
-        frame = Frame(ENTRIES, f"{port.place} · {port.settings.region}", view.find, view.look_up)
+        frame = PageFrame(ENTRIES, f"{port.place} · {port.settings.region}", view.find, view.look_up)
         follow_path(frame.mark)
         with frame.main:
             Routes(

@@ -20,11 +20,11 @@ from skylift.client.remote.account import Account
 from skylift.client.ship.bundle import find_project, plan_bundle
 from skylift.client.steps import Clock
 from skylift.client.submit import Submit
-from skylift.console.earlier_files import fetch_files
+from skylift.console.fetch_job_files import fetch_files
 from skylift.console.job_wish import JobSpec, script_missing
 from skylift.contract.record import Environment
 from skylift.python.background import Background
-from skylift.python.watching import Watcher
+from skylift.python.watching import Recorder
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def submit_from(cwd: Path, spec: JobSpec, settings: Settings, whole: Whole | Non
     """The job's name, once its server has it: no file of `cwd` is needed any more. Raises SkyliftError."""
     asked, planned = plan(cwd, spec, whole)
     settings = asked.apply_to(settings)
-    watcher = Watcher()
+    watcher = Recorder()
     submission = Submit(resolve_options(planned, settings), settings, watcher, Clock(watcher), detached=True)
     taken = Background(submission).result()
     if isinstance(taken, Outcome):

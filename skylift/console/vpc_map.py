@@ -29,7 +29,7 @@ class Node:
 
 
 @dataclass(frozen=True)
-class Line:
+class MapLine:
     start: str
     end: str
 
@@ -39,7 +39,7 @@ class VpcMap:
     """`servers` has all of them, also those that have no box: name, state, public and private address of each."""
 
     nodes: tuple[Node, ...]
-    lines: tuple[Line, ...]
+    lines: tuple[MapLine, ...]
     servers: Mapping[str, tuple[str, ...]]
 
     def related(self, node: str) -> frozenset[str]:
@@ -58,7 +58,7 @@ class VpcMap:
 
 
 @dataclass(frozen=True)
-class Parts:
+class VpcAnswers:
     """The answers of EC2's describe calls about one VPC."""
 
     vpc: Any
@@ -71,7 +71,7 @@ class Parts:
     """None where the VPC is not made yet."""
 
 
-def build_map(parts: Parts) -> VpcMap:
+def build_map(parts: VpcAnswers) -> VpcMap:
     vpc = parts.vpc["VpcId"]
     main = next((each["RouteTableId"] for each in parts.tables if _is_main(each)), "")
     own = {
@@ -81,7 +81,7 @@ def build_map(parts: Parts) -> VpcMap:
         if link.get("SubnetId")
     }
     nodes = [Node(vpc, 0, _name(parts.vpc, vpc), parts.vpc["CidrBlock"])]
-    lines: list[Line] = []
+    lines: list[MapLine] = []
     for each in sorted(parts.subnets, key=_place):
         subnet = each["SubnetId"]
         detail = f"{each['AvailabilityZone']}, {each['CidrBlock']}"
@@ -91,11 +91,11 @@ def build_map(parts: Parts) -> VpcMap:
         nodes.append(Node(subnet, 1, _name(each, subnet), detail))
         for server in sorted(inside, key=lambda server: (_name(server, ""), str(server["InstanceId"])))[:MOST_SERVERS]:
             nodes.append(_server(server, subnet))
-            lines.append(Line(server["InstanceId"], subnet))
+            lines.append(MapLine(server["InstanceId"], subnet))
         if len(inside) > MOST_SERVERS:
             more = f"and {len(inside) - MOST_SERVERS} more"
             nodes.append(Node(f"{subnet}-more", 1, more, "", subnet, "/instances"))
-        lines += [Line(vpc, subnet), *([Line(subnet, own.get(subnet, main))] if own.get(subnet, main) else [])]
+        lines += [MapLine(vpc, subnet), *([MapLine(subnet, own.get(subnet, main))] if own.get(subnet, main) else [])]
     ways = _ways(parts)
     for each in parts.tables:
         table = each["RouteTableId"]
@@ -107,7 +107,7 @@ def build_map(parts: Parts) -> VpcMap:
             if target in ("", "local"):
                 continue
             ways.setdefault(target, Node(target, 3, target, _kind(target)))
-            lines.append(Line(table, target))
+            lines.append(MapLine(table, target))
     servers = {str(each["InstanceId"]): _facts(each) for each in parts.servers or ()}
     return VpcMap((*nodes, *ways.values()), tuple(lines), servers)
 
@@ -128,7 +128,7 @@ def _place(subnet: Any) -> tuple[str, ipaddress.IPv4Network]:
     return subnet["AvailabilityZone"], ipaddress.IPv4Network(subnet["CidrBlock"])
 
 
-def _ways(parts: Parts) -> dict[str, Node]:
+def _ways(parts: VpcAnswers) -> dict[str, Node]:
     ways = [(each["InternetGatewayId"], each, "internet gateway") for each in parts.gateways]
     ways += [(each["NatGatewayId"], each, f"NAT gateway, {each['State']}") for each in parts.nats]
     ways += [

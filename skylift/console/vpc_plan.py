@@ -11,7 +11,7 @@ from typing import Any
 
 from skylift.client.errors import RunError, SkyliftError
 from skylift.console.call import Call
-from skylift.console.vpc_map import Parts, VpcMap, build_map
+from skylift.console.vpc_map import VpcAnswers, VpcMap, build_map
 
 NAT_NONE, NAT_ONE, NAT_EACH = "", "one", "each"
 LONGEST_WAIT = 600.0
@@ -20,7 +20,7 @@ _MARK = re.compile(r"%([a-z0-9-]+)%")
 
 
 @dataclass(frozen=True)
-class Step:
+class ApiStep:
     """One call. An id that an earlier step has given stands in it as `%vpc%`; `gives` is the name of its own, which is
     found in the answer along `answer`. `undo` takes back what it made. `awaits` is a NAT gateway that must be there."""
 
@@ -53,14 +53,14 @@ class Step:
         return str(answer)
 
 
-def creation(title: str, call: Call, gives: str, *answer: str, undo: str = "") -> Step:
+def creation(title: str, call: Call, gives: str, *answer: str, undo: str = "") -> ApiStep:
     """A step that makes something. The operation that takes it back knows it by the answer's own name for it."""
     undo = undo or call.operation.replace("create_", "delete_", 1)
-    return Step(title, call, gives, answer, _ec2(undo, **{answer[-1]: f"%{gives}%"}))
+    return ApiStep(title, call, gives, answer, _ec2(undo, **{answer[-1]: f"%{gives}%"}))
 
 
 @dataclass(frozen=True)
-class VpcPlan:
+class VpcChoice:
     """What was chosen, as it was typed. `zones` are the names of the zones that are used."""
 
     name: str
@@ -94,7 +94,7 @@ class VpcPlan:
     def preview(self) -> VpcMap:
         subnets, tables = self._subnets(), self._tables()
         return build_map(
-            Parts(
+            VpcAnswers(
                 vpc={"VpcId": "vpc", "CidrBlock": self.cidr, "Tags": _tag(self._named("vpc"))},
                 subnets=[
                     {
@@ -130,12 +130,12 @@ class VpcPlan:
             )
         )
 
-    def steps(self, region: str) -> list[Step]:
+    def steps(self, region: str) -> list[ApiStep]:
         """In the order in which they can be made. What costs by the hour is last."""
         subnets, tables, nats = self._subnets(), self._tables(), self._nats()
         steps = [
             creation("VPC", _ec2("create_vpc", CidrBlock=self.cidr, **self._tags("vpc", "vpc")), "vpc", "Vpc", "VpcId"),
-            Step("DNS names", _ec2("modify_vpc_attribute", VpcId="%vpc%", EnableDnsHostnames={"Value": True})),
+            ApiStep("DNS names", _ec2("modify_vpc_attribute", VpcId="%vpc%", EnableDnsHostnames={"Value": True})),
             *(
                 creation(
                     f"Subnet {each.cidr} in {each.zone}",
@@ -177,8 +177,8 @@ class VpcPlan:
         ]
         return steps
 
-    def _endpoint(self, region: str, tables: Sequence[str]) -> Step:
-        return Step(
+    def _endpoint(self, region: str, tables: Sequence[str]) -> ApiStep:
+        return ApiStep(
             "Endpoint of S3",
             _ec2(
                 "create_vpc_endpoint",
@@ -192,7 +192,7 @@ class VpcPlan:
             _ec2("delete_vpc_endpoints", VpcEndpointIds=["%s3%"]),
         )
 
-    def _nat(self, key: str, zone: str) -> list[Step]:
+    def _nat(self, key: str, zone: str) -> list[ApiStep]:
         address = f"{key}-address"
         public = next(each.key for each in self._subnets() if each.zone == zone and each.table == "public")
         allocated = _ec2("allocate_address", Domain="vpc", **self._tags("elastic-ip", key))
@@ -204,10 +204,10 @@ class VpcPlan:
             creation(f"NAT gateway in {zone}", made, key, "NatGateway", "NatGatewayId"),
         ]
 
-    def _route(self, table: str, awaits: str = "", **target: str) -> Step:
+    def _route(self, table: str, awaits: str = "", **target: str) -> ApiStep:
         way = {"RouteTableId": f"%{table}%", "DestinationCidrBlock": "0.0.0.0/0"}
         undo = _ec2("delete_route", **way)
-        return Step(
+        return ApiStep(
             f"The way out of {self._named(table)}", _ec2("create_route", **way, **target), undo=undo, awaits=awaits
         )
 
@@ -268,7 +268,7 @@ class PlannedSubnet:
 class Making:
     """A plan being made, a step after the other. `made` has the ids of what is there."""
 
-    def __init__(self, steps: Sequence[Step], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, steps: Sequence[ApiStep], clock: Callable[[], float] = time.monotonic) -> None:
         self.steps = tuple(steps)
         self.made: dict[str, str] = {}
         self.done = 0
@@ -320,7 +320,7 @@ class Making:
                 reason.advice = f"{reason.advice} Not all could be removed again. What stays is {left}: {error}".strip()
             raise
 
-    def _left(self) -> list[Step]:
+    def _left(self) -> list[ApiStep]:
         return [step for step in self.steps[: self.done] if step.undo is not None and step.gives]
 
     def undo_last(self, perform: Callable[[Call], Any]) -> None:
@@ -352,14 +352,14 @@ def _ec2(operation: str, **params: Any) -> Call:
     return Call("ec2", operation, params)
 
 
-def internet_gateway_steps(vpc: str, name: str) -> list[Step]:
+def internet_gateway_steps(vpc: str, name: str) -> list[ApiStep]:
     """Both, or neither."""
     made = _ec2("create_internet_gateway", **tagged("internet-gateway", name))
     both = {"InternetGatewayId": "%igw%", "VpcId": vpc}
     attached, detached = _ec2("attach_internet_gateway", **both), _ec2("detach_internet_gateway", **both)
     return [
         creation("Internet gateway", made, "igw", "InternetGateway", "InternetGatewayId"),
-        Step("The gateway joins the VPC", attached, undo=detached),
+        ApiStep("The gateway joins the VPC", attached, undo=detached),
     ]
 
 

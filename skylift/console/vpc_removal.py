@@ -21,7 +21,7 @@ _GO_ALONG = ("nat_gateway", "natGateway", "vpc_endpoint", "gateway_load_balancer
 
 
 @dataclass(frozen=True)
-class Removal:
+class VpcRemoval:
     """`steps` are calls in their order, each with the words for what goes. `kept` says what stays, and `obstacles` what
     has to go first, by the user's own hand."""
 
@@ -55,7 +55,7 @@ class Removal:
                 sleep(PAUSE)
 
 
-def find_removal(port: Port, vpc: str) -> Removal:
+def find_removal(port: Port, vpc: str) -> VpcRemoval:
     """In a thread. Raises SkyliftError."""
 
     found = partial(port.of_vpc, vpc)
@@ -88,7 +88,7 @@ def plan_removal(
     gateways: Sequence[Any] = (),
     groups: Sequence[Any] = (),
     acls: Sequence[Any] = (),
-) -> Removal:
+) -> VpcRemoval:
     """Of EC2's answers. What others of it lean on goes last, and a subnet, which something unknown may hold, before
     what would be missed if the VPC stayed."""
     steps: list[tuple[str, Call]] = []
@@ -128,7 +128,7 @@ def plan_removal(
         for address in each.get("NatGatewayAddresses", [])
         if address.get("PublicIp")
     )
-    return Removal(tuple(steps), kept, tuple(_obstacles(instances, interfaces)))
+    return VpcRemoval(tuple(steps), kept, tuple(_obstacles(instances, interfaces)))
 
 
 def _let_go(group: Any, going: Collection[str]) -> Iterator[tuple[str, Call]]:

@@ -22,7 +22,7 @@ def claimed_pid(home: Home) -> int | None:
     Found by the claim of its addresses, which is in /run whatever becomes of its folders. The claim outlives the
     process: its number is believed only where root's process runs this program for this home. Anybody's may say so.
     """
-    from skylift.cloud.compute.network.error import NotPermitted
+    from skylift.cloud.compute.network.error import KernelRefused
     from skylift.cloud.compute.network.network import loopback_ranges
 
     try:
@@ -34,7 +34,7 @@ def claimed_pid(home: Home) -> int | None:
         is_root = "\nUid:\t0\t0\t0\t0\n" in (process / "status").read_text()
         words = (process / "cmdline").read_bytes().decode(errors="surrogateescape").split("\0")
         option = words.index("--home")
-    except (OSError, NotPermitted, ValueError):
+    except (OSError, KernelRefused, ValueError):
         return None
     homes = [os.path.realpath(word) for word in words[option + 1 : option + 2]]
     runs_it = words[1] == "-I" and words[option - 1] == MODULE and homes == [claimed.home] and "--down" not in words

@@ -25,7 +25,7 @@ from skylift.place.unit import Unit, runs_systemd
 
 if TYPE_CHECKING:
     from skylift.cloud.compute.image.image import Progress
-    from skylift.cloud.compute.image.packed import Packed
+    from skylift.cloud.compute.image.packed import PackedImage
 
 Showing = Callable[[], "AbstractContextManager[Progress]"]
 """How the building of an image, which takes its time, is shown to whoever waits for it."""
@@ -56,7 +56,7 @@ def bring_up(
     allow: Sequence[str] | None = None,
     *,
     showing: Showing = no_display,
-    packed: Packed | None = None,
+    packed: PackedImage | None = None,
 ) -> None:
     """All that a start takes, as root: the parts, the image, the process. Raises UsageError and RunError."""
     require_parts()
@@ -86,13 +86,13 @@ def remove_old_images(home: Home) -> None:
         remove_unneeded(home.data)
 
 
-def require_image(home: Home, showing: Showing = no_display, packed: Packed | None = None) -> None:
+def require_image(home: Home, showing: Showing = no_display, packed: PackedImage | None = None) -> None:
     """Build the image if it is not there, or take it from a file. Raises UsageError where this machine or that file is
     in the way, else RunError."""
     from skylift.cloud.compute.image.image import (
         BuildToolMissing,
-        DiskFull,
         ImageError,
+        NoRoomForImage,
         WrongImage,
         claim_image,
         ensure_image,
@@ -103,7 +103,7 @@ def require_image(home: Home, showing: Showing = no_display, packed: Packed | No
         if not claim_image(home.data):
             with showing() as progress:
                 ensure_image(home.data, progress, packed=packed)
-    except (DiskFull, BuildToolMissing, ArchitectureUnknown, WrongImage) as error:
+    except (NoRoomForImage, BuildToolMissing, ArchitectureUnknown, WrongImage) as error:
         raise UsageError(str(error)) from error
     except ImageError as error:
         raise RunError(str(error), f"Everything that the build said is in {error.log}." if error.log else "") from error
@@ -289,12 +289,12 @@ def _one_at_a_time(home: Home) -> Iterator[None]:
 def is_here(home: Home) -> bool:
     """Whether there is anything to take off this machine: data, or what a cloud whose data was deleted has left in the
     kernel."""
-    from skylift.cloud.compute.network.error import NotPermitted
+    from skylift.cloud.compute.network.error import KernelRefused
     from skylift.cloud.compute.network.network import loopback_ranges
 
     try:
         return home.data.path.exists() or loopback_ranges().find(home.path) is not None
-    except NotPermitted:
+    except KernelRefused:
         # Root sees it.
         return True
 

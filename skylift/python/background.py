@@ -19,7 +19,7 @@ _PATIENCE = 10.0
 """Seconds that a program has after SIGINT where nobody is there to press Ctrl-C once more."""
 
 
-class Work(Protocol[T_co]):
+class Interruptible(Protocol[T_co]):
     """`interrupt` is Ctrl-C."""
 
     async def run(self) -> T_co: ...
@@ -27,7 +27,7 @@ class Work(Protocol[T_co]):
     def interrupt(self) -> None: ...
 
 
-class Once(Generic[T]):
+class OneCoroutine(Generic[T]):
     """A coroutine that Ctrl-C just ends."""
 
     def __init__(self, coroutine: Coroutine[Any, Any, T]) -> None:
@@ -51,7 +51,7 @@ class Once(Generic[T]):
 class Background(Generic[T]):
     """Begins at once. `insist` is what is done when an interrupt of an `awaited` work has not ended it."""
 
-    def __init__(self, work: Work[T], insist: Callable[[], None] | None = None) -> None:
+    def __init__(self, work: Interruptible[T], insist: Callable[[], None] | None = None) -> None:
         self._work, self._insist = work, insist
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._serve, name="skylift", daemon=True).start()

@@ -16,7 +16,7 @@ from skylift.client.job.outcome import Outcome
 from skylift.client.job.run_options import OF_MAPS, MapOptions, ScheduledMapOptions, SharedOptions, shared_part
 from skylift.client.job.settings import Settings
 from skylift.client.job.states import State
-from skylift.client.map.again import read_continuation
+from skylift.client.map.continuation import read_continuation
 from skylift.client.map.inputs import InputWords, read_split
 from skylift.client.map.outcome import InputOutcome
 from skylift.client.map.places import DEFAULT, Template, read_template
@@ -27,7 +27,7 @@ from skylift.client.map.spec import MapSpec
 from skylift.client.remote.account import open_account
 from skylift.client.watch.forward import Forwards
 from skylift.python import work
-from skylift.python.watching import Watcher
+from skylift.python.watching import Recorder
 
 MapInputs = str | os.PathLike[str] | Iterable[str | os.PathLike[str] | int]
 """A file, a glob or a s3:// place; or several inputs, which are all files and objects that are there, or all values."""
@@ -149,7 +149,7 @@ def _words(inputs: MapInputs) -> InputWords:
 def results(plan: MapPlan, *, ordered: bool) -> Generator[InputResult, None, None]:
     """As they end, or in the order of the inputs. Whoever wants no more ends the map."""
     reader = MapReader(open_account(plan.settings), plan.planned.name, plan.spec)
-    running = work.start_run(plan.planned, plan.settings, Watcher(), Forwards(()), None, reader.begin)
+    running = work.start_run(plan.planned, plan.settings, Recorder(), Forwards(()), None, reader.begin)
     over = False
     waiting: dict[int, InputOutcome] = {}
     # Of the map that this one goes on from, if it does.

@@ -15,7 +15,7 @@ from skylift.client.job.run_options import OF_SCHEDULED_MAPS, RunOptions, Schedu
 from skylift.client.job.settings import Settings
 from skylift.client.plan.read_options import read_options
 from skylift.client.remote.account import Account, open_account
-from skylift.client.schedule.making import MakeSchedule, Order
+from skylift.client.schedule.making import MakeSchedule, ScheduleOrder
 from skylift.client.schedule.planning import NOT_OF_MAPS, check_run, plan_maps, plan_runs
 from skylift.client.schedule.recurrence import read_overlap, read_recurrence
 from skylift.client.schedule.schedules import ListedSchedule, Schedules
@@ -25,7 +25,7 @@ from skylift.python import work
 from skylift.python.background import Background
 from skylift.python.keywords import check_texts, check_types, with_environ
 from skylift.python.mapping import MapInputs, own_limits, own_split, read_places, run_options
-from skylift.python.watching import Watcher
+from skylift.python.watching import Recorder
 from skylift.python.work import FilePath
 
 
@@ -33,7 +33,7 @@ from skylift.python.work import FilePath
 class PlannedSchedule:
     """A schedule that could be made."""
 
-    order: Order
+    order: ScheduleOrder
     settings: Settings
 
     @property
@@ -59,7 +59,7 @@ def plan(
     asked = read_options(with_environ(options, os.environ), program)
     job = plan_runs(asked, program, options.get("name"))
     settings = asked.apply_to(work.place_of(asked))
-    return PlannedSchedule(Order(work.resolve(job, settings), recurrence, policy, _words(program)), settings)
+    return PlannedSchedule(ScheduleOrder(work.resolve(job, settings), recurrence, policy, _words(program)), settings)
 
 
 def plan_map(
@@ -85,11 +85,11 @@ def plan_map(
     words = replace(read_places(inputs), split=split)
     api = functools.cache(lambda: open_account(settings()).api)
     job = plan_maps(parsed, program, options.get("name"), words, limits, api, policy)
-    order = Order(work.resolve(job, settings()), recurrence, policy, _words(program, "map"))
+    order = ScheduleOrder(work.resolve(job, settings()), recurrence, policy, _words(program, "map"))
     return PlannedSchedule(order, settings())
 
 
-def start(planned: PlannedSchedule, watcher: Watcher) -> Background[bool]:
+def start(planned: PlannedSchedule, watcher: Recorder) -> Background[bool]:
     """False where it was interrupted."""
     return Background(MakeSchedule(planned.order, planned.settings, watcher, Clock(watcher)))
 

@@ -32,7 +32,7 @@ Progress = bool | Callable[[str, int, int], object] | type[Bar]
 for each step that moves bytes. True is a plain line on standard error for each step that ends, also in notebooks."""
 
 
-class Watcher:
+class Recorder:
     """Keeps the end of each stream; hands the bytes to whoever wants them; steps and notes are logged."""
 
     def __init__(

@@ -35,10 +35,10 @@ from skylift.client.watch.forward import Forwards, read_forward
 from skylift.client.watch.watched_job import find_job
 from skylift.contract.record import Terminal
 from skylift.place.settings import settings_for
-from skylift.python.background import Background, Once
+from skylift.python.background import Background, OneCoroutine
 from skylift.python.keywords import check_types, with_environ
 from skylift.python.lines import AsyncPieces, Pieces
-from skylift.python.watching import Watcher, log
+from skylift.python.watching import Recorder, log
 from skylift.python.wording import in_python
 
 FilePath = str | os.PathLike[str]
@@ -104,7 +104,7 @@ def read_forwards(ports: Ports) -> Forwards:
 def start_run(
     planned: Planned,
     settings: Settings,
-    watcher: Watcher,
+    watcher: Recorder,
     forwards: Forwards,
     stdin: Stdin | None,
     begun: Callable[[str], object] = lambda _: None,
@@ -116,7 +116,7 @@ def start_run(
 
 
 def start_submission(
-    planned: Planned, settings: Settings, watcher: Watcher, stdin: Stdin | None
+    planned: Planned, settings: Settings, watcher: Recorder, stdin: Stdin | None
 ) -> Background[Launched | Outcome]:
     """An outcome where it was interrupted."""
     connection = start_connection(planned, settings, time.time())
@@ -137,14 +137,14 @@ def listed(on: str | None, *, ended: bool) -> list[Listed]:
 
 
 def start_attending(
-    account: Account, name: str, folder: FilePath, watcher: Watcher, forwards: Forwards
+    account: Account, name: str, folder: FilePath, watcher: Recorder, forwards: Forwards
 ) -> Background[Outcome]:
     job = find_job(account, name, Path(folder).absolute())
     return Background(Attach(job, watcher, Clock(watcher), forwards=forwards))
 
 
 def start_waiting(account: Account, name: str) -> Background[Outcome]:
-    return Background(Once(wait(account, name, Watcher())))
+    return Background(OneCoroutine(wait(account, name, Recorder())))
 
 
 def start_reading(
@@ -155,19 +155,19 @@ def start_reading(
 
     async def read() -> None:
         try:
-            watcher = Watcher(on_output=pieces.put)
+            watcher = Recorder(on_output=pieces.put)
             await show_logs(account, name, watcher, follow=follow, only=only, since=start)
         finally:
             pieces.put(None)
 
-    return Background(Once(read()))
+    return Background(OneCoroutine(read()))
 
 
 def state(account: Account, name: str) -> str:
     return Jobs(account.settings).one(name).state
 
 
-def bring(account: Account, name: str, folder: FilePath, progress: Watcher) -> list[Path]:
+def bring(account: Account, name: str, folder: FilePath, progress: Recorder) -> list[Path]:
     home = Path(folder).absolute()
     manifest = collect(account, name, home, progress)
     return [home / each.path for each in manifest.results]

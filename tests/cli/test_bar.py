@@ -6,7 +6,7 @@ import pytest
 from on_terminal import shown_on_terminal
 
 from skylift.cli.bar import build_bar
-from skylift.cloud.compute.image.image import Meter
+from skylift.cloud.compute.image.image import BuildMeter
 
 SAID = """\
 Get:1 mirror trixie InRelease [140 kB]
@@ -23,7 +23,7 @@ Setting up tini (0.19) ...
 
 def build() -> None:
     with build_bar() as progress:
-        meter = Meter(2, progress)
+        meter = BuildMeter(2, progress)
         for line in SAID.splitlines():
             meter.line(line)
         progress(0.92, "downloading uv")
@@ -32,7 +32,7 @@ def build() -> None:
 
 def test_the_meter_says_what_is_left_to_fetch() -> None:
     told: list[tuple[float, str]] = []
-    meter = Meter(2, lambda fraction, text: told.append((fraction, text)))
+    meter = BuildMeter(2, lambda fraction, text: told.append((fraction, text)))
     for line in SAID.splitlines():
         meter.line(line)
     assert [text for _, text in told] == [

@@ -20,7 +20,7 @@ from skylift.client.errors import JobNotFound, RunError, UsageError
 from skylift.client.job.outcome import Outcome
 from skylift.client.job.states import State
 from skylift.python.cluster.client_files import write_client_files
-from skylift.python.cluster.held import Held, find_held, hold
+from skylift.python.cluster.held import HeldCluster, find_held, hold
 
 
 @pytest.fixture(autouse=True)
@@ -158,12 +158,12 @@ def test_a_kept_cluster_is_found(home: Path, capfd: pytest.CaptureFixture[str]) 
 
 def test_a_keeper_that_was_killed_keeps_nothing(home: Path) -> None:
     """Its files are there, and nobody has the lock."""
-    lock = Held("one").lock()
-    with Held("one").shown(MADE):
+    lock = HeldCluster("one").lock()
+    with HeldCluster("one").shown(MADE):
         left = (home / "clusters/one/environ.json").read_text()
     (home / "clusters/one/environ.json").write_text(left)
     lock.close()
-    Held("one").want(3)
+    HeldCluster("one").want(3)
     with pytest.raises(UsageError, match="is kept on this machine"):
         find_held("one")
     with hold("one") as held:

@@ -18,7 +18,13 @@ from skylift import __version__
 from skylift.cli.cloud import exports
 from skylift.cli.main import COMMANDS, make_app, perform
 from skylift.client.errors import RunError, SkyliftError, UsageError
-from skylift.cloud.compute.image.image import BuildFailed, BuildToolMissing, DiskFull, MirrorUnreachable, WrongImage
+from skylift.cloud.compute.image.image import (
+    BuildFailed,
+    BuildToolMissing,
+    MirrorUnreachable,
+    NoRoomForImage,
+    WrongImage,
+)
 from skylift.cloud.compute.image.recipe import ArchitectureUnknown
 from skylift.cloud.state.data import Endpoint
 from skylift.cloud.state.home import Home, RootKey
@@ -161,7 +167,7 @@ def test_errors_become_messages_and_exit_codes(
 @pytest.mark.parametrize(
     ("error", "kind", "advice"),
     [
-        (DiskFull("full"), UsageError, ""),
+        (NoRoomForImage("full"), UsageError, ""),
         (BuildToolMissing("no mmdebstrap"), UsageError, ""),
         (WrongImage("another file"), UsageError, ""),
         (ArchitectureUnknown("no such processor"), UsageError, ""),

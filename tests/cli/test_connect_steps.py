@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from skylift.cli.connect import Target, steps
+from skylift.cli.connect import SshTarget, steps
 
 
 def test_with_a_key_pair() -> None:
-    target = Target("i-1", "web", "127.7.1.1", "my key", "SHA256:abc")
+    target = SshTarget("i-1", "web", "127.7.1.1", "my key", "SHA256:abc")
     assert steps(target, "ec2-user") == (
         "1. Find your private key file. i-1 (web) was launched with the key pair my key.\n"
         "2. Make sure that nobody else can read it, or ssh will not take it:\n"
@@ -18,7 +18,7 @@ def test_with_a_key_pair() -> None:
 
 
 def test_without_one_a_key_is_sent() -> None:
-    printed = steps(Target("i-1", "", "127.7.1.1", None, None), "ec2-user")
+    printed = steps(SshTarget("i-1", "", "127.7.1.1", None, None), "ec2-user")
     assert printed.startswith("1. i-1 was launched without a key pair.")
     assert "send-ssh-public-key --instance-id i-1 --instance-os-user ec2-user --ssh-public-key file://" in printed
     assert printed.rstrip().endswith("ec2-user@127.7.1.1")

@@ -14,7 +14,7 @@ from skylift.cli.main import perform
 from skylift.cli.map_display import going_on, results, summary
 from skylift.client.map.outcome import InputOutcome, InputState, RunStream
 from skylift.client.map.reading import MapReader
-from skylift.client.map.spec import MapInput, MapSpec, ObjectPart, Place
+from skylift.client.map.spec import InputPlace, MapInput, MapSpec, ObjectRange
 from skylift.client.remote.account import Account
 
 
@@ -84,7 +84,7 @@ def test_errors_are_grouped_by_what_they_say() -> None:
 def test_a_map_that_has_looked_up_nothing_says_so() -> None:
     spec = MapSpec(("python", "job.py"), True, (), ())
     assert summary(spec, {}) == ["There was no input."]
-    assert summary(replace(spec, places=(Place("b", "us-east-1", "*"),)), {}) == ["Its inputs are not known yet."]
+    assert summary(replace(spec, places=(InputPlace("b", "us-east-1", "*"),)), {}) == ["Its inputs are not known yet."]
 
 
 def test_the_end_says_where_results_are(folder: Path) -> None:
@@ -114,7 +114,7 @@ def test_it_says_how_to_run_what_is_left() -> None:
 
 
 def test_it_does_not_say_to_run_parts_again_whose_object_has_changed() -> None:
-    parts = [ObjectPart("theirs", "us-east-1", key, '"0"', 2, 2, 4, key) for key in ("a.csv", "b\x1b.csv")]
+    parts = [ObjectRange("theirs", "us-east-1", key, '"0"', 2, 2, 4, key) for key in ("a.csv", "b\x1b.csv")]
     inputs = tuple(MapInput(n, f"s3://theirs/{part.key}", part.key, part=part) for n, part in enumerate(parts))
     etags = {"a.csv": '"0"', "b\x1b.csv": '"1"'}
     api = SimpleNamespace(call=lambda *_, Bucket, Key: {"ETag": etags[Key]})
@@ -131,7 +131,7 @@ def test_it_does_not_say_to_run_parts_again_whose_object_has_changed() -> None:
 def test_of_parts_of_many_objects_only_some_are_looked_at_and_the_broken_ones_first() -> None:
     """Also of parts that have not run, so that the last lines of a map do not wait for thousands of requests."""
     many = 5000
-    parts = [ObjectPart("theirs", "us-east-1", f"{n}.csv", '"0"', 2, 2, 4, f"{n}.csv") for n in range(many)]
+    parts = [ObjectRange("theirs", "us-east-1", f"{n}.csv", '"0"', 2, 2, 4, f"{n}.csv") for n in range(many)]
     inputs = tuple(MapInput(n, f"s3://theirs/{part.key}", part.key, part=part) for n, part in enumerate(parts))
     asked: list[str] = []
 

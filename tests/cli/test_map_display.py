@@ -21,7 +21,7 @@ from skylift.client.job.states import State
 from skylift.client.map.places import Template
 from skylift.client.map.progress import Progress
 from skylift.client.map.reading import MapReader
-from skylift.client.map.spec import MapInput, MapSpec, ObjectPart
+from skylift.client.map.spec import MapInput, MapSpec, ObjectRange
 from skylift.client.price.run_price import cost_of
 from skylift.client.watch.monitor import RunningProgram
 
@@ -85,7 +85,7 @@ def test_how_a_map_has_ended_is_told_before_s3_is_asked(capfd: pytest.CaptureFix
     reader: Any = Reader()
     reader.is_there, reader.name, reader.gone = True, "sums", ""
     reader.account.api = SimpleNamespace(call=left)
-    part = ObjectPart("theirs", "us-east-1", "a.csv", '"0"', 2, 2, 4, "a.csv")
+    part = ObjectRange("theirs", "us-east-1", "a.csv", '"0"', 2, 2, 4, "a.csv")
     reader.spec = MapSpec(("python", "job.py"), True, (), (MapInput(0, "s3://theirs/a.csv", "a.csv", part=part),))
     outcome = Outcome("sums", State.FAILED, 1, "The program exited with 1.", instance="i-0a")
     work: Any = SimpleNamespace(run=lambda: done(outcome), interrupt=lambda: None)

@@ -17,10 +17,10 @@ from skylift.cli.main import perform
 from skylift.cli.setup import Setup, install_command
 from skylift.client.errors import USAGE, RunError, UsageError
 from skylift.cloud.compute.image.recipe import read_recipe
-from skylift.cloud.compute.packages import PARTS, Part, missing_parts, packages
+from skylift.cloud.compute.packages import PARTS, Package, missing_parts, packages
 from skylift.cloud.state.home import Home, default_home
 
-ABSENT = Part("a part of nothing", "no-such-package", programs=("no-such-program-anywhere",))
+ABSENT = Package("a part of nothing", "no-such-package", programs=("no-such-program-anywhere",))
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_any_of_several_programs_will_do(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "second-choice").touch(mode=0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr("skylift.cloud.state.program.root_path", lambda path: path)
-    part = Part("either", "p", programs=("no-such-first-choice", "second-choice"))
+    part = Package("either", "p", programs=("no-such-first-choice", "second-choice"))
     assert part.found() == str(tmp_path / "second-choice")
 
 

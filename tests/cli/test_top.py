@@ -8,12 +8,12 @@ import pytest
 from on_terminal import shown_on_terminal
 
 from skylift.cli.top_screen import TopScreen, describe, job_row
-from skylift.client.jobs.usage import Reading
+from skylift.client.jobs.usage import UsageReading
 from skylift.contract.usage import Process, Usage
 
 HOSTILE = Process(7, 0.98, 62, 512 << 20, "python job.py \x1b[2J")
 USAGE = Usage(0.5, 2.0, 37 << 20, 2 << 30, 3 << 30, 8 << 30, 1000, 20, 30, 4000, (HOSTILE,), 1)
-READING = Reading("train-7k2f", "running", 0.0, "i-0123", "t3.small", usage=USAGE)
+READING = UsageReading("train-7k2f", "running", 0.0, "i-0123", "t3.small", usage=USAGE)
 
 
 @pytest.mark.parametrize("alone", [True, False])
@@ -36,6 +36,6 @@ def test_it_is_drawn_and_the_terminal_is_as_it_was(alone: bool) -> None:
 
 
 def test_what_is_in_the_way_is_told() -> None:
-    away = Reading("x", "running", 0.0, trouble="The server has no public address.")
+    away = UsageReading("x", "running", 0.0, trouble="The server has no public address.")
     assert describe(away, 0.0)[-1] == "The server has no public address."
     assert job_row(away)[:2] == ("x", "running")

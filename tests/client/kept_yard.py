@@ -6,7 +6,7 @@ import json
 import time
 from typing import Any
 
-from skylift.client.job.record import Prefix
+from skylift.client.job.record import JobKeys
 from skylift.client.job.tags import TAG_CONFIGURATION, job_tags
 from skylift.client.launch import kept_server as warm
 from skylift.client.launch import role
@@ -40,8 +40,8 @@ class Yard:
         )["Instances"]
         record = {"created": self.now, "deadline": self.now + 7200}
         told = {"state": "succeeded", "final": True, "kept_until": self.now + until, **status}
-        self.api.put(self.account.bucket, Prefix(job).record, json.dumps(record).encode())
-        self.api.put(self.account.bucket, Prefix(job).status, json.dumps(told).encode())
+        self.api.put(self.account.bucket, JobKeys(job).record, json.dumps(record).encode())
+        self.api.put(self.account.bucket, JobKeys(job).status, json.dumps(told).encode())
         return str(instances[0]["InstanceId"])
 
     def waiting(self) -> list[warm.KeptServer]:

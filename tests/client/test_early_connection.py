@@ -18,7 +18,7 @@ from skylift.cli.terminal import Display
 from skylift.client.errors import LaunchFailed
 from skylift.client.job.cache import Cache
 from skylift.client.job.job import Job
-from skylift.client.job.record import Prefix
+from skylift.client.job.record import JobKeys
 from skylift.client.job.settings import Settings
 from skylift.client.launch.last_kept import LastKept, remember_kept
 from skylift.client.remote import ssh
@@ -68,7 +68,7 @@ def test_the_connection_that_began_early_is_the_runs(
     yard = Yard(open_account(settings))
     instance = yard.keep("last")
     keys = {"user": "nobody", "keys": [HOST_KEY], "instance": instance}
-    yard.api.put(yard.account.bucket, Prefix("last").host_keys, json.dumps(keys).encode())
+    yard.api.put(yard.account.bucket, JobKeys("last").host_keys, json.dumps(keys).encode())
     (kept,) = yard.waiting()
     address, host_keys = kept.server.address, kept.host_keys
     assert address is not None

@@ -21,7 +21,7 @@ from skylift.client.errors import LaunchFailed, NameTaken, Refused, RunError, Us
 from skylift.client.flow import Run
 from skylift.client.job.job import Program
 from skylift.client.job.outcome import Outcome
-from skylift.client.job.record import Prefix, bucket_name
+from skylift.client.job.record import JobKeys, bucket_name
 from skylift.client.job.settings import NewestImage, Settings
 from skylift.client.job.tags import TAG_JOB
 from skylift.client.jobs.jobs import Jobs
@@ -78,7 +78,7 @@ def test_nothing_that_costs_is_left(settings: Settings, api: Api, machine: Machi
     assert launch.live_servers(api) == []
     assert api.pages("iam", "list_roles", "Roles", PathPrefix="/skylift/") == []
     assert api.pages("iam", "list_instance_profiles", "InstanceProfiles", PathPrefix="/skylift/") == []
-    assert api.get(bucket_name(str(settings.account), settings.region), Prefix(job.name).record) is not None
+    assert api.get(bucket_name(str(settings.account), settings.region), JobKeys(job.name).record) is not None
     machine.wait()
 
 
@@ -113,7 +113,7 @@ def test_instance_is_what_was_asked_for(
             described.update(found["Reservations"][0]["Instances"][0])
             role_name = f"skylift-{job.name}"
             described["role"] = api.call("iam", "get_role", RoleName=role_name)["Role"]
-            api.put(bucket_name(str(settings.account), settings.region), Prefix(job.name).cancel, b"")
+            api.put(bucket_name(str(settings.account), settings.region), JobKeys(job.name).cancel, b"")
 
     seen.on_output = look
     with host(api, machine):
@@ -166,7 +166,7 @@ def test_a_record_names_the_image_that_its_server_has(
     with host(api, machine):
         assert run(job, settings, seen).exit_code == 0
     (server,) = launch.live_servers(api)
-    record = api.get(bucket_name(str(settings.account), settings.region), Prefix(job.name).record)
+    record = api.get(bucket_name(str(settings.account), settings.region), JobKeys(job.name).record)
     assert json.loads(record or b"")["image"] == server.image != "ami-0123456789abcdef0"
 
 
@@ -175,11 +175,11 @@ def test_name_of_another_job_is_refused_and_that_job_untouched(
 ) -> None:
     bucket = bucket_name(str(settings.account), settings.region)
     ensure_bucket(api, bucket)
-    api.put(bucket, Prefix("mine").record, b"{}")
+    api.put(bucket, JobKeys("mine").record, b"{}")
     with pytest.raises(NameTaken, match="mine"):
         run(order(folder, "pass", name="mine"), settings, seen)
-    assert api.get(bucket, Prefix("mine").record) == b"{}"
-    assert api.get(bucket, Prefix("mine").supervisor) is None
+    assert api.get(bucket, JobKeys("mine").record) == b"{}"
+    assert api.get(bucket, JobKeys("mine").supervisor) is None
     assert api.pages("iam", "list_roles", "Roles", PathPrefix="/skylift/") == []
     assert launch.live_servers(api) == []
 
@@ -190,7 +190,7 @@ def test_a_name_that_nobody_chose_is_drawn_again_when_another_job_has_it(
     bucket = bucket_name(str(settings.account), settings.region)
     job = order(folder, "print('mine')")
     ensure_bucket(api, bucket)
-    api.put(bucket, Prefix(job.name).record, b"{}")
+    api.put(bucket, JobKeys(job.name).record, b"{}")
     with host(api, machine):
         outcome = run(job, settings, seen)
     machine.wait()
@@ -198,9 +198,9 @@ def test_a_name_that_nobody_chose_is_drawn_again_when_another_job_has_it(
     assert outcome.name != job.name
     assert re.fullmatch(r"job-[2-9a-z]{4}", outcome.name)
     assert f"There is a job called {job.name} already. This one is called {outcome.name}." in seen.notes
-    assert api.get(bucket, Prefix(job.name).record) == b"{}"
-    assert api.get(bucket, Prefix(job.name).supervisor) is None
-    assert api.get(bucket, Prefix(outcome.name).record) is not None
+    assert api.get(bucket, JobKeys(job.name).record) == b"{}"
+    assert api.get(bucket, JobKeys(job.name).supervisor) is None
+    assert api.get(bucket, JobKeys(outcome.name).record) is not None
     assert api.pages("iam", "list_roles", "Roles", PathPrefix="/skylift/") == []
 
 

@@ -18,12 +18,12 @@ from skylift.client.errors import LaunchFailed, NotPermitted, Refused, UsageErro
 from skylift.client.flow import Run
 from skylift.client.job.cache import Cache
 from skylift.client.job.job import Job, MapPart, Spot
-from skylift.client.job.record import Prefix, bucket_name
+from skylift.client.job.record import JobKeys, bucket_name
 from skylift.client.job.server_record import HostKeys
 from skylift.client.job.settings import Settings
 from skylift.client.jobs.jobs import Jobs
 from skylift.client.launch import server as launch
-from skylift.client.launch.fleet import Fleet
+from skylift.client.launch.fleet import JobFleet
 from skylift.client.launch.last_kept import LastKept, StartedConnection
 from skylift.client.remote import ssh
 from skylift.client.remote.api import Api
@@ -147,7 +147,7 @@ def test_a_spot_job_without_room_has_no_record_unless_a_server_was_begun(
     here, ended = "skylift.client.launch", list[str]()
     servers = [SimpleNamespace(instance="i-0123456789abcdef0")] if started else []
     # Moto's fleets have room always.
-    monkeypatch.setattr(f"{here}.fleet.start_fleet", lambda *_: Fleet("fleet-1", job.name))
+    monkeypatch.setattr(f"{here}.fleet.start_fleet", lambda *_: JobFleet("fleet-1", job.name))
     monkeypatch.setattr(f"{here}.fleet.delete_fleets", lambda _, fleets, **__: ended.extend(each.id for each in fleets))
     monkeypatch.setattr(f"{here}.fleet.await_server", no_room)
     monkeypatch.setattr(f"{here}.start.live_servers", lambda *_: servers)
@@ -217,8 +217,8 @@ def test_a_map_that_is_resumed_while_it_starts_gives_way(
     start, bucket = launch.run_instance, bucket_name(settings.account or "", settings.region)
 
     def start_meanwhile(*given: Any) -> Any:
-        api.put(bucket, Prefix(job.name).resumed, b'{"job": "later"}')
-        api.put(bucket, Prefix("later").record, b"{}")
+        api.put(bucket, JobKeys(job.name).resumed, b'{"job": "later"}')
+        api.put(bucket, JobKeys("later").record, b"{}")
         return start(*given)
 
     monkeypatch.setattr("skylift.client.launch.start.run_instance", start_meanwhile)

@@ -13,7 +13,7 @@ import pytest
 
 from skylift.client.job.settings import Secret
 from skylift.console.address import Place, find_running, listen
-from skylift.console.entry import COOKIE, COOKIE_SECONDS, LINK_SECONDS, Entry
+from skylift.console.entry import COOKIE, COOKIE_SECONDS, LINK_SECONDS, SignIn
 from skylift.console.gate import Gate
 
 PLACE = Place("127.230.1.2", 4530, Secret("ab" * 32))
@@ -37,7 +37,7 @@ class Console:
 
     def __post_init__(self) -> None:
         self.seen: list[MutableMapping[str, Any]] = []
-        self.entry = Entry(PLACE.key, lambda: self.time)
+        self.entry = SignIn(PLACE.key, lambda: self.time)
         self.gate = Gate(self._site, PLACE, self.entry, lambda peer: self.owner and peer == PEER)
         self.cookie = f"{COOKIE}={self.entry.make_cookie()}"
 
@@ -114,7 +114,7 @@ def test_a_cookie_is_no_link_and_a_link_no_cookie(console: Console) -> None:
 @pytest.mark.parametrize("kind", ["http", "websocket"])
 def test_without_a_cookie_nothing_is_shown(console: Console, kind: str) -> None:
     origin = {"origin": PLACE.origin}
-    forged = Entry(Secret("cd" * 32), lambda: console.time).make_cookie()
+    forged = SignIn(Secret("cd" * 32), lambda: console.time).make_cookie()
     changed = console.cookie[:-1] + ("0" if console.cookie[-1] != "0" else "1")
     for cookie in ("", f"{COOKIE}=", f"{COOKIE}={forged}", changed, "a=\x00;;", f"other={console.cookie}"):
         assert not console.ask("/_nicegui/3/static/nicegui.js", kind=kind, headers={"cookie": cookie, **origin}).passed
@@ -197,7 +197,7 @@ def test_a_link_and_a_cookie_are_good_for_the_console_that_made_them_only(consol
     """The next one has another address, port and key. A stranger may have the former ones by then."""
     place, listener = listen(tmp_path, "local")
     with listener:
-        other = Entry(place.key, lambda: console.time)
+        other = SignIn(place.key, lambda: console.time)
         assert console.ask(f"/enter?token={other.make_token()}", headers={"cookie": ""}).status == 403
         assert console.ask(headers={"cookie": f"{COOKIE}={other.make_cookie()}"}).status == 401
     assert place.key.reveal() not in repr(place)

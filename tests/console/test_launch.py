@@ -15,13 +15,13 @@ from skylift.console.call import Call
 from skylift.console.pages.launch import Disk, Wish
 from skylift.console.pages.security_groups import read_rule
 from skylift.console.pages.type_picker import Need
-from skylift.console.port import Kind, Port
+from skylift.console.port import Port, PricedType
 
 KINDS = {
-    "t3.micro": Kind("t3.micro", "t3.micro: 2 vCPU, 1 GiB", 0.0104, 0.004, 2, 1.0, "x86_64", True, True),
-    "t4g.large": Kind("t4g.large", "t4g.large: 2 vCPU, 8 GiB", 0.0672, 0.02, 2, 8.0, "arm64", False, True),
-    "m7i.large": Kind("m7i.large", "m7i.large: 2 vCPU, 8 GiB", 0.1008, 0.015, 2, 8.0, "x86_64", False, False),
-    "u9.huge": Kind("u9.huge", "u9.huge: 96 vCPU, 900 GiB", None, None, 96, 900.0, "x86_64", False, False),
+    "t3.micro": PricedType("t3.micro", "t3.micro: 2 vCPU, 1 GiB", 0.0104, 0.004, 2, 1.0, "x86_64", True, True),
+    "t4g.large": PricedType("t4g.large", "t4g.large: 2 vCPU, 8 GiB", 0.0672, 0.02, 2, 8.0, "arm64", False, True),
+    "m7i.large": PricedType("m7i.large", "m7i.large: 2 vCPU, 8 GiB", 0.1008, 0.015, 2, 8.0, "x86_64", False, False),
+    "u9.huge": PricedType("u9.huge", "u9.huge: 96 vCPU, 900 GiB", None, None, 96, 900.0, "x86_64", False, False),
 }
 PLAIN = Wish("", "ami-1", "t3.micro", "", "", "", "", "", "/dev/xvda", "", "", "", "1")
 WHOLE = Wish(

@@ -8,13 +8,13 @@ import pytest
 
 from skylift.client.errors import Refused
 from skylift.console.call import Call
-from skylift.console.identity import AccessKey, Identities, Policies, delete_role, delete_user
+from skylift.console.identity import Identities, UserKey, UserPolicies, delete_role, delete_user
 from skylift.console.pages.simulator import split_words
 from skylift.console.port import Port
 
 
 def test_all_that_a_role_holds_goes_before_it() -> None:
-    held = Policies(["inline"], {"Managed": "arn:aws:iam::aws:policy/Managed"})
+    held = UserPolicies(["inline"], {"Managed": "arn:aws:iam::aws:policy/Managed"})
     made = [each.operation for each in delete_role("r", held, ["r", "shared"])]
     assert made == [
         "delete_role_policy",
@@ -28,7 +28,7 @@ def test_all_that_a_role_holds_goes_before_it() -> None:
 
 
 def test_a_users_keys_go_first() -> None:
-    made = delete_user("u", Policies([], {}), [AccessKey("AKIA", "Active", "")], ["g"])
+    made = delete_user("u", UserPolicies([], {}), [UserKey("AKIA", "Active", "")], ["g"])
     assert [each.operation for each in made] == ["delete_access_key", "remove_user_from_group", "delete_user"]
 
 

@@ -12,7 +12,7 @@ from test_call import HOSTILE, made_by_the_cli
 from skylift.client.errors import UsageError
 from skylift.console.call import Call
 from skylift.console.group_wish import read_change
-from skylift.console.networks import Acl, AclRule, Route, SubnetLine, change_acl, replace_acl_rule, replace_route
+from skylift.console.networks import Acl, AclRule, ShownRoute, SubnetLine, change_acl, replace_acl_rule, replace_route
 from skylift.console.rows import RuleRow
 
 SSH = RuleRow("sgr-1", "in", "tcp 22", "10.0.0.0/8", "of the office", "tcp", 22, 22)
@@ -82,7 +82,7 @@ def test_the_cli_makes_the_same_change(name: str, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_route_leads_elsewhere() -> None:
-    route = Route("0.0.0.0/0", "igw-1", "active")
+    route = ShownRoute("0.0.0.0/0", "igw-1", "active")
     call = replace_route("rtb-1", route, "nat-1")
     assert call.operation == "replace_route"
     assert call.params == {"RouteTableId": "rtb-1", "DestinationCidrBlock": "0.0.0.0/0", "NatGatewayId": "nat-1"}

@@ -18,7 +18,7 @@ from skylift.client.job.repeat import MOST_BYTES, parse_repeat
 from skylift.client.job.run_options import OPTIONS
 from skylift.client.job.settings import OneImage, Settings
 from skylift.client.remote.account import Account
-from skylift.console.earlier_files import fetch_files
+from skylift.console.fetch_job_files import fetch_files
 from skylift.console.job_wish import NOT_RECORDED, again_spec, spell_not_recorded, wish_again
 from skylift.console.submission import Whole, plan
 from skylift.contract.record import Environment, JobRecord

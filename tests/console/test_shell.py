@@ -15,7 +15,7 @@ import pytest
 from skylift.client.errors import RunError, UsageError
 from skylift.console.port import InstanceDetail, Port
 from skylift.console.rows import InstanceRow
-from skylift.console.shell import NoHostKeys, Shell, Shells, Target, find_target, host_keys, ssh_command
+from skylift.console.shell import NoHostKeys, Shell, Shells, ShellTarget, find_target, host_keys, ssh_command
 
 KEYS = """
 -----BEGIN SSH HOST KEY KEYS-----
@@ -49,7 +49,7 @@ class Described:
         """It has the key."""
 
 
-def find(found: InstanceRow, console: str = KEYS, user: str = "ec2-user") -> Target:
+def find(found: InstanceRow, console: str = KEYS, user: str = "ec2-user") -> ShellTarget:
     return find_target(cast(Port, Described(found, console)), "i-1", user)
 
 

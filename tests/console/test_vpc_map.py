@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from skylift.console.vpc_map import Line, Parts, build_map
+from skylift.console.vpc_map import MapLine, VpcAnswers, build_map
 
 
 def subnet(name: str, zone: str) -> dict[str, Any]:
@@ -23,7 +23,7 @@ def server(instance: str, name: str = "") -> dict[str, Any]:
     return {"InstanceId": instance, "SubnetId": "subnet-a", "State": {"Name": "running"}, "Tags": tags}
 
 
-PARTS = Parts(
+PARTS = VpcAnswers(
     vpc={"VpcId": "vpc-1", "CidrBlock": "10.0.0.0/16", "Tags": [{"Key": "Name", "Value": "<b>shop</b>"}]},
     subnets=[subnet("subnet-b", "us-east-1b"), subnet("subnet-a", "us-east-1a")],
     tables=[
@@ -39,10 +39,10 @@ PARTS = Parts(
 
 def test_a_subnet_leads_to_its_own_table_or_else_to_the_main_one() -> None:
     lines = build_map(PARTS).lines
-    assert Line("subnet-a", "rtb-public") in lines
-    assert Line("subnet-b", "rtb-main") in lines
-    assert Line("rtb-public", "igw-1") in lines
-    assert Line("rtb-public", "pcx-1") in lines
+    assert MapLine("subnet-a", "rtb-public") in lines
+    assert MapLine("subnet-b", "rtb-main") in lines
+    assert MapLine("rtb-public", "igw-1") in lines
+    assert MapLine("rtb-public", "pcx-1") in lines
     assert not [line for line in lines if "local" in (line.start, line.end)]
 
 
@@ -74,8 +74,8 @@ def test_what_belongs_together_is_found_in_both_directions() -> None:
 
 
 def test_a_vpc_with_nothing_in_it_is_a_map_too() -> None:
-    alone = build_map(Parts(PARTS.vpc, [subnet("subnet-a", "us-east-1a")], [], [], [], [], []))
-    assert alone.lines == (Line("vpc-1", "subnet-a"),)
+    alone = build_map(VpcAnswers(PARTS.vpc, [subnet("subnet-a", "us-east-1a")], [], [], [], [], []))
+    assert alone.lines == (MapLine("vpc-1", "subnet-a"),)
 
 
 def test_servers_stand_in_their_subnet_and_many_are_counted() -> None:

@@ -12,9 +12,9 @@ from test_call import made_by_the_cli
 
 from skylift.client.errors import Refused, RunError
 from skylift.console.call import Call
-from skylift.console.vpc_plan import LONGEST_WAIT, NAT_EACH, NAT_ONE, Making, VpcPlan
+from skylift.console.vpc_plan import LONGEST_WAIT, NAT_EACH, NAT_ONE, Making, VpcChoice
 
-PLAN = VpcPlan("shop", "10.0.0.0/16", ("us-east-1a", "us-east-1b"), True, 1, "", True)
+PLAN = VpcChoice("shop", "10.0.0.0/16", ("us-east-1a", "us-east-1b"), True, 1, "", True)
 PLANS = (
     PLAN,
     replace(PLAN, nat=NAT_ONE),
@@ -71,7 +71,7 @@ def test_what_is_missing_is_said(different: dict[str, Any], said: str) -> None:
 
 
 @pytest.mark.parametrize("plan", PLANS)
-def test_each_step_refers_to_what_is_there_before_it(plan: VpcPlan) -> None:
+def test_each_step_refers_to_what_is_there_before_it(plan: VpcChoice) -> None:
     assert plan.missing() == []
     known: set[str] = set()
     for step in plan.steps("us-east-1"):

@@ -14,7 +14,7 @@ from functools import partial
 import pytest
 
 from skylift.python import background
-from skylift.python.background import Background, Once, in_threads
+from skylift.python.background import Background, OneCoroutine, in_threads
 
 
 class Patient:
@@ -47,15 +47,15 @@ async def fail() -> None:
 
 
 def test_its_result_and_its_error() -> None:
-    assert Background(Once(answer(3))).result() == 3
+    assert Background(OneCoroutine(answer(3))).result() == 3
     with pytest.raises(ValueError, match="no"):
-        Background(Once(fail())).result()
+        Background(OneCoroutine(fail())).result()
 
 
 def test_nothing_is_left_of_it() -> None:
     before = threading.active_count()
     for _ in range(3):
-        Background(Once(answer(3))).result()
+        Background(OneCoroutine(answer(3))).result()
     for thread in threading.enumerate():
         if thread.name == "skylift":
             thread.join(10)
@@ -65,7 +65,7 @@ def test_nothing_is_left_of_it() -> None:
 
 async def test_a_running_loop_is_no_obstacle() -> None:
     """As in a notebook's cell."""
-    assert Background(Once(answer(3))).result() == 3
+    assert Background(OneCoroutine(answer(3))).result() == 3
 
 
 def test_ctrl_c_is_the_works() -> None:
@@ -149,14 +149,14 @@ async def test_a_timeout_is_a_timeout() -> None:
 
 
 async def test_a_cancel_that_comes_before_the_work_has_begun_is_heard() -> None:
-    once = Once(asyncio.sleep(60))
+    once = OneCoroutine(asyncio.sleep(60))
     once.interrupt()
     with pytest.raises(asyncio.CancelledError):
         await once.run()
 
 
 async def test_an_error_beside_a_cancel_is_nobodys_trouble(caplog: pytest.LogCaptureFixture) -> None:
-    waiting = asyncio.ensure_future(Background(Once(asyncio.sleep(60))).awaited())
+    waiting = asyncio.ensure_future(Background(OneCoroutine(asyncio.sleep(60))).awaited())
     await asyncio.sleep(0)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):

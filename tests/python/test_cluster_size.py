@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from skylift.python.cluster.size import IDLE, Limits, Size
+from skylift.python.cluster.size import IDLE, ClusterLimits, Size
 from skylift.python.cluster.workers import FAILURES, LONGEST, SHORTEST, Workers
 
 
@@ -23,11 +23,11 @@ from skylift.python.cluster.workers import FAILURES, LONGEST, SHORTEST, Workers
     ],
 )
 def test_a_look(limits: tuple[int, int], there: int, target: int, change: int) -> None:
-    assert Size(Limits(*limits)).change(there, target, 1000) == change
+    assert Size(ClusterLimits(*limits)).change(there, target, 1000) == change
 
 
 def test_a_worker_goes_when_fewer_have_been_enough_for_a_while() -> None:
-    size = Size(Limits(1, 8))
+    size = Size(ClusterLimits(1, 8))
     assert size.change(4, 2, 1000) == 0
     assert size.change(4, 4, 1000 + IDLE / 2) == 0, "they are needed again"
     assert size.change(4, 0, 1000 + IDLE) == 0

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from skylift.python.watching import Watcher
+from skylift.python.watching import Recorder
 
 
 class Tqdm:
@@ -28,7 +28,7 @@ class Tqdm:
         self.closed = True
 
 
-def walk(watcher: Watcher) -> None:
+def walk(watcher: Recorder) -> None:
     with watcher:
         watcher.begin("check")
         watcher.done("check", "t3.small", 0.5)
@@ -42,7 +42,7 @@ def walk(watcher: Watcher) -> None:
 
 def test_a_function() -> None:
     heard: list[tuple[str, int, int]] = []
-    walk(Watcher(progress=lambda *told: heard.append(told)))
+    walk(Recorder(progress=lambda *told: heard.append(told)))
     assert heard == [
         ("check", 0, 0),
         ("check", 1, 1),
@@ -56,7 +56,7 @@ def test_a_function() -> None:
 
 def test_bars_that_come_to_no_end_are_closed_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Tqdm, "all", [])
-    walk(Watcher(progress=Tqdm))
+    walk(Recorder(progress=Tqdm))
     assert [(bar.told, bar.n, bar.closed) for bar in Tqdm.all] == [
         ((30, "upload", "B", True), 30, True),
         ((50, "results", "B", True), 5, True),
@@ -64,17 +64,17 @@ def test_bars_that_come_to_no_end_are_closed_too(monkeypatch: pytest.MonkeyPatch
 
 
 def test_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
-    walk(Watcher(progress=True))
+    walk(Recorder(progress=True))
     out, err = capsys.readouterr()
     assert (out, err) == ("", "check: t3.small (0.50 s)\nupload: 30 B\\x1b[2J (1.25 s)\n")
 
 
 def test_nothing_is_printed_unasked(capsys: pytest.CaptureFixture[str]) -> None:
-    walk(Watcher())
+    walk(Recorder())
     assert capsys.readouterr() == ("", "")
 
 
 def test_what_cannot_show_it() -> None:
     nobody: Any = 3
     with pytest.raises(TypeError, match="progress must be True, a function or a class like tqdm's, not int"):
-        Watcher(progress=nobody)
+        Recorder(progress=nobody)

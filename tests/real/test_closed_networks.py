@@ -31,7 +31,7 @@ from kernel_world import (
 )
 
 from skylift.cloud.compute.network import pasta
-from skylift.cloud.compute.network.network import Network
+from skylift.cloud.compute.network.network import CloudNetwork
 from skylift.cloud.compute.network.uplink import uplink_name
 from skylift.cloud.domain.opening import parse_openings
 
@@ -78,7 +78,7 @@ def lan() -> Iterator[None]:
 def reopen(world: World) -> None:
     """As the next process of the cloud does."""
     world.network.release()
-    world.network = Network(world.loopback)
+    world.network = CloudNetwork(world.loopback)
     world.network.apply(world.plans())
 
 

@@ -22,14 +22,14 @@ from strangers import UID, as_stranger, ask, squatter
 from skylift.client.job.settings import Secret
 from skylift.client.remote.socket_owner import is_owner, listener_at, owners
 from skylift.console.address import LOCAL, Place, find_running, listen
-from skylift.console.entry import COOKIE, Entry
+from skylift.console.entry import COOKIE, SignIn
 from skylift.console.gate import Gate
 
 pytestmark = pytest.mark.real
 
 
 @contextmanager
-def shown(place: Place, listener: socket.socket, seen: list[str] | None = None) -> Iterator[Entry]:
+def shown(place: Place, listener: socket.socket, seen: list[str] | None = None) -> Iterator[SignIn]:
     """The console's own gate at this place, with a small site behind it."""
 
     async def site(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
@@ -42,7 +42,7 @@ def shown(place: Place, listener: socket.socket, seen: list[str] | None = None) 
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", kind)]})
         await send({"type": "http.response.body", "body": b"" if script else b"<title>ours</title>the console itself"})
 
-    entry = Entry(place.key)
+    entry = SignIn(place.key)
     gate = Gate(site, place, entry, lambda peer: is_owner(peer, (place.address, place.port), owners()))
     server = uvicorn.Server(uvicorn.Config(gate, log_level="warning", lifespan="off"))
     thread = threading.Thread(target=server.run, args=([listener],))

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from real_cloud import RealCloud
 from real_server import Server
 
-from skylift.cloud.wire.settling import PATIENCE
+from skylift.cloud.wire.transition_wait import PATIENCE
 
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("ending")]
 

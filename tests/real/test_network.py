@@ -40,7 +40,7 @@ from skylift.cloud.compute.network import firewall, pasta
 from skylift.cloud.compute.network.error import ListenRefused, ServerGone, UnknownVpc
 from skylift.cloud.compute.network.loopback_range import LoopbackRange
 from skylift.cloud.compute.network.namespace import Namespace, namespaces
-from skylift.cloud.compute.network.network import Network, loopback_ranges, sweep
+from skylift.cloud.compute.network.network import CloudNetwork, loopback_ranges, sweep
 from skylift.cloud.compute.network.plan import VpcPlan
 from skylift.cloud.compute.network.resolver import HostNames, Resolver, serve
 from skylift.cloud.compute.network.traffic import interface_link
@@ -420,7 +420,7 @@ def test_a_new_process_adopts_and_connections_live_on(world: World) -> None:
             connection, _ = listener.accept()
             pids = pasta.running(world.loopback)
             world.network.release()
-            world.network = Network(world.loopback)
+            world.network = CloudNetwork(world.loopback)
             world.network.open()
             # The rule that let it in is gone with the new plan; a connection that is known goes on, as on AWS.
             world.network.apply(world.plans())
@@ -516,7 +516,7 @@ def test_a_sweep_leaves_nothing(unclaimed: Path) -> None:
 
 def test_a_vpc_without_a_plan_is_removed(unclaimed: Path) -> None:
     loopback = loopback_ranges().take(unclaimed)
-    network = Network(loopback)
+    network = CloudNetwork(loopback)
     plan = VpcPlan(Vpc("vpc-1", "10.0.0.0/16"))
     network.apply([plan, replace(plan, vpc=Vpc("vpc-2", "10.0.0.0/16"))])
     assert namespaces(loopback.prefix) == [f"{loopback.prefix}{name}" for name in ("edge", "vpc-1", "vpc-2")]

@@ -24,7 +24,7 @@ from skylift.agent.job.outcome import Ended
 from skylift.agent.job.status import State
 from skylift.agent.machine.console import say
 from skylift.agent.machine.remove_tree import remove_below
-from skylift.agent.program.program import Program
+from skylift.agent.program.program import UserProcess
 from skylift.agent.remote.aws import Refused, Unreachable
 from skylift.contract import record
 
@@ -40,12 +40,12 @@ def environment_folders(login: Login) -> List[Path]:
     return [login.home / ".skylift-venv", login.home / ".local/share/uv/python"]
 
 
-class Environment:
+class EnvironmentBuilder:
     """`make` builds the environment that the record asks for. `python` and `bin` are its paths. `recipe` is a folder of
     root's for what is written anew for uv."""
 
     def __init__(
-        self, wanted: record.Environment, login: Login, program: Program, log: Path, uv: Uv, recipe: Path
+        self, wanted: record.Environment, login: Login, program: UserProcess, log: Path, uv: Uv, recipe: Path
     ) -> None:
         self._wanted, self._login, self._program, self._log, self._finder = wanted, login, program, log, uv
         self._venv, self._recipe, self._cwd = login.home / ".skylift-venv", recipe, login.place

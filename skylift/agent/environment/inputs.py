@@ -15,8 +15,8 @@ from skylift.agent.environment.unpack import make_room, sha256_of
 from skylift.agent.job.outcome import Ended
 from skylift.agent.job.status import State
 from skylift.agent.machine.concurrently import thread_pool
-from skylift.agent.program.program import Program
-from skylift.agent.remote.aws import Aws, Refused, Unreachable, patiently
+from skylift.agent.program.program import UserProcess
+from skylift.agent.remote.aws import Aws, Refused, Unreachable, retry_until
 from skylift.agent.remote.prefix import Prefix
 from skylift.contract.record import LargeInput
 
@@ -42,14 +42,14 @@ class _Span(NamedTuple):
     end: int
 
 
-class Inputs:
+class InputDownloads:
     """Downloads inputs. An input that cannot be had ends the job, and so does a cancelled `program`.
 
     `kept` is a folder on a kept server with large files for its next job. They are hard links to the job's own files,
     so they take no room, and one that the program has changed is detected by its digest.
     """
 
-    def __init__(self, place: Path, user: pwd.struct_passwd, program: Program, until: float, kept: Path) -> None:
+    def __init__(self, place: Path, user: pwd.struct_passwd, program: UserProcess, until: float, kept: Path) -> None:
         self._place, self._user, self._program, self._until, self._kept = place, user, program, until, kept
         self._folders: Set[Path] = set()
 
@@ -138,6 +138,6 @@ class Inputs:
                 wanted.where.fetch_span(wanted.key, span.start, span.end, file, wanted.etag)
 
         try:
-            patiently(wanted.key, fetch, until)
+            retry_until(wanted.key, fetch, until)
         except (Unreachable, Refused) as error:
             raise Ended(State.BROKEN, "The input %s cannot be fetched: %s" % (wanted.key, error)) from None

@@ -35,7 +35,7 @@ from skylift.agent.machine.concurrently import thread_pool
 from skylift.agent.machine.console import say
 from skylift.agent.machine.remove_tree import remove_below
 from skylift.agent.machine.walk import walk
-from skylift.agent.remote.aws import Refused, Unreachable, patiently
+from skylift.agent.remote.aws import Refused, Unreachable, retry_until
 from skylift.agent.remote.prefix import Prefix
 
 PROVEN, OWN = "proven.json", "pin.json"
@@ -62,7 +62,7 @@ def names_at(place: str) -> Dict[str, str]:
     return {PROVEN: place.rpartition("/")[0], OWN: place.rpartition("-")[0]}
 
 
-class Owner(NamedTuple):
+class EnvironmentOwner(NamedTuple):
     """The owner of an environment's files if it is not the login user, and the folder that their paths begin at."""
 
     home: Path
@@ -79,7 +79,7 @@ class PrebuiltEnvironment:
         self,
         prefix: Prefix,
         named: Dict[str, Any],
-        login: Union[Login, Owner],
+        login: Union[Login, EnvironmentOwner],
         folders: List[Path],
         say: Callable[[str], None] = say,
     ) -> None:
@@ -115,7 +115,7 @@ class PrebuiltEnvironment:
                 remove_below(self._login.home, folder)
 
     def _take(self, until: float) -> Dict[str, Any]:
-        text = patiently("environment", lambda: self._prefix.get("index.json"), until, self._say)
+        text = retry_until("environment", lambda: self._prefix.get("index.json"), until, self._say)
         if text is None or hashlib.sha256(text).hexdigest() != self._sha256:
             raise Changed("its index is not the one that the record names")
         index = parse_index(text, self._login.home, self._folders)
@@ -159,14 +159,14 @@ class PrebuiltEnvironment:
         if len(files) == 1:
             path, _, mode, _, modified = files[0]
             place = self._login.home / path
-            patiently(key, lambda: self._prefix.fetch(key, place), until, self._say)
+            retry_until(key, lambda: self._prefix.fetch(key, place), until, self._say)
             if sha256_of(place) != digest:
                 raise Changed(path)
             self._give(place)
             place.chmod(mode)
             os.utime(str(place), (modified, modified))
             return
-        content = patiently(key, lambda: self._prefix.get(key), until, self._say)
+        content = retry_until(key, lambda: self._prefix.get(key), until, self._say)
         if content is None:
             raise Refused(404, "%s is not there" % key)
         if hashlib.sha256(content).hexdigest() != digest:
@@ -214,7 +214,7 @@ class PrebuiltEnvironment:
         """Nothing is to be pinned there any more, by whoever has this server's role. Raises Unreachable and Refused."""
         if self.shared:
             until = time.time() + _PINNING
-            patiently("environment", lambda: self._prefix.put(pin, b"{}", first=True), until, self._say)
+            retry_until("environment", lambda: self._prefix.put(pin, b"{}", first=True), until, self._say)
 
     def write_down(self, lock: Optional[str], seconds: float, pin: str = PROVEN) -> bool:
         """Write the index of the environment that was built in `seconds`, before the program can have changed it. If it
@@ -233,7 +233,7 @@ class PrebuiltEnvironment:
             body = json.dumps(index).encode()
             text = json.dumps({"sha256": hashlib.sha256(body).hexdigest()}).encode()
             until = time.time() + _PINNING
-            if patiently("environment", lambda: self._prefix.put(pin, text, first=True), until, self._say):
+            if retry_until("environment", lambda: self._prefix.put(pin, text, first=True), until, self._say):
                 self._index = index
         except (Unreachable, Refused, Changed, OSError) as error:
             self._say("the environment is not kept: %s" % error)

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional
 
 from skylift.agent.environment.bytecode import LEAST, compile_argv, run_within
-from skylift.agent.environment.prebuilt import OWN, PROVEN, Owner, PrebuiltEnvironment
+from skylift.agent.environment.prebuilt import OWN, PROVEN, EnvironmentOwner, PrebuiltEnvironment
 from skylift.agent.environment.unpack import sha256_of
 from skylift.agent.environment.uv import Uv
 from skylift.agent.machine.console import say
 from skylift.agent.machine.root_path import ROOT_PATH
-from skylift.agent.remote.aws import Refused, Unreachable, patiently
+from skylift.agent.remote.aws import Refused, Unreachable, retry_until
 from skylift.agent.remote.prefix import Prefix
 
 PLACE = "var/lib/skylift/dask"
@@ -98,7 +98,7 @@ class ToolEnvironment:
             return False
 
     def _prebuilt(self) -> PrebuiltEnvironment:
-        named, owner = self._named, Owner(self._home, os.geteuid(), os.getegid())
+        named, owner = self._named, EnvironmentOwner(self._home, os.geteuid(), os.getegid())
         prefix = self._place(named["place"])
         if not named["shared"] and not named["sha256"] and not named.get("alone"):
             named["sha256"] = follow(prefix, "Dask's environment", self._patience, self._say)
@@ -111,7 +111,7 @@ class ToolEnvironment:
         lock = self._home / "lock.txt"
         folder, _, name = self._lock["key"].rpartition("/")
         prefix, until = self._place(folder), time.time() + BUILDING
-        patiently("the lock of Dask's environment", lambda: prefix.fetch(name, lock), until, self._say)
+        retry_until("the lock of Dask's environment", lambda: prefix.fetch(name, lock), until, self._say)
         if sha256_of(lock) != self._lock["sha256"]:
             raise CannotMake("The list of Dask's packages that arrived is not the one that the record names.")
         # A map's coordinator imports from it with the server's own Python, where that is new enough.

@@ -20,7 +20,7 @@ from typing import Any, Callable, Dict, NamedTuple, Optional, TypeVar
 
 from skylift.agent.job.status import now_iso
 from skylift.agent.machine.console import say
-from skylift.agent.remote.aws import Aws, Refused, Unreachable, patiently
+from skylift.agent.remote.aws import Aws, Refused, Unreachable, retry_until
 from skylift.agent.remote.prefix import Prefix
 from skylift.agent.remote.terminate_server import end_server
 from skylift.contract.record import BEAT
@@ -73,7 +73,7 @@ class Attempt:
     def _write(self, until: float, fields: Dict[str, Any]) -> None:
         self.fields.update(fields, beat=self.fields.get("beat", 0) + 1)
         body = json.dumps(self.fields).encode()
-        patiently("attempt", lambda: self._put(body), until)
+        retry_until("attempt", lambda: self._put(body), until)
 
     def _put(self, body: bytes) -> None:
         etag = put_if(self._prefix, key_of(self.number), body, {"if-match": self._etag})
@@ -249,7 +249,7 @@ class Attempts:
         return self._try("attempt", lambda: _get(self._prefix, number))
 
     def _try(self, what: str, call: Callable[[], T]) -> T:
-        return patiently(what, call, self._until)
+        return retry_until(what, call, self._until)
 
 
 def _get(prefix: Prefix, number: int) -> Stored:

@@ -10,7 +10,7 @@ from skylift.agent.job.guardian import Handles
 from skylift.agent.job.ledger import Ledger
 from skylift.agent.job.login_user import Login
 from skylift.agent.machine.power import RESERVE
-from skylift.agent.remote.aws import Aws, Metadata, patiently
+from skylift.agent.remote.aws import Aws, Metadata, retry_until
 from skylift.agent.remote.prefix import Prefix
 
 T = TypeVar("T")
@@ -37,7 +37,7 @@ class Context:
         self.is_scheduled = options.source != options.prefix
 
     def retry(self, what: str, call: Callable[[], T], until: Optional[float] = None) -> T:
-        return patiently(what, call, self.last if until is None else until)
+        return retry_until(what, call, self.last if until is None else until)
 
     def where(self) -> Dict[str, Any]:
         """This package and the job's prefix in S3, for another process."""

@@ -8,7 +8,7 @@ import time
 from skylift.agent.job.context import Context
 from skylift.agent.machine.console import say
 from skylift.agent.machine.power import LAST
-from skylift.agent.remote.aws import NO_WAY, Aws, Metadata, NoAnswer, Refused, Unreachable, patiently
+from skylift.agent.remote.aws import NO_WAY, Aws, Metadata, NoAnswer, Refused, Unreachable, retry_until
 from skylift.agent.remote.prefix import Prefix
 from skylift.agent.remote.terminate_server import send
 
@@ -35,7 +35,7 @@ def release_fleet(context: Context) -> None:
                 error.final = has_way and time.monotonic() > soon
                 raise
 
-        patiently("the fleet", delete, last)
+        retry_until("the fleet", delete, last)
     except (Unreachable, Refused) as error:
         say("the fleet could not be deleted: %s" % error)
 

@@ -10,11 +10,11 @@ from skylift.agent.job.fleet import release_fleet
 from skylift.agent.lifecycle.handover import Handover
 from skylift.agent.lifecycle.recovery import Delivered
 from skylift.agent.machine.power import RESERVE, arm_timer, power_off
-from skylift.agent.program.control import Control
+from skylift.agent.program.control import JobControl
 from skylift.agent.program.stream import Stream
 
 
-def turn_off_or_wait(context: Context, control: Control, delivered: Delivered) -> None:
+def turn_off_or_wait(context: Context, control: JobControl, delivered: Delivered) -> None:
     """An earlier supervisor has done everything but turn the server off, or wait for the next job: do that."""
     if delivered.is_spot:
         release_fleet(context)
@@ -26,7 +26,7 @@ def turn_off_or_wait(context: Context, control: Control, delivered: Delivered) -
 
 
 def wait_for_next_job(
-    context: Context, control: Control, until: float, streams: Sequence[Stream] = (), *, announced: bool
+    context: Context, control: JobControl, until: float, streams: Sequence[Stream] = (), *, announced: bool
 ) -> None:
     """Wait for the next job, with which the guardian goes on, or turn off. `announced` is whether the status says that
     the server waits; then the end of the waiting is written down too, even when the time is already over. `streams` are

@@ -14,8 +14,8 @@ from skylift.agent.job.outcome import Outcome
 from skylift.agent.job.status import State, now_iso
 from skylift.agent.lifecycle.claim import STATUS
 from skylift.agent.lifecycle.recovery import Concluded
-from skylift.agent.lifecycle.session import Session
-from skylift.agent.machine.clock import Alarm
+from skylift.agent.lifecycle.session import JobSession
+from skylift.agent.machine.clock import AlarmClock
 from skylift.agent.machine.concurrently import together
 from skylift.agent.machine.console import say
 from skylift.agent.machine.power import HOLD, LAST, RESERVE
@@ -32,7 +32,7 @@ _TRYING = 10.0
 """Seconds in which results are sent before the server asks again to be stopped."""
 
 
-def conclude(session: Session, found: Concluded) -> Outcome:
+def conclude(session: JobSession, found: Concluded) -> Outcome:
     """Fix the outcome, whichever supervisor delivers it. The status shows it when everything has been delivered."""
     end_what_is_left(session)
     if session.terminal is not None:
@@ -48,7 +48,7 @@ def conclude(session: Session, found: Concluded) -> Outcome:
     return outcome
 
 
-def _explained(session: Session, outcome: Outcome) -> Outcome:
+def _explained(session: JobSession, outcome: Outcome) -> Outcome:
     """The same outcome. When a Python program of the user failed because a module or a file is missing, it says what to
     do."""
     record, errors = session.record, session.streams[0 if session.terminal is not None else -1]
@@ -63,7 +63,7 @@ def _explained(session: Session, outcome: Outcome) -> Outcome:
     return outcome._replace(detail=detail)
 
 
-def end_what_is_left(session: Session) -> None:
+def end_what_is_left(session: JobSession) -> None:
     """End the processes that are left, so that results do not change and no two attempts run at once. When time is
     short, most is kept for sending."""
     context, last = session.context, session.context.deadline - HOLD
@@ -75,14 +75,14 @@ def end_what_is_left(session: Session) -> None:
     session.program.kill_session()
 
 
-def give_group_back(session: Session) -> None:
+def give_group_back(session: JobSession) -> None:
     """Of a schedule's run, before the next one has its turn: they have one group for their other servers."""
     context, group = session.context, session.record.group
     if context.is_scheduled and group:
         empty_group(context.aws, group)
 
 
-def pass_on(session: Session, outcome: Outcome) -> None:
+def pass_on(session: JobSession, outcome: Outcome) -> None:
     """Hand a spot job over to its next server: send all that it needs, and then the end of this attempt."""
     context, spot = session.context, session.spot
     assert spot is not None
@@ -101,7 +101,7 @@ def pass_on(session: Session, outcome: Outcome) -> None:
         say("the next server will not find everything: %s" % error)
 
 
-def _finish_checkpoint(session: Session, outcome: Outcome, until: float) -> None:
+def _finish_checkpoint(session: JobSession, outcome: Outcome, until: float) -> None:
     spot = session.spot
     if spot is None or spot.checkpoint is None or session.stopwatch.seconds is None:
         return
@@ -115,7 +115,7 @@ class Delivery:
     """The delivery of a job. `run` returns until when the server stays, in seconds since the epoch: 0 if it turns
     off."""
 
-    def __init__(self, session: Session, outcome: Outcome, prebuilt: Optional[PrebuiltEnvironment]) -> None:
+    def __init__(self, session: JobSession, outcome: Outcome, prebuilt: Optional[PrebuiltEnvironment]) -> None:
         self._session, self._outcome, self._prebuilt = session, outcome, prebuilt
         self._context = session.context
 
@@ -124,7 +124,7 @@ class Delivery:
         deadline = self._context.deadline
         send_deadline = SendDeadline(self._context.patience, deadline - RESERVE, deadline - HOLD)
         # An upload that is under way then might not end before it is too late.
-        late = Alarm(deadline - HOLD + 5, self._ask_to_stop)
+        late = AlarmClock(deadline - HOLD + 5, self._ask_to_stop)
         late.start()
         kept_until = self._deliver(send_deadline)
         late.cancel()

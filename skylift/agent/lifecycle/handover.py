@@ -15,7 +15,7 @@ from typing import Any, Callable, Dict, Optional
 
 from skylift.agent.job.attempts import object_of
 from skylift.agent.machine.console import say
-from skylift.agent.remote.aws import Refused, Unreachable, patiently
+from skylift.agent.remote.aws import Refused, Unreachable, retry_until
 from skylift.agent.remote.prefix import Prefix
 
 NEXT = "server/next.json"
@@ -56,10 +56,10 @@ class Handover:
     def _close(self) -> Optional[Dict[str, Any]]:
         body, until = json.dumps({"job": None}).encode(), time.time() + 30
         try:
-            if patiently("next job", lambda: self._prefix.put(NEXT, body, first=True), until):
+            if retry_until("next job", lambda: self._prefix.put(NEXT, body, first=True), until):
                 return None
             # A job has taken this server, so a failed read is repeated.
-            found = patiently("next job", lambda: self._prefix.get(NEXT), until)
+            found = retry_until("next job", lambda: self._prefix.get(NEXT), until)
         except (Unreachable, Refused) as error:
             say("it is not known whether another job comes: %s" % error)
             return None

@@ -15,10 +15,10 @@ from skylift.agent.environment.prebuilt import PrebuiltEnvironment
 from skylift.agent.job.outcome import Ended, Outcome
 from skylift.agent.job.status import State
 from skylift.agent.lifecycle.recovery import Concluded
-from skylift.agent.lifecycle.session import Session
+from skylift.agent.lifecycle.session import JobSession
 
 
-def seal(session: Session) -> Concluded:
+def seal(session: JobSession) -> Concluded:
     """Raises Ended when the environment cannot be had."""
     context, login, named = session.context, session.context.login, session.record.prebuilt
     session.status.set(state=State.ENVIRONMENT)

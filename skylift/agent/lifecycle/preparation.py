@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Dict, NamedTuple, Optional, Protocol
 
 from skylift.agent.environment.cached_environment import CachedEnvironment
-from skylift.agent.environment.environment import FAILED, Environment
-from skylift.agent.environment.inputs import BLOBS, Inputs
+from skylift.agent.environment.environment import FAILED, EnvironmentBuilder
+from skylift.agent.environment.inputs import BLOBS, InputDownloads
 from skylift.agent.environment.prebuilt import PrebuiltEnvironment, names_at
 from skylift.agent.environment.tool_environment import OLDEST, CannotMake, ToolEnvironment, pinned
 from skylift.agent.environment.unpack import Unpacking, clear_away, make_folder, sha256_of
@@ -24,7 +24,7 @@ from skylift.agent.job.login_user import Login
 from skylift.agent.job.outcome import Ended
 from skylift.agent.job.status import State, Status
 from skylift.agent.machine.concurrently import thread_pool
-from skylift.agent.program.program import Program
+from skylift.agent.program.program import UserProcess
 from skylift.agent.remote.aws import Refused, Unreachable
 from skylift.agent.remote.prefix import Prefix
 from skylift.agent.spot.spot_server import SpotServer
@@ -38,7 +38,7 @@ class Prepared(NamedTuple):
     both for later jobs. `tools` is the interpreter of a map's coordinator."""
 
     secrets: Dict[str, str]
-    environment: Environment
+    environment: EnvironmentBuilder
     prebuilt: Optional[PrebuiltEnvironment] = None
     cached: Optional[CachedEnvironment] = None
     tools: str = ""
@@ -56,7 +56,7 @@ class Prepares(Protocol):
 
     context: Context
     record: JobRecord
-    program: Program
+    program: UserProcess
     status: Status
     cwd: Path
     env_values: EnvValues
@@ -125,7 +125,7 @@ class Preparation:
     def _fetch_inputs(self) -> None:
         context, record = self._context, self._record
         kept = context.root / "var/lib/skylift/inputs"
-        inputs = Inputs(context.login.place, context.login.user, self._session.program, context.last, kept)
+        inputs = InputDownloads(context.login.place, context.login.user, self._session.program, context.last, kept)
         inputs.fetch_large(self._blobs(), record.large)
         if record.keep:
             inputs.keep_large(record.large)
@@ -141,12 +141,12 @@ class Preparation:
             spot.checkpoint.restore(self._context.login.place, self._context.last)
             spot.tell_checkpoint()
 
-    def _environment(self) -> Environment:
+    def _environment(self) -> EnvironmentBuilder:
         context, login = self._context, self._context.login
         tools, log = context.root / "var/lib/skylift/tools", context.folder / "environment.log"
         uv = Uv(self._record.uv, self._fetch_tool, tools, login.environment()["PATH"])
         recipe = context.root / "var/lib/skylift/recipe"
-        return Environment(self._record.environment, login, self._session.program, log, uv, recipe)
+        return EnvironmentBuilder(self._record.environment, login, self._session.program, log, uv, recipe)
 
     def _recipe(self) -> Dict[str, Any]:
         """What an environment that is shared is built from, as the client has written it."""

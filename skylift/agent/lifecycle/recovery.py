@@ -18,7 +18,7 @@ _SHUTDOWN = 1.0
 """Seconds in which every process receives the signal of a shutdown. What ends in this time is ended by it."""
 
 
-class Start(NamedTuple):
+class NotedStart(NamedTuple):
     """Noted in the ledger before the program starts. `boot` identifies the server's boot, `time` is wall-clock time and
     `clock` monotonic time since that boot. `arrived` has the files in the job's folder, `kills` the count of the OOM
     killer, and `status` the fields of the job's status. When the program starts again after a failure, `time`, `clock`,
@@ -35,7 +35,7 @@ class Start(NamedTuple):
     after: float = 0.0
 
     @classmethod
-    def parse(cls, found: Dict[str, Any]) -> Start:
+    def parse(cls, found: Dict[str, Any]) -> NotedStart:
         return cls(**{"clock": 0.0, **found})
 
 
@@ -82,9 +82,9 @@ class Recovery:
         return None if found is None else Concluded(Outcome.parse(found["verdict"]), found["more"])
 
     @property
-    def start(self) -> Optional[Start]:
+    def start(self) -> Optional[NotedStart]:
         found = self._noted.get("start")
-        return None if found is None else Start.parse(found)
+        return None if found is None else NotedStart.parse(found)
 
     @property
     def may_have_started(self) -> bool:
@@ -128,19 +128,19 @@ class Recovery:
         found = self._noted.get("passed_on")
         return None if found is None else float(found)
 
-    def rebooted(self, start: Start) -> bool:
+    def rebooted(self, start: NotedStart) -> bool:
         """Whether the program ended with the server. A program that ended before that has ended by itself."""
         noted = self._noted
         if start.boot == self.boot:
             return False
         return "end" not in noted or noted["ended"] > noted.get("down", noted["ended"] + 2 * _SHUTDOWN) - _SHUTDOWN
 
-    def seconds(self, start: Start) -> float:
+    def seconds(self, start: NotedStart) -> float:
         """How long the program has run by now. The monotonic clock starts again at each boot."""
         same_boot = start.clock > 0 and start.boot == self.boot
         return time.monotonic() - start.clock if same_boot else max(0.0, time.time() - start.time)
 
-    def seconds_to_end(self, start: Start) -> Optional[float]:
+    def seconds_to_end(self, start: NotedStart) -> Optional[float]:
         """How long the program ran, if it has ended."""
         noted = self._noted
         if "ended" not in noted:

@@ -18,16 +18,16 @@ from skylift.agent.job.outcome import BY_SIGTERM, REBOOTED, Ended, Outcome, judg
 from skylift.agent.job.status import State, now_iso
 from skylift.agent.lifecycle.delivery import end_what_is_left
 from skylift.agent.lifecycle.preparation import Preparation, Prepared
-from skylift.agent.lifecycle.recovery import Concluded, Recovery, Start
-from skylift.agent.lifecycle.session import Session
-from skylift.agent.machine.clock import Alarm
+from skylift.agent.lifecycle.recovery import Concluded, NotedStart, Recovery
+from skylift.agent.lifecycle.session import JobSession
+from skylift.agent.machine.clock import AlarmClock
 from skylift.agent.machine.console import say
 from skylift.agent.machine.memory import Memory
 from skylift.agent.machine.power import RESERVE
 from skylift.agent.program.idle import Idleness
 from skylift.agent.program.not_started import how_to_install, why_not_started
 from skylift.agent.program.program import GRACE, kill_session
-from skylift.agent.program.terminal import Terminal
+from skylift.agent.program.terminal import ProgramTerminal
 from skylift.agent.results.results import Syncing
 from skylift.agent.spot.spot_interruption import WHY
 
@@ -36,14 +36,14 @@ _SHUTDOWN = 2.0
 """Seconds in which every process of a server has received the signal of a shutdown."""
 
 
-def start_program(session: Session, prepared: Prepared, recovery: Recovery) -> Running:
+def start_program(session: JobSession, prepared: Prepared, recovery: Recovery) -> Running:
     """Start the program. Raises Ended when that fails."""
     running = Running(session, recovery.boot, prepared)
     running.start()
     return running
 
 
-def _start(session: Session, prepared: Prepared) -> None:
+def _start(session: JobSession, prepared: Prepared) -> None:
     argv, env = list(session.record.argv), prepared.variables(session.context.login)
     env.update(SKYLIFT_ATTEMPT=str(session.status.fields["attempt"] + len(session.retries.tries)))
     if session.record.python:
@@ -55,13 +55,13 @@ def _start(session: Session, prepared: Prepared) -> None:
         return _execute(session, prepared, argv, env, pass_fds=(failure.fileno(),))
 
 
-def _no_cluster(session: Session) -> Path:
+def _no_cluster(session: JobSession) -> Path:
     """The file that says why there is no cluster for the program, if there is none. Later supervisors read it, too."""
     path: Path = session.context.folder / "no-cluster"
     return path
 
 
-def _execute(session: Session, prepared: Prepared, argv: List[str], env: Dict[str, str], **how: Any) -> None:
+def _execute(session: JobSession, prepared: Prepared, argv: List[str], env: Dict[str, str], **how: Any) -> None:
     if session.record.tools is not None:
         # Other jobs need not wait for its import.
         from skylift.agent.workers.map_server import KEEPS_ALL, KEEPS_GROUP, map_argv  # noqa: PLC0415
@@ -80,14 +80,14 @@ def _execute(session: Session, prepared: Prepared, argv: List[str], env: Dict[st
         raise _not_started(session, argv, env, error) from None
 
 
-def _not_started(session: Session, argv: List[str], env: Dict[str, str], error: OSError) -> Ended:
+def _not_started(session: JobSession, argv: List[str], env: Dict[str, str], error: OSError) -> Ended:
     code = 127 if isinstance(error, FileNotFoundError) else 126
     why = why_not_started(argv, error, env, str(session.cwd))
     return Ended(State.FAILED, why, how_to_install(argv, error, env), code)
 
 
 def _with_cluster(
-    session: Session, prepared: Prepared, argv: List[str], env: Dict[str, str], failure: int
+    session: JobSession, prepared: Prepared, argv: List[str], env: Dict[str, str], failure: int
 ) -> List[str]:
     """The command that makes the program's Dask cluster first. A program that is not there is found before."""
     # Other jobs need not wait for its import.
@@ -107,7 +107,7 @@ def _with_cluster(
     return cluster_argv(interpreter, options, argv)
 
 
-def _start_plain(session: Session, argv: List[str], env: Dict[str, str], **how: Any) -> None:
+def _start_plain(session: JobSession, argv: List[str], env: Dict[str, str], **how: Any) -> None:
     ends = [stream.end_for_program() for stream in session.streams]
     source = subprocess.DEVNULL
     try:
@@ -124,7 +124,7 @@ def _start_plain(session: Session, argv: List[str], env: Dict[str, str], **how: 
             os.close(end)
 
 
-def _start_on(terminal: Terminal, session: Session, argv: List[str], env: Dict[str, str], **how: Any) -> None:
+def _start_on(terminal: ProgramTerminal, session: JobSession, argv: List[str], env: Dict[str, str], **how: Any) -> None:
     wanted, login = session.record.terminal, session.context.login
     assert wanted is not None
     end = terminal.for_program(login.user, wanted.rows, wanted.columns)
@@ -134,14 +134,14 @@ def _start_on(terminal: Terminal, session: Session, argv: List[str], env: Dict[s
     )  # fmt: skip
 
 
-def clear_up(session: Session, recovery: Recovery) -> None:
+def clear_up(session: JobSession, recovery: Recovery) -> None:
     """End the work that an earlier supervisor was doing when it was killed. It is done again."""
     if recovery.helper is not None:
         kill_session(recovery.helper)
     session.program.recall(recovery.ending)
 
 
-def take_up(session: Session, recovery: Recovery) -> Union[Running, Concluded]:
+def take_up(session: JobSession, recovery: Recovery) -> Union[Running, Concluded]:
     """Continue from an earlier supervisor, whose program runs or has ended. Raises Ended when the program ended with
     the server."""
     start = recovery.start
@@ -181,7 +181,7 @@ def take_up(session: Session, recovery: Recovery) -> Union[Running, Concluded]:
     return Running(session, recovery.boot, None, start)
 
 
-def _interrupted(session: Session, recovery: Recovery, code: int) -> Concluded:
+def _interrupted(session: JobSession, recovery: Recovery, code: int) -> Concluded:
     """Another server goes on from the checkpoint. The one on this disk is whole only if the program has had time to end
     by itself."""
     assert session.spot is not None
@@ -192,7 +192,7 @@ def _interrupted(session: Session, recovery: Recovery, code: int) -> Concluded:
     return _as_concluded(session, judge(code, State.INTERRUPTED, words, 0, None))
 
 
-def _words(session: Session) -> Dict[State, str]:
+def _words(session: JobSession) -> Dict[State, str]:
     record = session.record
     return {
         State.TIMED_OUT: "The program was ended at its cap of %d s (%s)." % (record.max_time, record.cap),
@@ -203,7 +203,7 @@ def _words(session: Session) -> Dict[State, str]:
     }
 
 
-def go_on_trying(session: Session, recovery: Recovery, *, anew: bool = False) -> Running:
+def go_on_trying(session: JobSession, recovery: Recovery, *, anew: bool = False) -> Running:
     """An earlier supervisor was ended when it was about to start the program again. With `anew`, its files are made
     again: where the power went off, those that had just come are empty. Raises Ended when it cannot be started."""
     start = recovery.start
@@ -216,7 +216,7 @@ def go_on_trying(session: Session, recovery: Recovery, *, anew: bool = False) ->
     return running
 
 
-def _as_concluded(session: Session, outcome: Outcome) -> Concluded:
+def _as_concluded(session: JobSession, outcome: Outcome) -> Concluded:
     seconds = round(session.ran_before + (session.stopwatch.seconds or 0.0), 3)
     return Concluded(outcome, {"program_seconds": seconds, **session.retries.fields()})
 
@@ -226,7 +226,7 @@ class Running:
     has started it."""
 
     def __init__(
-        self, session: Session, boot: str, prepared: Optional[Prepared], start: Optional[Start] = None
+        self, session: JobSession, boot: str, prepared: Optional[Prepared], start: Optional[NotedStart] = None
     ) -> None:
         self._session, self._boot, self._prepared, self._start = session, boot, prepared, start
         self._memory = Memory(before=start.kills if start is not None else None)
@@ -243,7 +243,7 @@ class Running:
         if session.stopwatch.seconds is None:
             session.stopwatch.start()
 
-    def _note_start(self, first: Optional[Start]) -> Start:
+    def _note_start(self, first: Optional[NotedStart]) -> NotedStart:
         """Note the start in the ledger: from here on the program is started again only after a failure. Files that are
         new since the first start are the program's, so a lock or a build of its project, made before, is none of its
         results."""
@@ -255,7 +255,7 @@ class Running:
             if session.spot is not None:
                 begun = session.spot.attempt.fields.setdefault("begun", now_running["started"])
                 now_running.update(started=begun)
-            start = Start(self._boot, now, clock, session.results.arrived(), kills, now_running, began)
+            start = NotedStart(self._boot, now, clock, session.results.arrived(), kills, now_running, began)
         else:
             # A reboot between two times leaves the wall clock only.
             clock = first.clock if first.boot == self._boot else 0.0
@@ -374,11 +374,11 @@ class Running:
         if session.spot is not None and session.spot.checkpoint is not None:
             session.spot.checkpoint.keep(session.spot.tell_checkpoint)
 
-    def _cap(self, ran: float) -> Alarm:
+    def _cap(self, ran: float) -> AlarmClock:
         """One for all the times that it is started, and for the pauses between them."""
         session, record = self._session, self._session.record
         left = record.max_time - ran - (session.stopwatch.seconds or 0.0)
-        cap = Alarm(self._last(), lambda: session.program.end(State.TIMED_OUT), left)
+        cap = AlarmClock(self._last(), lambda: session.program.end(State.TIMED_OUT), left)
         cap.start()
         return cap
 

@@ -21,7 +21,7 @@ from skylift.agent.job.context import Context
 from skylift.agent.job.outcome import Ended
 from skylift.agent.job.status import State
 from skylift.agent.machine.console import say
-from skylift.agent.program.program import Program
+from skylift.agent.program.program import UserProcess
 from skylift.agent.remote.aws import Refused, Unreachable
 from skylift.agent.remote.terminate_server import end_server
 from skylift.contract.record import ScheduleTerms
@@ -34,7 +34,7 @@ _LOOKS = 3
 """How often at most a run looks who has the turn that it gives back: programs of the schedule may write there, too."""
 
 
-class Held(NamedTuple):
+class ScheduleHolder(NamedTuple):
     """Who has the turn. Both names are empty when nobody has, or what stands there is none."""
 
     job: str
@@ -46,7 +46,7 @@ class Held(NamedTuple):
 class Turn:
     """`plan` is None for a job that is no schedule's run: it always has its turn."""
 
-    def __init__(self, context: Context, plan: Optional[ScheduleTerms], program: Program, max_time: float) -> None:
+    def __init__(self, context: Context, plan: Optional[ScheduleTerms], program: UserProcess, max_time: float) -> None:
         self._context, self._plan, self._program = context, plan, program
         self._needed = plan is not None and plan.overlap != "allow"
         # The rest of the server's time is for the program.
@@ -122,7 +122,7 @@ class Turn:
     def _beat(self) -> float:
         return self._plan.beat if self._plan is not None else 0.0
 
-    def _wait(self, held: Held) -> None:
+    def _wait(self, held: ScheduleHolder) -> None:
         if time.time() > self._until:
             words = "%s was still going after as long as this run may take (--overlap queue)." % held.job
             raise Ended(State.SKIPPED, words, "", _BY_SIGTERM)
@@ -130,7 +130,7 @@ class Turn:
         if self._program.ending:
             raise Ended(self._program.ending, "The job was ended while it waited for its turn.", "", _BY_SIGTERM)
 
-    def _pass_by(self, held: Held) -> None:
+    def _pass_by(self, held: ScheduleHolder) -> None:
         if held.instance:
             say("nothing was heard of %s for a while, and so its server is ended" % held.job)
             end_server(self._context.aws, held.instance, self._context.last)
@@ -171,27 +171,27 @@ class Turn:
     def _put(self, body: bytes, condition: Dict[str, str]) -> Optional[str]:
         return put_if(self._context.source, KEY, body, condition)
 
-    def _read(self) -> Held:
-        def get() -> Held:
+    def _read(self) -> ScheduleHolder:
+        def get() -> ScheduleHolder:
             status, headers, body = self._context.source.request("GET", KEY)
-            return Held("", "", "", False) if status == 404 else parse(body, headers.get("etag", ""))
+            return ScheduleHolder("", "", "", False) if status == 404 else parse(body, headers.get("etag", ""))
 
         return self._context.retry("the turn", get)
 
-    def _is_ours(self, held: Held) -> bool:
+    def _is_ours(self, held: ScheduleHolder) -> bool:
         return held.job == self._context.job and held.instance == self._context.aws.instance()
 
 
-def parse(body: bytes, etag: str) -> Held:
+def parse(body: bytes, etag: str) -> ScheduleHolder:
     """Whatever a program has written there."""
     try:
         found: Any = json.loads(body)
     except (ValueError, RecursionError):
         found = None
     if found == {}:
-        return Held("", "", etag, True)
+        return ScheduleHolder("", "", etag, True)
     fields = found if isinstance(found, dict) else {}
     job, instance = fields.get("job"), fields.get("instance")
     if isinstance(job, str) and isinstance(instance, str) and _JOB.fullmatch(job) and _INSTANCE.fullmatch(instance):
-        return Held(job, instance, etag, False)
-    return Held("another run", "", etag, False)
+        return ScheduleHolder(job, instance, etag, False)
+    return ScheduleHolder("another run", "", etag, False)

@@ -12,22 +12,22 @@ from skylift.agent.lifecycle.claim import Claim
 from skylift.agent.lifecycle.retries import Retries
 from skylift.agent.machine.clock import Stopwatch
 from skylift.agent.machine.gauge import last_line
-from skylift.agent.machine.usage import Usage
-from skylift.agent.program.control import Control
+from skylift.agent.machine.usage import UsageMeter
+from skylift.agent.program.control import JobControl
 from skylift.agent.program.control_socket import ControlSocket
-from skylift.agent.program.program import Program
+from skylift.agent.program.program import UserProcess
 from skylift.agent.program.shipper import Shipper
-from skylift.agent.program.stdin import Stdin
+from skylift.agent.program.stdin import ProgramStdin
 from skylift.agent.program.stream import Stream, cuts
-from skylift.agent.program.terminal import Terminal
+from skylift.agent.program.terminal import ProgramTerminal
 from skylift.agent.results.results import Results
 from skylift.agent.spot.checkpoint import Checkpoint
-from skylift.agent.spot.spot_interruption import TakenBack
+from skylift.agent.spot.spot_interruption import SpotReclaim
 from skylift.agent.spot.spot_server import SpotServer
 from skylift.contract.record import JobRecord
 
 
-class Session:
+class JobSession:
     """`passed_on` is the time of the interruption notice that the program already knows. `tries` are the attempts under
     earlier supervisors; those on earlier servers are in the spot attempt.
     """
@@ -37,7 +37,7 @@ class Session:
         context: Context,
         record: JobRecord,
         claim: Claim,
-        program: Program,
+        program: UserProcess,
         status: Status,
         passed_on: Optional[float],
         tries: Optional[List[Dict[str, Any]]] = None,
@@ -66,19 +66,19 @@ class Session:
             )
             for name in ("stdout", "stderr")
         ]
-        self.terminal = Terminal(context.handles, self.streams[0]) if record.terminal is not None else None
+        self.terminal = ProgramTerminal(context.handles, self.streams[0]) if record.terminal is not None else None
         journal = context.folder / "sent"
         self.results = Results(context.prefix, context.login.place, self.cwd, record.outputs, journal)
-        self.stdin = Stdin(context.folder, context.where()) if record.stdin else None
-        self.control = Control(program, self.terminal, self.stdin)
+        self.stdin = ProgramStdin(context.folder, context.where()) if record.stdin else None
+        self.control = JobControl(program, self.terminal, self.stdin)
         path = context.root / "run/skylift" / (context.job + ".sock")
         heard = (self.control, self.streams, status, self.under_way, self.usage)
         self.socket = ControlSocket(path, context.login.gid, *heard)
         self.shipper = Shipper(context.prefix, self.streams, status, context.folder)
         self.control.listen(context.prefix, context.poll)
-        self.taken_back: Optional[TakenBack] = None
+        self.taken_back: Optional[SpotReclaim] = None
         if record.schedule is not None and record.schedule.spot:
-            self.taken_back = TakenBack(context, program, status, passed_on)
+            self.taken_back = SpotReclaim(context, program, status, passed_on)
         self.spot: Optional[SpotServer] = None
         if attempt is not None and record.succession is not None:
             self.results.inherit(attempt.fields["results"])
@@ -97,9 +97,9 @@ class Session:
             return {"doing": last_line(self.context.folder / "environment.log")}
         return {"sending": self.results.tally.fields()} if state == State.UPLOADING else {}
 
-    def usage(self) -> Usage:
+    def usage(self) -> UsageMeter:
         """The use of the server, measured from now on."""
-        return Usage(self.context.login.uid, self.context.login.home)
+        return UsageMeter(self.context.login.uid, self.context.login.home)
 
     def how_far(self) -> Dict[str, Any]:
         """The fields of the attempt that a spot job's next server continues from."""

@@ -41,7 +41,7 @@ class Stopwatch:
         return (time.monotonic() if self._ended is None else self._ended) - self._began
 
 
-class Alarm(threading.Thread):
+class AlarmClock(threading.Thread):
     """Calls `call` when the wall clock reaches `at`, or when as many seconds have passed, whichever comes first."""
 
     def __init__(self, at: float, call: Callable[[], Any], seconds: float = float("inf")) -> None:

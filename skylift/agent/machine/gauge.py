@@ -12,7 +12,7 @@ from typing import Any, Dict, List, Optional, Tuple
 from skylift.agent.machine.kernel_files import read_number, read_table, read_text
 
 
-class Gauge:
+class ServerGauge:
     """Measures the top control group, of version 1 or 2, which is the whole of a container. Without its accounting, it
     measures the whole machine. `root` is the folder with /proc and /sys."""
 

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
-from skylift.agent.machine.gauge import Gauge
+from skylift.agent.machine.gauge import ServerGauge
 from skylift.contract.usage import Process
 
 PROCESSES = 10
@@ -39,14 +39,14 @@ class _Sample(NamedTuple):
     processes: Dict[Tuple[int, int], _Process]
 
 
-class Usage:
+class UsageMeter:
     """`uid` is the user of the job's processes, `disk` a folder on the disk that is measured. /proc and /sys are below
     `root`."""
 
     def __init__(self, uid: int, disk: Path, root: Path = Path("/")) -> None:
         self._uid, self._disk = uid, disk
         self._proc, self._groups = root / "proc", root / "sys/fs/cgroup"
-        self._gauge = Gauge(root)
+        self._gauge = ServerGauge(root)
         self._last = self._sample()
 
     def measure(self) -> Dict[str, Any]:

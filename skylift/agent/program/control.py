@@ -6,18 +6,20 @@ import threading
 from typing import Optional
 
 from skylift.agent.job.status import State
-from skylift.agent.program.program import Program
-from skylift.agent.program.stdin import Stdin
-from skylift.agent.program.terminal import Terminal
+from skylift.agent.program.program import UserProcess
+from skylift.agent.program.stdin import ProgramStdin
+from skylift.agent.program.terminal import ProgramTerminal
 from skylift.agent.remote.aws import Refused, Unreachable
 from skylift.agent.remote.prefix import Prefix
 
 
-class Control:
+class JobControl:
     """`asked` is set when a client says that there is a next job. `cancelled` is set when the job is to end; then the
     server waits for no next job."""
 
-    def __init__(self, program: Program, terminal: Optional[Terminal] = None, stdin: Optional[Stdin] = None) -> None:
+    def __init__(
+        self, program: UserProcess, terminal: Optional[ProgramTerminal] = None, stdin: Optional[ProgramStdin] = None
+    ) -> None:
         self._program, self.terminal, self.stdin = program, terminal, stdin
         self.cancelled = threading.Event()
         self.asked = threading.Event()

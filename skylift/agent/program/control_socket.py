@@ -16,9 +16,9 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set
 
 from skylift.agent.job.status import Status
 from skylift.agent.machine.console import say
-from skylift.agent.machine.gauge import Gauge
-from skylift.agent.machine.usage import Usage
-from skylift.agent.program.control import Control
+from skylift.agent.machine.gauge import ServerGauge
+from skylift.agent.machine.usage import UsageMeter
+from skylift.agent.program.control import JobControl
 from skylift.agent.program.stream import READ, Stream
 
 _CONNECTIONS = 64
@@ -57,11 +57,11 @@ class ControlSocket:
         self,
         path: Path,
         gid: int,
-        control: Control,
+        control: JobControl,
         streams: List[Stream],
         status: Status,
         under_way: Callable[[], Dict[str, Any]] = dict,
-        usage: Optional[Callable[[], Usage]] = None,
+        usage: Optional[Callable[[], UsageMeter]] = None,
     ) -> None:
         """`under_way` returns the progress of a slow step, `usage` begins to measure the server."""
         self._control, self._streams, self._status, self._under_way = control, streams, status, under_way
@@ -236,7 +236,7 @@ class ControlSocket:
     def _send_all(self, connection: socket.socket, offsets: Dict[str, int], every: float) -> None:
         """Send streams and statuses as they come, and every `every` seconds a measurement of the server."""
         status, sent_version = self._status, -1
-        gauge = Gauge() if every else None
+        gauge = ServerGauge() if every else None
         due = time.monotonic() + every
         while True:
             with status.changed:

@@ -26,7 +26,7 @@ _SHUTDOWN = 2.0
 """Seconds in which every process of a server has received the signal of a shutdown."""
 
 
-class Program:
+class UserProcess:
     """The user's process and its session; or the process that makes the environment, while it runs."""
 
     def __init__(self, ledger: Ledger, ends_pipe: int) -> None:

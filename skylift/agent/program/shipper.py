@@ -12,7 +12,7 @@ from skylift.agent.job.status import Status
 from skylift.agent.machine.concurrently import together
 from skylift.agent.machine.console import say
 from skylift.agent.program.stream import Stream, cuts
-from skylift.agent.remote.aws import Refused, Unreachable, Until, patiently
+from skylift.agent.remote.aws import Refused, Unreachable, Until, retry_until
 from skylift.agent.remote.prefix import Prefix
 from skylift.agent.remote.upload import PIECE
 
@@ -75,7 +75,7 @@ class Shipper:
         self._over.set()
         self._thread.join()
         if self._sent_version < 0:
-            patiently("status", self._ship_status, until)
+            retry_until("status", self._ship_status, until)
         together(*(partial(self._ship_stream, stream, until) for stream in self._streams))
         self._delete_cut_pieces()
 
@@ -84,7 +84,7 @@ class Shipper:
             start, data = stream.read(self._sent[stream.name], PIECE)
             end = start + len(data)
             times = stream.times(start, end)
-            patiently(stream.name, lambda: self._prefix.put(_key(stream, start), data, times=times), until)  # noqa: B023
+            retry_until(stream.name, lambda: self._prefix.put(_key(stream, start), data, times=times), until)  # noqa: B023
             self._sent[stream.name] = end
             self._pieces[stream.name].append(start)
             self._note(stream, start, end)

@@ -22,7 +22,7 @@ from skylift.agent.machine.our_process import argv_of
 _OVER = b"over"
 
 
-class Stdin:
+class ProgramStdin:
     """`bell` is a pipe that wakes the reader of pieces when there is a next one. `state` is a file that the process
     which fills the pipe has locked as long as it lives. It begins with that process's pid; `over` is at its end once
     the program has all input, or reads no more.

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Dict, List, Optional, Tuple
 
 from skylift.agent.machine.console import say
-from skylift.agent.program.timestamps import Times
+from skylift.agent.program.timestamps import StreamTimes
 from skylift.contract.record import LOG_CAP
 
 READ = 1 << 18
@@ -47,7 +47,7 @@ class Stream:
         self.name, self._folder, self._changed = name, folder / name, changed
         self.lost = 0
         self.size = self.base = base
-        self._times = Times()
+        self._times = StreamTimes()
         self.cut = cut
         self._half = max(SEGMENT, cap // 2 // SEGMENT * SEGMENT)
         self._uid, self._gid = owner

@@ -23,7 +23,7 @@ _FULL = 20
 """Milliseconds until writing to a full terminal is tried again: poll() reports it as writable all the time."""
 
 
-class Terminal:
+class ProgramTerminal:
     """The terminal, with both streams of the program in one. The guardian has it open too, so it outlives this
     process."""
 

@@ -17,7 +17,7 @@ Mark = Tuple[float, int]
 grain."""
 
 
-class Times:
+class StreamTimes:
     """Marks, the oldest first. The caller holds the stream's lock."""
 
     def __init__(self) -> None:

@@ -9,7 +9,7 @@ import pwd
 from pathlib import Path
 
 from skylift.agent.machine.console import say
-from skylift.agent.remote.aws import Aws, Refused, Unreachable, patiently
+from skylift.agent.remote.aws import Aws, Refused, Unreachable, retry_until
 from skylift.agent.remote.prefix import Prefix
 
 LOGIN_USERS = ("ec2-user", "ubuntu", "admin", "debian", "rocky", "almalinux", "fedora")
@@ -35,6 +35,6 @@ def announce(root: Path, user: str, aws: Aws, prefix: Prefix, until: float) -> N
         prefix.put("server/hostkeys.json", json.dumps(shown).encode())
 
     try:
-        patiently("host keys", show, until)
+        retry_until("host keys", show, until)
     except (Unreachable, Refused) as error:
         say("the host keys could not be shown: %s" % error)

@@ -87,7 +87,7 @@ def error_text(text: str) -> str:
     return "%s: %s" % (code_of(text), html.unescape(message)[:300]) if message else text[:300]
 
 
-def patiently(what: str, call: Callable[[], T], until: Until, say: Callable[[str], None] = say) -> T:
+def retry_until(what: str, call: Callable[[], T], until: Until, say: Callable[[str], None] = say) -> T:
     """Repeat a call while it raises Unreachable, at growing intervals, until `until`. How long that is, is measured
     when the call begins: a later step of the wall clock neither shortens nor lengthens it."""
     end = time.monotonic() + (until() if callable(until) else until) - time.time()

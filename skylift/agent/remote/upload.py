@@ -20,7 +20,7 @@ import zlib
 from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO, Callable, Dict, Optional, Protocol, Tuple
 
-from skylift.agent.remote.aws import Refused, Unreachable, Until, code_of, patiently
+from skylift.agent.remote.aws import Refused, Unreachable, Until, code_of, retry_until
 
 PIECE = 8 << 20
 """Bytes in one part, and the size up to which a file is sent in one request."""
@@ -32,7 +32,7 @@ IN_HAND = threading.BoundedSemaphore(AT_A_TIME)
 _MARK = "x-amz-meta-skylift-upload"
 
 
-class Place(Protocol):
+class Store(Protocol):
     """The part of a Prefix that an upload needs."""
 
     def put(self, key: str, body: bytes) -> bool: ...
@@ -47,7 +47,7 @@ class _Gone(Exception):
 
 
 def put_file(
-    prefix: Place, key: str, file: BinaryIO, size: int, until: Until, sent: Callable[[int], None] = lambda size: None
+    prefix: Store, key: str, file: BinaryIO, size: int, until: Until, sent: Callable[[int], None] = lambda size: None
 ) -> str:
     """The SHA-256 of the bytes that were sent, from where the file stands to its end. An OSError is the file's own
     fault. `sent` is called with the size of each piece that S3 has, in bytes.
@@ -60,7 +60,7 @@ def put_file(
                 # It has grown meanwhile, perhaps beyond what there is memory for.
                 body += file.read(PIECE - size)
             if len(body) <= PIECE:
-                patiently(key, lambda: prefix.put(key, body), until)
+                retry_until(key, lambda: prefix.put(key, body), until)
                 sent(len(body))
                 return hashlib.sha256(body).hexdigest()
 
@@ -71,14 +71,14 @@ def put_file(
         except _Gone as error:
             raise Unreachable(str(error)) from None
 
-    return patiently(key, send, until)
+    return retry_until(key, send, until)
 
 
 class _Upload:
     """One multipart upload."""
 
     def __init__(
-        self, prefix: Place, key: str, file: BinaryIO, part: int, until: Until, on_sent: Callable[[int], None]
+        self, prefix: Store, key: str, file: BinaryIO, part: int, until: Until, on_sent: Callable[[int], None]
     ) -> None:
         self._prefix, self._key, self._until, self._on_sent = prefix, key, until, on_sent
         self._file, self._part, self._digest = file, part, hashlib.sha256()
@@ -90,7 +90,7 @@ class _Upload:
         """Each part's ETag and CRC32."""
 
     def run(self) -> str:
-        self._id = patiently(self._key, self._begin, self._until)
+        self._id = retry_until(self._key, self._begin, self._until)
         try:
             with ThreadPoolExecutor(AT_A_TIME) as pool:
                 list(pool.map(lambda _: self._send_parts(), range(AT_A_TIME)))
@@ -99,7 +99,7 @@ class _Upload:
             with contextlib.suppress(Unreachable, Refused):
                 self._prefix.request("DELETE", self._key, "uploadId=" + self._id)
             raise
-        patiently(self._key, self._complete, self._until)
+        retry_until(self._key, self._complete, self._until)
         return self._digest.hexdigest()
 
     def _begin(self) -> str:
@@ -126,7 +126,7 @@ class _Upload:
         with IN_HAND:
             number, body = self._next()
             if body:
-                self._sent[number] = patiently(self._key, lambda: self._send_part(number, body), self._until)
+                self._sent[number] = retry_until(self._key, lambda: self._send_part(number, body), self._until)
                 self._on_sent(len(body))
             return bool(body)
 

@@ -17,7 +17,7 @@ Stamp = Tuple[int, int]
 Tell = Callable[[str, OSError], Any]
 
 
-class Found(NamedTuple):
+class FoundFile(NamedTuple):
     """A regular file, by its path relative to the folder that was searched."""
 
     inner: str
@@ -33,14 +33,14 @@ def spelled(path: str) -> str:
     return os.fsencode(path).decode("utf-8", "surrogateescape")
 
 
-def files_below(top: WorkingFolder, tell: Tell) -> Iterator[Found]:
+def files_below(top: WorkingFolder, tell: Tell) -> Iterator[FoundFile]:
     """All regular files below a folder, without links."""
     for inner, is_link in _files_of(top, "", tell):
         if not is_link:
             yield from _regular(top, inner, tell)
 
 
-def files_named(top: WorkingFolder, pattern: str, tell: Tell) -> Iterator[Found]:
+def files_named(top: WorkingFolder, pattern: str, tell: Tell) -> Iterator[FoundFile]:
     """The files that match a pattern, each once. A link counts as the file that it points to. A link that the pattern
     names counts as its folder. Both must be in `top`."""
     seen: Set[str] = set()
@@ -63,7 +63,7 @@ def files_named(top: WorkingFolder, pattern: str, tell: Tell) -> Iterator[Found]
                 yield from _regular(top, inner, tell, is_link=is_link)
 
 
-def _regular(top: WorkingFolder, inner: str, tell: Tell, *, is_link: bool = False) -> Iterator[Found]:
+def _regular(top: WorkingFolder, inner: str, tell: Tell, *, is_link: bool = False) -> Iterator[FoundFile]:
     """The file at a path, or behind a link; nothing where there is none."""
     try:
         # A link costs more: it has to be opened to be judged.
@@ -74,7 +74,7 @@ def _regular(top: WorkingFolder, inner: str, tell: Tell, *, is_link: bool = Fals
         tell(inner, error)
         return
     if found is not None and stat.S_ISREG(found.st_mode):
-        yield Found(inner, stamp_of(found))
+        yield FoundFile(inner, stamp_of(found))
 
 
 class _Entry(NamedTuple):

@@ -22,10 +22,10 @@ from skylift.agent.environment.unpack import digest_of
 from skylift.agent.machine.concurrently import thread_pool
 from skylift.agent.machine.console import say
 from skylift.agent.machine.gauge import Tally
-from skylift.agent.remote.aws import Refused, Unreachable, Until, patiently
+from skylift.agent.remote.aws import Refused, Unreachable, Until, retry_until
 from skylift.agent.remote.prefix import Prefix
 from skylift.agent.remote.upload import AT_A_TIME, IN_HAND, PIECE
-from skylift.agent.results.find_files import Found, Stamp, files_below, files_named, spelled, stamp_of
+from skylift.agent.results.find_files import FoundFile, Stamp, files_below, files_named, spelled, stamp_of
 from skylift.agent.results.open_result import WorkingFolder
 from skylift.agent.results.outputs import asked_for
 
@@ -93,7 +93,7 @@ class Results:
         with self._sending:
             sent = self._send_files(until, final=final)
             manifest = json.dumps(dict(sent, final=final)).encode()
-            patiently("manifest", lambda: self._prefix.put("server/manifest.json", manifest), until)
+            retry_until("manifest", lambda: self._prefix.put("server/manifest.json", manifest), until)
             self.latest = sent["results"]
 
     def _send_files(self, until: Until, *, final: bool) -> Dict[str, Any]:
@@ -163,15 +163,15 @@ class _Sending:
 
     def __init__(self, prefix: Prefix, journal: "_Journal", until: Until, *, final: bool) -> None:
         self._prefix, self._journal, self._until, self._final = prefix, journal, until, final
-        self._small: List[Found] = []
-        self._large: List[Found] = []
+        self._small: List[FoundFile] = []
+        self._large: List[FoundFile] = []
         self._failed = False
         self.tally = Tally()
         self.sent: Dict[str, Entry] = {}
         self.not_sent: Dict[str, str] = {}
         self.changed: List[str] = []
 
-    def add(self, found: Found) -> None:
+    def add(self, found: FoundFile) -> None:
         known = self._journal.find(spelled(found.inner), found.stamp, still=self._final)
         if known is not None:
             self.sent[spelled(found.inner)] = known
@@ -209,7 +209,7 @@ class _Sending:
                 self._failed = True
                 raise
 
-    def _send_file(self, found: Found) -> None:
+    def _send_file(self, found: FoundFile) -> None:
         path = spelled(found.inner)
         key = "results/" + path
         if not _is_key(path):
@@ -239,7 +239,7 @@ class _Sending:
         self.sent[known["path"]] = known
         self._journal.note([(known, stamp, now)], still=self._final)
 
-    def _send_pack(self, files: List[Found]) -> None:
+    def _send_pack(self, files: List[FoundFile]) -> None:
         # Only those who have many files need tarfile.
         from tarfile import GNU_FORMAT  # noqa: PLC0415
 
@@ -268,7 +268,7 @@ class _Sending:
             body = bytes(whole) + bytes(1024)
             key = "packs/%s.tar" % hashlib.sha256(body).hexdigest()
             if entries:
-                patiently(key, lambda: self._prefix.put("server/" + key, body), self._until)
+                retry_until(key, lambda: self._prefix.put("server/" + key, body), self._until)
         self.tally.sent(sum(entry["size"] for entry, _, _ in entries), files=len(entries))
         for entry, _, _ in entries:
             entry["at"][0] = key
@@ -354,8 +354,8 @@ class Syncing:
                 say("results were not synchronised: %s" % error)
 
 
-def _packs(files: List[Found]) -> Iterator[List[Found]]:
-    pack: List[Found] = []
+def _packs(files: List[FoundFile]) -> Iterator[List[FoundFile]]:
+    pack: List[FoundFile] = []
     size = 0
     for each in files:
         if size + each.stamp[0] > PACK and pack:

@@ -30,9 +30,17 @@ from skylift.agent.job.outcome import Ended
 from skylift.agent.job.status import State
 from skylift.agent.machine.console import say
 from skylift.agent.machine.walk import walk
-from skylift.agent.remote.aws import Refused, Unreachable, patiently
+from skylift.agent.remote.aws import Refused, Unreachable, retry_until
 from skylift.agent.remote.prefix import Prefix
-from skylift.agent.spot.checkpoint_archive import Changed, Damaged, Owner, Unfit, Unpacking, open_file, pack
+from skylift.agent.spot.checkpoint_archive import (
+    CannotCheckpoint,
+    CheckpointUnpacking,
+    Damaged,
+    Owner,
+    WrittenWhileRead,
+    open_file,
+    pack,
+)
 
 _SETTLED = 1.0
 """Seconds without a change after which a checkpoint that is written in place may be sent."""
@@ -168,7 +176,7 @@ class Checkpoint:
     def _fetch(self, sent: Sent, top: Path, until: float) -> str:
         """Download a checkpoint and put it in its place. Returns the problem with it, or nothing."""
         self._check_room(sent.size * (2 if sent.kind == "folder" else 1))
-        if not patiently("checkpoint", lambda: self._is_there(sent.key), until):
+        if not retry_until("checkpoint", lambda: self._is_there(sent.key), until):
             return "The checkpoint %s is not in the job's prefix." % sent.key
         if sha256_of(self._spool) != sent.sha256:
             return "The checkpoint that arrived is not the one that was sent (%s)." % sent.key
@@ -179,7 +187,7 @@ class Checkpoint:
         if sent.kind == "folder":
             real = os.path.join(os.path.realpath(str(self.path.parent)), self.path.name)
             try:
-                Unpacking(self._spool, place, (real, str(self.path)), Owner(*self._user[2:4])).run()
+                CheckpointUnpacking(self._spool, place, (real, str(self.path)), Owner(*self._user[2:4])).run()
             except Damaged as error:
                 clear_away(place)
                 return "The checkpoint %s is damaged: %s." % (sent.key, error)
@@ -237,14 +245,14 @@ class Checkpoint:
                 if ready is not None and self.send(time.time(), ready):
                     changed()
                     pause = max(_LEAST, 9 * (time.monotonic() - began))
-            except Unfit as error:
+            except CannotCheckpoint as error:
                 self._refuse(error)
             except (Unreachable, Refused, OSError) as error:
                 say("the checkpoint could not be sent: %s" % error)
             if self.refused != refused:
                 changed()
 
-    def _refuse(self, error: Unfit) -> None:
+    def _refuse(self, error: CannotCheckpoint) -> None:
         """Report once why a checkpoint is refused. The previous one stays."""
         if self.refused != str(error):
             self.refused = str(error)
@@ -304,7 +312,7 @@ class Checkpoint:
                 file.seek(0)
                 digest = self._prefix.put_file(key, file, size, until)
             return self._as_sent(key, digest, size, "folder", os.stat(str(self.path)))
-        except Changed:
+        except WrittenWhileRead:
             return None
         finally:
             self._spool.unlink(missing_ok=True)
@@ -337,7 +345,7 @@ class Checkpoint:
             return False
         try:
             return self.send(until, seen) or look(self.path) == self._sent
-        except Unfit as error:
+        except CannotCheckpoint as error:
             self._refuse(error)
         except OSError as error:
             say("the checkpoint could not be sent: %s" % error)
@@ -355,7 +363,7 @@ class Checkpoint:
             with self._spool.open("w+b") as file:
                 pack(self.path, file)
             return sha256_of(self._spool) == sent.sha256
-        except (Changed, Unfit, OSError) as error:
+        except (WrittenWhileRead, CannotCheckpoint, OSError) as error:
             say("the checkpoint cannot be compared with what was sent: %s" % error)
             return False
         finally:

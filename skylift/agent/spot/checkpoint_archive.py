@@ -36,11 +36,11 @@ Span = Tuple[int, int]
 """The offset and the length of data in a sparse file, in bytes."""
 
 
-class Unfit(Exception):
+class CannotCheckpoint(Exception):
     """Something cannot be a checkpoint. The text says why, for the user."""
 
 
-class Changed(Exception):
+class WrittenWhileRead(Exception):
     """The checkpoint was written while it was read."""
 
 
@@ -59,7 +59,7 @@ def open_file(path: str) -> int:
     mode = os.fstat(file).st_mode
     if not stat.S_ISREG(mode):
         os.close(file)
-        raise Unfit("%s is %s, which cannot be kept." % (shown(path), _kind(mode)))
+        raise CannotCheckpoint("%s is %s, which cannot be kept." % (shown(path), _kind(mode)))
     return file
 
 
@@ -74,7 +74,7 @@ def _kind(mode: int) -> str:
 
 
 def pack(top: Path, file: BinaryIO) -> None:
-    """Raises Unfit, Changed or OSError."""
+    """Raises CannotCheckpoint, WrittenWhileRead or OSError."""
     folder = os.open(str(top), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         with tarfile.open(
@@ -88,7 +88,9 @@ def pack(top: Path, file: BinaryIO) -> None:
         if error.errno != errno.ENAMETOOLONG:
             raise
         inner = shown(str(error.filename).partition("/./")[2])
-        raise Unfit("%s is at a path of more than %d bytes, which cannot be kept." % (inner, _LONGEST)) from None
+        raise CannotCheckpoint(
+            "%s is at a path of more than %d bytes, which cannot be kept." % (inner, _LONGEST)
+        ) from None
     finally:
         os.close(folder)
 
@@ -114,7 +116,7 @@ class _Packing:
             entry.type, entry.linkname = tarfile.SYMTYPE, os.readlink(full)
             _check_link(self._tops, inner, entry.linkname, full)
         elif not stat.S_ISREG(found.st_mode):
-            raise Unfit("%s is %s, which a checkpoint cannot have." % (shown(inner), _kind(found.st_mode)))
+            raise CannotCheckpoint("%s is %s, which a checkpoint cannot have." % (shown(inner), _kind(found.st_mode)))
         elif known in self._names:
             entry.type, entry.linkname = tarfile.LNKTYPE, self._names[known]
         else:
@@ -135,7 +137,7 @@ def _check_link(tops: Tuple[str, str], inner: str, target: str, full: str) -> No
             os.close(found)
     if not (_is_inside(real, tops[:1]) and leads_inside(tops, inner, target)):
         text = "%s is a link to %s, which is not in the checkpoint's folder."
-        raise Unfit(text % (shown(inner), shown(target)))
+        raise CannotCheckpoint(text % (shown(inner), shown(target)))
 
 
 def leads_inside(tops: Tuple[str, ...], inner: str, target: str) -> bool:
@@ -151,7 +153,7 @@ def _pack_file(tar: tarfile.TarFile, full: str, entry: tarfile.TarInfo, before: 
     with os.fdopen(os.open(full, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as source:
         found = os.fstat(source.fileno())
         if (found.st_dev, found.st_ino) != (before.st_dev, before.st_ino):
-            raise Changed(full)
+            raise WrittenWhileRead(full)
         entry.size = found.st_size
         spans = _spans(source.fileno(), found.st_size) if found.st_blocks * 512 < found.st_size else None
         if spans is None:
@@ -159,7 +161,7 @@ def _pack_file(tar: tarfile.TarFile, full: str, entry: tarfile.TarInfo, before: 
                 return tar.addfile(entry, source)
             except OSError as error:
                 if error.errno is None:  # tarfile's own: there was less to read
-                    raise Changed(full) from None
+                    raise WrittenWhileRead(full) from None
                 raise
         head = _sparse_head(entry, spans)
         target = tar.fileobj
@@ -167,7 +169,7 @@ def _pack_file(tar: tarfile.TarFile, full: str, entry: tarfile.TarInfo, before: 
         target.write(head)
         for start, size in spans:
             source.seek(start)
-            _copy(source, target, size, Changed(full))
+            _copy(source, target, size, WrittenWhileRead(full))
         size = len(head) + sum(size for _, size in spans)
         padding = -size % _BLOCK
         target.write(bytes(padding))
@@ -232,7 +234,7 @@ def _copy(source: Any, target: Any, size: int, short: Exception) -> None:
         size -= len(piece)
 
 
-class Unpacking:
+class CheckpointUnpacking:
     """Unpacks an archive into a new folder, which no other user may enter. `tops` are the paths that the folder will
     have in its final place. Nothing is written through a link: links are made last, each path may appear once, and its
     parent must be a folder of the archive.

@@ -12,16 +12,16 @@ from typing import Optional
 from skylift.agent.job.context import Context
 from skylift.agent.job.outcome import Outcome, is_answer
 from skylift.agent.job.status import State, Status, now_iso
-from skylift.agent.program.program import Program
+from skylift.agent.program.program import UserProcess
 from skylift.agent.spot.spot_notice import Notice, Notices
 
 WHY = "EC2 takes its spot server back, and a schedule's run has no other."
 
 
-class TakenBack:
+class SpotReclaim:
     """`passed_on` is the time of the notice that an earlier supervisor has already passed on to the program."""
 
-    def __init__(self, context: Context, program: Program, status: Status, passed_on: Optional[float]) -> None:
+    def __init__(self, context: Context, program: UserProcess, status: Status, passed_on: Optional[float]) -> None:
         self._context, self._program, self._status, self._passed_on = context, program, status, passed_on
         heard = (self._heed, self._note, program.kill_session, lambda: status.set(rebalance=now_iso()))
         self._notices = Notices(context.metadata(), context.poll, *heard)

@@ -10,7 +10,7 @@ from skylift.agent.job.context import Context
 from skylift.agent.job.outcome import is_answer
 from skylift.agent.job.status import Status, now_iso
 from skylift.agent.machine.console import say
-from skylift.agent.program.program import Program
+from skylift.agent.program.program import UserProcess
 from skylift.agent.remote.aws import Refused, Unreachable
 from skylift.agent.spot.checkpoint import Checkpoint
 from skylift.agent.spot.spot_notice import Notice, Notices
@@ -26,7 +26,7 @@ class SpotServer:
         context: Context,
         attempt: Attempt,
         checkpoint: Optional[Checkpoint],
-        program: Program,
+        program: UserProcess,
         status: Status,
         plan: Succession,
         passed_on: Optional[float],

@@ -29,7 +29,7 @@ _TEMPORARY = ("tmp", "var/tmp", "dev/shm")
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-class Unfit(Exception):
+class ServerUnfit(Exception):
     """This server cannot run an input now. Nothing is known of the input."""
 
 
@@ -43,7 +43,7 @@ class Fitness:
 
     @contextlib.contextmanager
     def one_input(self) -> Iterator[None]:
-        """Around each input. Raises Unfit, also in the place of an OSError that says so."""
+        """Around each input. Raises ServerUnfit, also in the place of an OSError that says so."""
         self._begin()
         try:
             yield
@@ -52,7 +52,7 @@ class Fitness:
                 raise
             # Without the path, of which each input has its own.
             self._reason = os.strerror(error.errno)
-            raise Unfit(self._reason) from None
+            raise ServerUnfit(self._reason) from None
         finally:
             with self._changing:
                 self._running -= 1
@@ -71,7 +71,7 @@ class Fitness:
                     self._running += 1
                     return
             if self._down.wait(_LOOKING) or time.monotonic() > until:
-                raise Unfit(self._reason or _FULL[0])
+                raise ServerUnfit(self._reason or _FULL[0])
 
     def _lack(self) -> str:
         """What this server lacks; empty where it can take an input."""

@@ -25,7 +25,7 @@ _GROWS, _LONGEST = 1.3, 30.0
 _TAIL = 64 << 10
 
 
-class InputLive:
+class LiveOutput:
     """Of one input: `streams` are its files. `look` is called when `seconds` have passed. It waits for nothing: its
     caller watches the program, and a request may take a minute."""
 

@@ -27,13 +27,13 @@ from skylift.agent.job.login_user import Login
 from skylift.agent.job.status import State
 from skylift.agent.machine.console import write_to_console
 from skylift.agent.machine.remove_tree import remove_below
-from skylift.agent.remote.aws import Refused, Unreachable, patiently
+from skylift.agent.remote.aws import Refused, Unreachable, retry_until
 from skylift.agent.remote.prefix import Prefix
 from skylift.agent.results.find_files import files_named, spelled
 from skylift.agent.results.open_result import WorkingFolder
 from skylift.agent.workers.fitness import UNFIT
 from skylift.agent.workers.input_folders import InputFolders
-from skylift.agent.workers.input_live import InputLive
+from skylift.agent.workers.input_live import LiveOutput
 from skylift.agent.workers.input_memory import InputMemory, Share
 from skylift.agent.workers.input_spawner import Spawner
 
@@ -50,7 +50,7 @@ _LONGEST_KEY = 900
 _MOST_RESULTS = 100_000
 
 
-class Withheld(Exception):
+class NoOutcome(Exception):
     """There is no outcome: the server goes down, or no client waits for it any more."""
 
 
@@ -86,7 +86,7 @@ class InputRun:
         self._cwd = self._work / place.cwd
 
     def run(self, owner: socket.socket) -> Dict[str, Any]:
-        """The outcome. Raises Withheld when there is none, and OSError for what this server lacks (see fitness.py);
+        """The outcome. Raises NoOutcome when there is none, and OSError for what this server lacks (see fitness.py);
         `owner` is the connection of the client that waits."""
         try:
             try:
@@ -129,7 +129,7 @@ class InputRun:
         folder.mkdir(mode=0o711)
         path: Path = folder / os.path.basename(blob["name"])
         key = "in/map/blobs/" + blob["sha256"]
-        patiently(key, lambda: self._place.source.fetch(key, path), time.time() + SENDING)
+        retry_until(key, lambda: self._place.source.fetch(key, path), time.time() + SENDING)
         if sha256_of(path) != blob["sha256"]:
             raise Refused(200, "%s is not what was sent" % key)
         path.chmod(0o644)
@@ -149,7 +149,7 @@ class InputRun:
                     if start < end:
                         bucket.fetch_span(part["key"], start, end, file, part["etag"])
 
-        patiently(part["key"], fetch, until)
+        retry_until(part["key"], fetch, until)
         path.chmod(0o644)
         return path
 
@@ -180,14 +180,14 @@ class InputRun:
         # The owner sends nothing meanwhile: whatever comes is its end.
         poll.register(owner, select.POLLIN | select.POLLHUP | select.POLLRDHUP)
         streams = {name: self._stream(name) for name in ("stdout", "stderr")}
-        live = InputLive(self._place.prefix, self._wanted["index"], self._run, self._wanted["attempt"], streams)
+        live = LiveOutput(self._place.prefix, self._wanted["index"], self._run, self._wanted["attempt"], streams)
         while True:
             ready = [number for number, _ in poll.poll(live.seconds * 1000)]
             if not ready:
                 live.look()
                 continue
             if owner.fileno() in ready:
-                raise Withheld("whoever waits for it is gone")
+                raise NoOutcome("whoever waits for it is gone")
             piece = control.recv(4096)
             come += piece
             for line in come.split(b"\n")[:-1]:
@@ -210,7 +210,7 @@ class InputRun:
         if code:
             self._stays(_BY_SIGNAL if code < 0 or code > 128 else _BY_ITSELF)
         elif self._place.down.is_set():
-            raise Withheld("the server goes down")
+            raise NoOutcome("the server goes down")
         found = share.judge(code)
         report = self._report(str(found.state.value), found.exit_code)
         report.update(started=ended["started"], seconds=round(ended["seconds"], 4))
@@ -227,7 +227,7 @@ class InputRun:
     def _stays(self, seconds: float) -> None:
         """A failure is an outcome only of a server that stays: a shutdown ends programs before it ends us."""
         if self._place.down.wait(seconds):
-            raise Withheld("the server goes down")
+            raise NoOutcome("the server goes down")
 
     def _report(self, state: str, exit_code: int) -> Dict[str, Any]:
         return {

@@ -31,7 +31,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, NoReturn, Set, TextIO,
 
 from skylift.agent.machine.console import say
 from skylift.agent.machine.our_process import argv_of, read_options, write_options
-from skylift.agent.remote.aws import Aws, Metadata, Refused, Unreachable, patiently
+from skylift.agent.remote.aws import Aws, Metadata, Refused, Unreachable, retry_until
 from skylift.agent.remote.prefix import Prefix
 from skylift.agent.workers.worker_group import SECRETS, Resizable, end_servers, keys_of_servers, open_group
 
@@ -60,7 +60,7 @@ _TROUBLES = (OSError, ValueError, KeyError, zipfile.BadZipFile)
 """With the server, the folder's files or the keys. A traceback would only show lines of our own."""
 
 
-class CannotStart(Exception):
+class NoCluster(Exception):
     """There is no cluster. The text is for the user."""
 
 
@@ -203,21 +203,21 @@ class JobCluster:
 
     def begin(self) -> Dict[str, str]:
         """Start it, and wait until the scheduler listens: the variables with which `Client()` finds it. Raises
-        CannotStart."""
+        NoCluster."""
         try:
             return self._begin()
         except _TROUBLES as error:
-            raise CannotStart(_spell(error)) from None
+            raise NoCluster(_spell(error)) from None
 
     def _begin(self) -> Dict[str, str]:
         self._folder.mkdir(mode=0o700, exist_ok=True)
         until = time.time() + _TAKING
         try:
             self._keys = self._take_keys(until)
-            self._address = patiently("address", lambda: self._metadata.get("/latest/meta-data/local-ipv4"), until)
+            self._address = retry_until("address", lambda: self._metadata.get("/latest/meta-data/local-ipv4"), until)
             self._address = self._address.strip()
         except (Unreachable, Refused) as error:
-            raise CannotStart("The keys of the cluster cannot be had: %s" % error) from None
+            raise NoCluster("The keys of the cluster cannot be had: %s" % error) from None
         self._node = place_node(Path(self._options.archive), self._folder)
         reading, telling = os.pipe()
         if os.fork() == 0:
@@ -232,7 +232,7 @@ class JobCluster:
         with os.fdopen(reading) as answer:
             words = answer.read()
         if words != "ready":
-            raise CannotStart(words or "The scheduler's keeper was ended.")
+            raise NoCluster(words or "The scheduler's keeper was ended.")
         return self._environ()
 
     def _take_keys(self, until: float) -> Dict[str, Any]:
@@ -241,12 +241,12 @@ class JobCluster:
         if not self._is_first_here:
             taken: Dict[str, Any] = json.loads(path.read_bytes())
             return taken
-        found = patiently(SECRETS, lambda: self._prefix.get(SECRETS), until)
+        found = retry_until(SECRETS, lambda: self._prefix.get(SECRETS), until)
         if found is None:
             raise Refused(404, "%s is not in the job's prefix" % SECRETS)
         _write(path, found)
         if not self._options.moves:
-            patiently(SECRETS, lambda: self._prefix.delete(SECRETS), until)
+            retry_until(SECRETS, lambda: self._prefix.delete(SECRETS), until)
         keys: Dict[str, Any] = json.loads(found)
         return keys
 
@@ -344,10 +344,10 @@ class JobCluster:
         return (self._folder / "log").read_bytes()[-2000:].decode(errors="replace").strip()
 
     def _follow(self, scheduler: "subprocess.Popen[bytes]") -> None:
-        instance = patiently("instance id", self._aws.instance, float("inf"))
+        instance = retry_until("instance id", self._aws.instance, float("inf"))
         share = {"alone": ALONE, "scheduler": self._scheduler, "name": instance, "memory": _OWN_SHARE}
         worker = self._start("worker", share, 700)
-        keys = patiently("identity", lambda: keys_of_servers(self._metadata, self._options.region), float("inf"))
+        keys = retry_until("identity", lambda: keys_of_servers(self._metadata, self._options.region), float("inf"))
         key = json.dumps(dict(self._keys["worker"], scheduler=self._scheduler)).encode()
         group = open_group(self._aws, self._options.group, self._tell)
         prepare = lambda instance: self._prefix.put(keys + instance, key)  # noqa: E731
@@ -437,7 +437,7 @@ def main() -> None:
     os.set_inheritable(options.failure, False)
     try:
         os.environ.update(JobCluster(options).begin())
-    except CannotStart as error:
+    except NoCluster as error:
         os.write(options.failure, str(error).encode(errors="replace"))
         sys.exit(_ENV_FAILED)
     _undo_pythons_own()

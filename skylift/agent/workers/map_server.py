@@ -47,13 +47,13 @@ from skylift.agent.job.login_user import Login
 from skylift.agent.machine.console import say, write_to_console
 from skylift.agent.machine.our_process import argv_of, read_options, write_options
 from skylift.agent.machine.root_path import ROOT_PATH
-from skylift.agent.remote.aws import Aws, Metadata, Refused, Unreachable, patiently
+from skylift.agent.remote.aws import Aws, Metadata, Refused, Unreachable, retry_until
 from skylift.agent.remote.prefix import Prefix
-from skylift.agent.workers.fitness import Fitness, Unfit
+from skylift.agent.workers.fitness import Fitness, ServerUnfit
 from skylift.agent.workers.input_folders import InputFolders, make_unchangeable
 from skylift.agent.workers.input_helper import NO_ROOM, raise_descriptors
 from skylift.agent.workers.input_memory import InputMemory
-from skylift.agent.workers.input_run import InputRun, MapPlace, Withheld, remove_runs
+from skylift.agent.workers.input_run import InputRun, MapPlace, NoOutcome, remove_runs
 from skylift.agent.workers.input_spawner import Spawner
 from skylift.agent.workers.tls_keys import CannotIssue, issue
 from skylift.agent.workers.worker_group import SECRETS, take_key
@@ -83,7 +83,7 @@ LEFT = 3
 """The exit code of a worker of Dask's that has not found its scheduler for long enough."""
 
 
-class MapOptions(NamedTuple):
+class MapSettings(NamedTuple):
     """`python` is the interpreter of the inputs' program, `tools` that of Dask, and `cwd` the working directory in the
     job's folder. `source` is the prefix with the map's spec and local inputs, which differs from the job's in a
     schedule's run. `part` is `coordinator` or `worker`. `group` is the Auto Scaling group of a map with several
@@ -116,7 +116,7 @@ class MapOptions(NamedTuple):
 def map_argv(context: Context, python: str, tools: str, cwd: str, **more: Any) -> List[str]:
     """The command that starts this. `more` is what only the coordinator's server is told."""
     told = dict(context.where(), source=context.source_name, root=str(context.root), user=context.login.user.pw_name)
-    options = MapOptions(**told, python=python, tools=tools, cwd=cwd, **{"dask": {}, **more})
+    options = MapSettings(**told, python=python, tools=tools, cwd=cwd, **{"dask": {}, **more})
     return argv_of(sys.executable, options.archive, "skylift.agent.workers.map_server", write_options(options))
 
 
@@ -126,7 +126,7 @@ def dask_argv(tools: str, archive: str, module: str) -> List[str]:
 
 
 class MapServer:
-    def __init__(self, options: MapOptions) -> None:
+    def __init__(self, options: MapSettings) -> None:
         self._options = options
         # First of all, while there is one thread.
         self._spawner = Spawner()
@@ -136,7 +136,7 @@ class MapServer:
         self._signal = 0
         self._folder = Path(options.root) / "var/lib/skylift" / options.job / "map"
         login = Login(options.user, Path(options.root), options.job, options.region)
-        instance = patiently("instance id", aws.instance, float("inf"))
+        instance = retry_until("instance id", aws.instance, float("inf"))
         folders = InputFolders(login.place, options.cwd, login)
         self._place = MapPlace(
             Prefix(aws, options.bucket, options.prefix), login, self._folder / "runs", folders, options.cwd,
@@ -160,7 +160,7 @@ class MapServer:
         def fetch(key: str, target: Path) -> None:
             folder, _, name = key.rpartition("/")
             prefix, until = Prefix(aws, options.bucket, folder), time.time() + BUILDING
-            patiently(name, lambda: prefix.fetch(name, target), until, write_to_console)
+            retry_until(name, lambda: prefix.fetch(name, target), until, write_to_console)
 
         # Another server builds what there is not yet: inputs run here, with the rights of this one.
         record = dict(record, environment=dict(record["environment"], shared=False))
@@ -231,10 +231,10 @@ class MapServer:
         if taken.exists():
             # Before a reboot of this server.
             return self._issue_secrets()
-        found = patiently(SECRETS, lambda: prefix.get(SECRETS), float("inf"))
+        found = retry_until(SECRETS, lambda: prefix.get(SECRETS), float("inf"))
         if self._options.keeps != KEEPS_ALL:
             taken.touch()
-            patiently(SECRETS, lambda: prefix.delete(SECRETS), float("inf"))
+            retry_until(SECRETS, lambda: prefix.delete(SECRETS), float("inf"))
         secrets: Dict[str, Any] = json.loads(found or b"{}")
         return secrets
 
@@ -327,9 +327,9 @@ class MapServer:
                 with self._fitness.one_input():
                     run = InputRun(self._place, self._spawner, request["program"], wanted)
                     answer: Dict[str, Any] = {"outcome": run.run(connection)}
-            except Withheld as why:
+            except NoOutcome as why:
                 answer = {"withheld": str(why)}
-            except Unfit as why:
+            except ServerUnfit as why:
                 answer = {"unfit": "%s: %s" % (self._place.instance, why)}
             connection.sendall(json.dumps(answer).encode() + b"\n")
             if "outcome" not in answer:
@@ -399,4 +399,4 @@ def keep_working(run: Callable[[], int], down: threading.Event) -> int:
 
 
 def main() -> None:
-    sys.exit(MapServer(read_options(MapOptions, sys.argv[1])).run())
+    sys.exit(MapServer(read_options(MapSettings, sys.argv[1])).run())

@@ -17,7 +17,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Protocol, Tu
 from xml.etree import ElementTree
 
 from skylift.agent.machine.console import say
-from skylift.agent.remote.aws import Aws, Metadata, Refused, Unreachable, patiently
+from skylift.agent.remote.aws import Aws, Metadata, Refused, Unreachable, retry_until
 from skylift.agent.remote.prefix import Prefix
 
 SECRETS = "in/dask.json"
@@ -47,7 +47,7 @@ def take_key(
 ) -> Optional[Dict[str, Any]]:
     """The key of this server, which is removed from the prefix: None when there is none in time, or `pause`, which is
     called between two looks, returns True."""
-    place = patiently("identity", lambda: keys_of_servers(metadata, region), float("inf"))
+    place = retry_until("identity", lambda: keys_of_servers(metadata, region), float("inf"))
     key, until = place + instance, time.monotonic() + _WELCOME
     found = None
     while found is None and not pause(_LOOKING) and time.monotonic() < until:
@@ -56,12 +56,12 @@ def take_key(
             found = prefix.get(key)
     if found is None:
         return None
-    patiently(key, lambda: prefix.delete(key), float("inf"))
+    retry_until(key, lambda: prefix.delete(key), float("inf"))
     taken: Dict[str, Any] = json.loads(found)
     return taken
 
 
-class Member(NamedTuple):
+class GroupMember(NamedTuple):
     """A server of the group. `alive` is whether it is there to stay, as far as EC2 knows. `market` is how it was
     bought, as in a job's status."""
 
@@ -71,15 +71,15 @@ class Member(NamedTuple):
     market: str = "on-demand"
 
 
-class Group(NamedTuple):
+class GroupState(NamedTuple):
     desired: int
-    members: List[Member]
+    members: List[GroupMember]
 
 
 class Resizable(Protocol):
     """What the servers come from, for whoever keeps their number. See WorkerGroup."""
 
-    def look(self) -> Optional[Group]: ...
+    def look(self) -> Optional[GroupState]: ...
 
     def resize(self, desired: int) -> None: ...
 
@@ -94,17 +94,17 @@ class WorkerGroup:
     def __init__(self, aws: Aws, name: str) -> None:
         self._aws, self.name = aws, name
 
-    def look(self) -> Optional[Group]:
+    def look(self) -> Optional[GroupState]:
         """None when the group is not there any more."""
         answer = self._send("DescribeAutoScalingGroups", {"AutoScalingGroupNames.member.1": self.name})
         for group in _lists(answer, "AutoScalingGroups"):
             market = "spot" if _buys_spot(group) else "on-demand"
             members = [
-                Member(_text(each, "InstanceId"), _is_alive(each), _text(each, "InstanceType"), market)
+                GroupMember(_text(each, "InstanceId"), _is_alive(each), _text(each, "InstanceType"), market)
                 for each in _lists(group, "Instances")
                 if not _text(each, "LifecycleState").startswith(_ENDING)
             ]
-            return Group(int(_text(group, "DesiredCapacity")), members)
+            return GroupState(int(_text(group, "DesiredCapacity")), members)
         return None
 
     def resize(self, desired: int) -> None:
@@ -182,11 +182,11 @@ class SpotOrOnDemand:
 
     def __init__(self, spot: WorkerGroup, on_demand: WorkerGroup, say: Callable[[str], None]) -> None:
         self._spot, self._on_demand, self._say = spot, on_demand, say
-        self._seen = (Group(0, []), Group(0, []))
+        self._seen = (GroupState(0, []), GroupState(0, []))
         self._blamed: Optional[str] = None
         self._is_alone: Optional[bool] = None
 
-    def look(self) -> Optional[Group]:
+    def look(self) -> Optional[GroupState]:
         if self._is_alone is None:
             self._is_alone = self._on_demand.look() is None
         if self._is_alone:
@@ -207,7 +207,7 @@ class SpotOrOnDemand:
                 self._on_demand.resize(on_demand.desired)
                 self._say("%s Servers on demand are used (--or-on-demand): %d." % (reason, short))
         self._seen = (spot, on_demand)
-        return Group(spot.desired + on_demand.desired, spot.members + on_demand.members)
+        return GroupState(spot.desired + on_demand.desired, spot.members + on_demand.members)
 
     def resize(self, desired: int) -> None:
         """Spot servers are asked for first. Only servers that have not come yet are done without."""
@@ -270,7 +270,7 @@ def empty_group(aws: Aws, name: str) -> None:
 def _finish(aws: Aws, name: str, what: str, end: Callable[[WorkerGroup], None]) -> None:
     on_demand, spot = WorkerGroup(aws, name + ON_DEMAND), WorkerGroup(aws, name)
     try:
-        patiently(what, lambda: _do_each(lambda: end(on_demand), lambda: end(spot)), time.time() + _PATIENCE)
+        retry_until(what, lambda: _do_each(lambda: end(on_demand), lambda: end(spot)), time.time() + _PATIENCE)
     except (Unreachable, Refused) as error:
         say("%s could not be ended; they end by themselves: %s" % (what, error))
 

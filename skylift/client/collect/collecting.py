@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass
 
 from skylift.client.collect.results import Manifest, bring_home, read_manifest
-from skylift.client.job.record import Prefix
+from skylift.client.job.record import JobKeys
 from skylift.client.job.states import State
 from skylift.client.remote.reconnect import Reconnect
 from skylift.client.steps import Clock
@@ -29,7 +29,7 @@ class Collecting:
     def __init__(self, streamed: Streamed, watcher: Watcher, clock: Clock) -> None:
         self._streamed, self._job, self._watcher, self._clock = streamed, streamed.job, watcher, clock
         account = streamed.job.account
-        self._api, self._bucket, self._prefix = account.api, account.bucket, Prefix(streamed.job.name)
+        self._api, self._bucket, self._prefix = account.api, account.bucket, JobKeys(streamed.job.name)
         self._stop = threading.Event()
         self._reconnect = Reconnect(account.api, watcher, account.settings.revive)
 

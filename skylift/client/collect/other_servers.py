@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from skylift.client.errors import RecordDamaged
-from skylift.client.job.record import Prefix
+from skylift.client.job.record import JobKeys
 from skylift.client.job.server_time import PROGRESS_LIMIT, ServerTime, read_times
 from skylift.client.remote.account import Account
 
@@ -11,7 +11,7 @@ from skylift.client.remote.account import Account
 def other_servers(account: Account, name: str) -> tuple[ServerTime, ...]:
     """None of a report that cannot be read: it is only shown, and a program of the job may have written it."""
     try:
-        found = account.api.get(account.bucket, Prefix(name).progress, PROGRESS_LIMIT)
+        found = account.api.get(account.bucket, JobKeys(name).progress, PROGRESS_LIMIT)
     except RecordDamaged:
         return ()
     return () if found is None else read_times(found)

@@ -34,8 +34,8 @@ from skylift.agent.results.outputs import asked_for, folded, named_outright
 from skylift.client.collect.spared import is_here, spared
 from skylift.client.errors import Refused, ResultsDamaged, RunError
 from skylift.client.job.outcome import Missing, Result
-from skylift.client.job.record import Prefix
-from skylift.client.job.server_record import MANIFEST_LIMIT, Sent, parse_manifest
+from skylift.client.job.record import JobKeys
+from skylift.client.job.server_record import MANIFEST_LIMIT, UploadedFile, parse_manifest
 from skylift.client.remote.api import Api
 from skylift.client.waiting import Threads
 
@@ -80,7 +80,7 @@ class Manifest:
 
 
 def read_manifest(
-    api: Api, bucket: str, prefix: Prefix, outputs: Sequence[str], script: str = "", *, spares_tracked: bool = False
+    api: Api, bucket: str, prefix: JobKeys, outputs: Sequence[str], script: str = "", *, spares_tracked: bool = False
 ) -> Manifest:
     """The job's manifest; an empty one when there is none. `outputs`, `script` (the program's own file) and
     `spares_tracked` come from the job's record. Raises RecordDamaged."""
@@ -88,7 +88,7 @@ def read_manifest(
     if found is None:
         return Manifest()
     sent = parse_manifest(prefix.manifest, found)
-    wanted: list[Sent] = []
+    wanted: list[UploadedFile] = []
     others: list[str] = []
     for each in sent.files:
         if is_wanted(each.path, outputs, script):
@@ -121,7 +121,7 @@ def is_wanted(path: str, outputs: Sequence[str], script: str) -> bool:
 def bring_home(
     api: Api,
     bucket: str,
-    prefix: Prefix,
+    prefix: JobKeys,
     manifest: Manifest,
     home: Path,
     progress: Callable[[int], None],
@@ -155,7 +155,7 @@ class _Download:
         self,
         api: Api,
         bucket: str,
-        prefix: Prefix,
+        prefix: JobKeys,
         manifest: Manifest,
         top: int,
         progress: Callable[[int], None],

@@ -48,7 +48,7 @@ class Certificate(TypedDict):
     key: str
 
 
-class Settings(Certificate, total=False):
+class NodeSettings(Certificate, total=False):
     """What SKYLIFT_DASK has. This file's docstring says which part has what."""
 
     part: str
@@ -93,7 +93,7 @@ def _forgetting(method: Any) -> Any:
     return call
 
 
-async def schedule(settings: Settings, stop: asyncio.Event) -> None:
+async def schedule(settings: NodeSettings, stop: asyncio.Event) -> None:
     """Until no client has been heard for `alone` seconds."""
     scheduler = Scheduler(
         host="0.0.0.0",  # noqa: S104 (the security group lets in the cluster's own servers, and SSH comes from within)
@@ -118,7 +118,7 @@ def is_outside(client: str) -> bool:
     return client.startswith("Client-") and not client.startswith("Client-worker-")
 
 
-async def work(settings: Settings, stop: asyncio.Event) -> None:
+async def work(settings: NodeSettings, stop: asyncio.Event) -> None:
     """Until the scheduler has not answered for `alone` seconds."""
     nanny = Nanny(
         settings["scheduler"],
@@ -176,7 +176,7 @@ def say(text: str) -> None:
     sys.stderr.write(text + "\n")
 
 
-async def main(settings: Settings) -> None:
+async def main(settings: NodeSettings) -> None:
     forget_tls_errors()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -191,7 +191,7 @@ if __name__ == "__mp_main__":
     # programs that tasks start would inherit that it is ignored.
     signal.signal(signal.SIGTERM, lambda number, frame: None)
 elif __name__ == "__main__":
-    settings: Settings = json.loads(os.environ.pop("SKYLIFT_DASK"))
+    settings: NodeSettings = json.loads(os.environ.pop("SKYLIFT_DASK"))
     # Tasks import what the program can: a script what lies beside it, as Python has it, others from where they are.
     script = settings.get("script")
     sys.path[0] = str(Path(script).resolve().parent if script else Path.cwd())

@@ -18,7 +18,7 @@ from typing import Any
 
 from skylift.catalogue.uv import Wheel
 from skylift.client.remote.api import Api
-from skylift.client.ship.prebuilt import PrebuiltEnvironment, environment_statements, find_prebuilt
+from skylift.client.ship.prebuilt import EnvironmentPlace, environment_statements, find_prebuilt
 from skylift.client.ship.recipe import Recipe
 from skylift.client.ship.uv import ensure_uv
 
@@ -35,7 +35,7 @@ class Tools:
     """The tool environment as one account's bucket has it, or is going to. `uv` is the wheel for images without uv.
     With `alone`, a server that finds none builds its own."""
 
-    prebuilt: PrebuiltEnvironment
+    prebuilt: EnvironmentPlace
     uv: Wheel | None = None
     alone: bool = False
 

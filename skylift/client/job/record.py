@@ -79,18 +79,18 @@ INDEX = "index/"
 """Below it, each job has an empty object that is as old as the job: a listing of its folder does not tell ages."""
 
 
-class Key:
+class RecordKey:
     """A key in a record's folder."""
 
     def __init__(self, path: str) -> None:
         self._path = path
 
-    def __get__(self, prefix: Prefix, kind: object = None) -> str:
+    def __get__(self, prefix: JobKeys, kind: object = None) -> str:
         return f"{prefix.base}/{self._path}"
 
 
 @dataclass(frozen=True)
-class Prefix:
+class JobKeys:
     """The keys of one job's record. In the folder SCHEDULES, they are what a schedule has for all of its runs."""
 
     job: str
@@ -100,28 +100,28 @@ class Prefix:
     def base(self) -> str:
         return f"{self.folder}/{self.job}"
 
-    record = Key("record.json")
-    supervisor = Key("in/supervisor.pyz")
-    env = Key("in/env.json")
-    s3_inputs = Key("in/s3.json")
-    recipe = Key("in/environment.json")
-    map = Key("in/map.json")
-    dask = Key("in/dask.json")
+    record = RecordKey("record.json")
+    supervisor = RecordKey("in/supervisor.pyz")
+    env = RecordKey("in/env.json")
+    s3_inputs = RecordKey("in/s3.json")
+    recipe = RecordKey("in/environment.json")
+    map = RecordKey("in/map.json")
+    dask = RecordKey("in/dask.json")
     """The keys of a job's several servers; its own server removes them before a program runs."""
-    resumed = Key("in/map/resumed.json")
+    resumed = RecordKey("in/map/resumed.json")
     """The map that goes on where this one has ended; the first that writes it does."""
-    attempts = Key("server/attempts/")
+    attempts = RecordKey("server/attempts/")
     """The beginning of the keys of all attempts, of a job that may have several servers, one after the other."""
-    progress = Key("server/map/progress.json")
+    progress = RecordKey("server/map/progress.json")
     """What a job's own server reports of the others now and then; the coordinator of a map also how far it is."""
-    fleet = Key("in/fleet.json")
-    cancel = Key("in/cancel")
-    host_keys = Key("server/hostkeys.json")
-    claim = Key("server/claim.json")
-    next = Key("server/next.json")
-    status = Key("server/status.json")
-    manifest = Key("server/manifest.json")
-    stdin_taken = Key("server/stdin.json")
+    fleet = RecordKey("in/fleet.json")
+    cancel = RecordKey("in/cancel")
+    host_keys = RecordKey("server/hostkeys.json")
+    claim = RecordKey("server/claim.json")
+    next = RecordKey("server/next.json")
+    status = RecordKey("server/status.json")
+    manifest = RecordKey("server/manifest.json")
+    stdin_taken = RecordKey("server/stdin.json")
 
     def next_server(self, token: str) -> str:
         """Which server a client has started for a map that has lost its own; the first that writes it counts."""

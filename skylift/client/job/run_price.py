@@ -10,7 +10,7 @@ from skylift.client.text.money import spell_dollars
 
 
 @dataclass(frozen=True)
-class OtherServers:
+class OtherServersPrice:
     """A map's servers besides its first one: how many there were, their seconds together, and what these cost."""
 
     servers: int
@@ -26,7 +26,7 @@ class RunPrice:
     quote: Quote
     charged: bool
     market: str = "on-demand"
-    others: OtherServers | None = None
+    others: OtherServersPrice | None = None
 
     def as_json(self) -> dict[str, Any]:
         quoted = self.quote.as_json()

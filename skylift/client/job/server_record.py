@@ -120,7 +120,7 @@ class HostKeys:
 
 
 @dataclass(frozen=True)
-class Sent:
+class UploadedFile:
     """One file that a server says it has sent; `path` is relative and below, and of its bytes those that are not UTF-8
     are as in Python's file names. It is in the object `key` below `server/`, from `offset` on, or without a key in one
     of its own."""
@@ -143,7 +143,7 @@ class SentFiles:
     """A manifest. `unmatched` outputs named nothing; `left_behind` are new files that nobody asked for, `not_sent`
     those that could not be read, and `changed` those that changed meanwhile."""
 
-    files: tuple[Sent, ...] = ()
+    files: tuple[UploadedFile, ...] = ()
     unmatched: tuple[str, ...] = ()
     left_behind: tuple[str, ...] = ()
     not_sent: tuple[NotSent, ...] = ()
@@ -298,12 +298,12 @@ def _manifest(reported: JsonObject) -> SentFiles:
     )
 
 
-def _sent(entry: JsonObject) -> Sent:
+def _sent(entry: JsonObject) -> UploadedFile:
     path = given(entry.text("path", 4096), "path")
     if not _is_below(path):
         raise Malformed(f"`results` names a place that is not below the working directory: {shown(path)}")
     size = given(entry.integer("size", 0, LONGEST_STREAM), "size")
-    return Sent(path, size, given(entry.text("sha256", 64, _SHA256), "sha256"), *_at(entry.list("at", 2)))
+    return UploadedFile(path, size, given(entry.text("sha256", 64, _SHA256), "sha256"), *_at(entry.list("at", 2)))
 
 
 def _at(place: list[Any]) -> tuple[str, int]:

@@ -64,7 +64,7 @@ def parse_path(text: str) -> RemotePath | str:
 
 
 @dataclass(frozen=True)
-class Order:
+class CopyOrder:
     """What `skylift cp` does: copy from a job to this machine (`download`), or from this machine to a job."""
 
     job: str
@@ -74,7 +74,7 @@ class Order:
     recursive: bool
 
 
-def plan_copy(words: Sequence[str], *, recursive: bool) -> Order:
+def plan_copy(words: Sequence[str], *, recursive: bool) -> CopyOrder:
     """Raises UsageError."""
     if len(words) < 2:
         raise UsageError("Name what to copy, and where to.", "skylift cp NAME:results.csv . (or the other way)")
@@ -92,7 +92,7 @@ def plan_copy(words: Sequence[str], *, recursive: bool) -> Order:
     if isinstance(target, RemotePath) and paths == [STANDARD] and posixpath.basename(place) in ("", ".", ".."):
         raise UsageError("Standard input needs a file name on the server.", f"skylift cp - {target.job}:NAME")
     _check_names(paths)
-    return Order(jobs.pop(), tuple(paths), place, download=not isinstance(target, RemotePath), recursive=recursive)
+    return CopyOrder(jobs.pop(), tuple(paths), place, download=not isinstance(target, RemotePath), recursive=recursive)
 
 
 def _check_names(paths: Sequence[str]) -> None:
@@ -115,7 +115,7 @@ def _name_of(path: str) -> str:
     return "" if name in (".", "..") else name
 
 
-async def copy(account: Account, order: Order, watcher: Watcher, clock: Clock) -> None:
+async def copy(account: Account, order: CopyOrder, watcher: Watcher, clock: Clock) -> None:
     """Raises UsageError for what is missing or in the way, RunError for what could not be copied."""
     record = await in_thread(account.record, order.job)
     base = posixpath.normpath(posixpath.join(_JOB_FOLDER, record.cwd))
@@ -127,7 +127,7 @@ async def copy(account: Account, order: Order, watcher: Watcher, clock: Clock) -
         await connection.close()
 
 
-async def copy_by(connection: Connection, base: str, order: Order, watcher: Watcher, clock: Clock) -> None:
+async def copy_by(connection: Connection, base: str, order: CopyOrder, watcher: Watcher, clock: Clock) -> None:
     """Copy by an open connection; `base` is where relative paths begin, in the login user's home."""
     async with connection.files() as files:
         tally = _Tally(watcher)
@@ -236,7 +236,7 @@ class _Download(_Copy):
             async for piece in pieces:
                 _write_whole(1, piece)
 
-    async def run(self, order: Order) -> None:
+    async def run(self, order: CopyOrder) -> None:
         into_folder = Path(order.target).is_dir()
         if len(order.sources) > 1 and not into_folder:
             raise UsageError(f"{shown(order.target)} is not a folder: several files need one.")
@@ -326,7 +326,7 @@ class _Upload(_Copy):
     async def stream(self, source: str, target: str) -> None:
         await self._write(await self._target(target, None, several=False), _standard_input(), executable=False)
 
-    async def run(self, order: Order) -> None:
+    async def run(self, order: CopyOrder) -> None:
         for source in order.sources:
             path = Path(source)
             found = _stat_local(path)

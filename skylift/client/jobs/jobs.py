@@ -14,11 +14,11 @@ from typing import TypeVar
 from skylift.client.errors import JobNotFound, NotPermitted, RecordDamaged, Refused, RunError, UsageError
 from skylift.client.job.commands import ssh_argv
 from skylift.client.job.job import NAME_FORM
-from skylift.client.job.record import Prefix
+from skylift.client.job.record import JobKeys
 from skylift.client.job.server import Server
 from skylift.client.job.server_record import NO_STATUS, Status, encode_status
 from skylift.client.job.states import State
-from skylift.client.jobs.listing import Listing, spell
+from skylift.client.jobs.listing import JobListing, spell
 from skylift.client.launch.cap import uncap_server
 from skylift.client.launch.fleet import active_fleets, delete_fleets, remove_fleet, remove_template
 from skylift.client.launch.host_keys import HostKeys
@@ -48,7 +48,7 @@ _OFF_PATIENCE = 60.0
 """Seconds for a server to turn off when its job has ended and it is not kept."""
 
 
-class Jobs(Listing):
+class Jobs(JobListing):
     """The listing of jobs, and what is done with a job later."""
 
     def shell(self, name: str, command: tuple[str, ...] = (), *, terminal: bool = False) -> list[str]:
@@ -112,7 +112,7 @@ class Jobs(Listing):
         goes_on = bool(servers or fleets) or (status is not None and not ended and self._is_relaunched(name))
         if goes_on and not ended:
             # Also for a server that may start yet although its fleet is deleted.
-            self._api.put(self._bucket, Prefix(name).cancel, b"")
+            self._api.put(self._bucket, JobKeys(name).cancel, b"")
         if servers and status is not None and not ended:
             status = self._await_end(name, servers[0], tell, at_once or threading.Event())
             ended = status is not None and status.final
@@ -141,7 +141,7 @@ class Jobs(Listing):
                 reason="The job was cancelled and its server terminated.",
                 instance=servers[0].instance if servers else before.instance,
             )
-            self._api.put(self._bucket, Prefix(name).status, json.dumps(encode_status(last, job=name)).encode())
+            self._api.put(self._bucket, JobKeys(name).status, json.dumps(encode_status(last, job=name)).encode())
             self._account.forget_secrets(name)
         try:
             remove_roles(self._account, name, servers)
@@ -275,7 +275,7 @@ class _Sending:
     many results is long."""
 
     def __init__(self, account: Account, name: str) -> None:
-        self._account, self._below = account, f"{Prefix(name).base}/server/"
+        self._account, self._below = account, f"{JobKeys(name).base}/server/"
         self._before, self._looked = self._there(), time.monotonic()
 
     def has_stalled(self) -> bool:

@@ -106,7 +106,7 @@ class _Findings:
         return created or self.status.booted or (self.server.launched if self.server else "")
 
 
-class Listing:
+class JobListing:
     """The jobs of one account and region."""
 
     def __init__(self, settings: Settings, account: Account | None = None) -> None:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from skylift.client.errors import UsageError
-from skylift.client.job.record import Prefix
+from skylift.client.job.record import JobKeys
 from skylift.client.job.server_record import Status, parse_times, piece_offset
 from skylift.client.launch.server import live_servers
 from skylift.client.remote.account import Account
@@ -39,7 +39,7 @@ async def show_logs(
     follower = Follower(
         account.api,
         account.bucket,
-        Prefix(name),
+        JobKeys(name),
         access.connect,
         access.server_is_gone,
         reconnect,
@@ -66,7 +66,7 @@ async def show_logs(
 
 def _offset_at(account: Account, name: str, stream: str, since: float) -> int:
     """The offset in S3 of the first byte that was written since that time; the end of the stream when there is none."""
-    top = Prefix(name).stream(stream)
+    top = JobKeys(name).stream(stream)
     listed = account.api.pages("s3", "list_objects_v2", "Contents", Bucket=account.bucket, Prefix=top)
     found = ((piece_offset(str(each["Key"])), each) for each in listed)
     pieces = sorted(((start, each) for start, each in found if start is not None), key=lambda each: each[0])

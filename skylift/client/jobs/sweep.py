@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, Literal
 
 from skylift.client.errors import JobNotFound, RecordDamaged, Refused, SkyliftError
-from skylift.client.job.record import STARTING, Prefix
+from skylift.client.job.record import STARTING, JobKeys
 from skylift.client.job.server import Server
 from skylift.client.job.server_record import Status
 from skylift.client.job.tags import TAG_JOB, job_of
@@ -23,7 +23,7 @@ from skylift.client.launch.cap import GROUP as CAPS
 from skylift.client.launch.cap import cap_of_group, capped, caps_of_server, delete_cap
 from skylift.client.launch.environment_image import environment_images, remove_image, to_be_removed
 from skylift.client.launch.fleet import (
-    Fleet,
+    JobFleet,
     active_fleets,
     delete_fleets,
     job_templates,
@@ -168,7 +168,7 @@ class Sweep:
         found += self._caps(caps, [*live, *workers], autoscaled)
         return [*found, *(damage for each in known.values() for damage in _damages(each))]
 
-    def _know(self, servers: dict[str, Server], fleets: list[Fleet], name: str) -> _Known:
+    def _know(self, servers: dict[str, Server], fleets: list[JobFleet], name: str) -> _Known:
         record, status, damaged = None, None, []
         try:
             record = self._account.record(name)
@@ -207,7 +207,7 @@ class Sweep:
                 price = self._price(hourly_cost(server, self._account.settings.region))
                 yield Leftover("instance", server.instance, job, why, price, remove=remove)
 
-    def _fleets(self, known: dict[str, _Known], fleets: list[Fleet]) -> Iterator[Leftover]:
+    def _fleets(self, known: dict[str, _Known], fleets: list[JobFleet]) -> Iterator[Leftover]:
         for each in fleets:
             why = known[each.job].death(self._now)
             if why is not None and self._now >= known[each.job].busy_until():
@@ -281,7 +281,7 @@ class Sweep:
         why = job.death(self._now)
         if why is None or job.server is not None or job.record is None:
             return
-        bucket, prefix = self._account.bucket, Prefix(job.name)
+        bucket, prefix = self._account.bucket, JobKeys(job.name)
         if job.status is None and not job.damaged:
             remove = partial(self._account.remove, job.name)
             yield Leftover("record", prefix.base, job.name, "its server was never started", remove=remove)

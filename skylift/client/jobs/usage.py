@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from skylift.client.errors import ConnectionLost, RecordDamaged, Refused, RunError, SkyliftError, Unreachable
-from skylift.client.job.record import Prefix
+from skylift.client.job.record import JobKeys
 from skylift.client.job.server import Server
 from skylift.client.job.server_record import Status, parse_status, parse_usage
 from skylift.client.job.states import ENDED, State
@@ -34,7 +34,7 @@ _LIST_AGAIN = 5.0
 
 
 @dataclass(frozen=True)
-class Reading:
+class UsageReading:
     """One job at a time in seconds since the epoch. `usage` is None until its server has reported it, and `trouble` the
     reason if it does not."""
 
@@ -66,7 +66,7 @@ class UsageWatch:
         self,
         account: Account,
         server: Server,
-        show: Callable[[Reading], None],
+        show: Callable[[UsageReading], None],
         *,
         spot: bool = False,
         times: int = 0,
@@ -75,10 +75,10 @@ class UsageWatch:
         self._account, self._show, self._times = account, show, times
         self._gate = gate or asyncio.Semaphore(1)
         self._access = SshAccess(account, server.job, server, spot=spot)
-        self._reading = Reading(server.job, State.STARTING, time.time(), server.instance, server.type)
+        self._reading = UsageReading(server.job, State.STARTING, time.time(), server.instance, server.type)
         self._left = times
 
-    async def run(self) -> Reading:
+    async def run(self) -> UsageReading:
         """The last one: after the job's end, or after so many times. Raises RunError where there is none."""
         give_up = time.monotonic() + _PATIENCE
         pause = 0.1
@@ -117,7 +117,7 @@ class UsageWatch:
         try:
             async for frame in connection.measure(EVERY, self._left):
                 if frame.kind == "status":
-                    self._see(parse_status(Prefix(self._reading.name).status, frame.data))
+                    self._see(parse_status(JobKeys(self._reading.name).status, frame.data))
                     if self._reading.is_over:
                         return True
                 elif frame.kind == "usage":
@@ -142,7 +142,7 @@ class UsageWatch:
         self._show(self._reading)
 
 
-def watch_one(account: Account, name: str, show: Callable[[Reading], None], *, times: int = 0) -> UsageWatch:
+def watch_one(account: Account, name: str, show: Callable[[UsageReading], None], *, times: int = 0) -> UsageWatch:
     """Raises JobNotFound, and RunError of a job that has ended or has no server yet."""
     servers = live_servers(account.api, name)
     record = account.record(name)
@@ -157,11 +157,11 @@ def watch_one(account: Account, name: str, show: Callable[[Reading], None], *, t
 class AllUsage:
     """All jobs that run, as they come and go. `readings` has the last one of each, by its name."""
 
-    def __init__(self, account: Account, show: Callable[[Reading], None], *, times: int = 0) -> None:
+    def __init__(self, account: Account, show: Callable[[UsageReading], None], *, times: int = 0) -> None:
         self._account, self._show, self._times = account, show, times
         self._gate = asyncio.Semaphore(AT_A_TIME)
         self._watches: dict[str, asyncio.Task[None]] = {}
-        self.readings: dict[str, Reading] = {}
+        self.readings: dict[str, UsageReading] = {}
 
     async def once(self) -> None:
         """Each so many times as is wanted."""
@@ -179,7 +179,7 @@ class AllUsage:
         servers, listed = await in_thread(self._list)
         for job in listed:
             if job.name not in self._watches and job.name in servers:
-                self._hear(Reading(job.name, job.state, time.time(), job.instance, job.type, job.started))
+                self._hear(UsageReading(job.name, job.state, time.time(), job.instance, job.type, job.started))
                 self._watches[job.name] = asyncio.ensure_future(self._watch(servers[job.name]))
         self._forget({job.name for job in listed})
 
@@ -201,6 +201,6 @@ class AllUsage:
             # An error of one job does not hide the others.
             self._hear(replace(self.readings[server.job], usage=None, trouble=error.message))
 
-    def _hear(self, reading: Reading) -> None:
+    def _hear(self, reading: UsageReading) -> None:
         self.readings[reading.name] = reading
         self._show(reading)

@@ -15,7 +15,7 @@ from skylift.client.collect.outcome import conclude
 from skylift.client.collect.results import Manifest, bring_home, read_manifest
 from skylift.client.errors import JobNotFound, RunError, SkyliftError
 from skylift.client.job.outcome import Outcome
-from skylift.client.job.record import Prefix, may_be_starting
+from skylift.client.job.record import JobKeys, may_be_starting
 from skylift.client.job.server import Server
 from skylift.client.job.server_record import Status
 from skylift.client.job.server_time import ServerTime
@@ -146,7 +146,7 @@ class _Wait:
 
 
 def _manifest(account: Account, name: str, record: JobRecord) -> Manifest:
-    where = (account.api, account.bucket, Prefix(name))
+    where = (account.api, account.bucket, JobKeys(name))
     return read_manifest(*where, record.outputs, record.script, spares_tracked=record.spares_tracked)
 
 
@@ -159,7 +159,7 @@ def collect(account: Account, name: str, home: Path, watcher: Watcher) -> Manife
         live_servers(account.api, name) or (record.fleet and active_fleets(account.api, name))
     ):
         raise RunError(f"The job {name} has not ended yet.", f"Wait for it: skylift wait {name}")
-    prefix = Prefix(name)
+    prefix = JobKeys(name)
     manifest = _manifest(account, name, record)
     done = 0
 

@@ -30,8 +30,8 @@ from skylift.client.remote.api import Api
 from skylift.client.ship.blob_store import LargeFile, large_files
 from skylift.client.ship.known_packs import KnownPacks
 from skylift.client.ship.pack import Pack, pack_bundle
-from skylift.client.ship.prebuilt import PrebuiltEnvironment, builder_of, find_prebuilt
-from skylift.client.ship.upload import Shipment, Upload
+from skylift.client.ship.prebuilt import EnvironmentPlace, builder_of, find_prebuilt
+from skylift.client.ship.upload import InputUpload, Shipment
 from skylift.client.steps import Clock, in_thread, together
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ async def check(
             )
         packs, large = packed
         read = (job.map.arns, job.map.buckets) if job.map is not None else ((), ())
-        upload = Upload(packs, large, sources, *read)
+        upload = InputUpload(packs, large, sources, *read)
         buckets = upload.buckets(account.bucket)
         configuration = await in_thread(configuration_of, job, image, settings, caller, buckets)
         compatible = tuple(each for each in waiting if each.server.configuration == configuration)
@@ -165,9 +165,7 @@ def _find_tools(account: Account, job: Job, processor: str, image: str) -> Tools
     return found if job.has_workers else found.for_one_server()
 
 
-def _find_image(
-    account: Account, job: Job, prebuilt: PrebuiltEnvironment | None, base: str, processor: str
-) -> str | None:
+def _find_image(account: Account, job: Job, prebuilt: EnvironmentPlace | None, base: str, processor: str) -> str | None:
     """The image that has the job's environment. See Checked.may_have_image."""
     if not account.settings.environment_images or prebuilt is None or not prebuilt.sha256 or job.spot is not None:
         return None
@@ -179,7 +177,7 @@ def _find_image(
 
 def _find_prebuilt(
     account: Account, job: Job, processor: str, image: str, sources: tuple[S3Source, ...]
-) -> PrebuiltEnvironment | None:
+) -> EnvironmentPlace | None:
     from skylift.client.ship.recipe import recipe_of  # noqa: PLC0415
 
     recipe = recipe_of(job, processor, [each.place for source in sources for each in source.objects])

@@ -16,7 +16,7 @@ from typing import Any
 
 from skylift.client.remote.api import Api
 from skylift.client.remote.repeatable import end_unless_gone
-from skylift.client.ship.prebuilt import PrebuiltEnvironment
+from skylift.client.ship.prebuilt import EnvironmentPlace
 from skylift.client.text.duration import moment
 
 TAG_ENVIRONMENT = "skylift:environment"
@@ -47,7 +47,7 @@ class EnvironmentImage:
     reason: str = ""
 
 
-def image_key(prebuilt: PrebuiltEnvironment, base: str) -> str:
+def image_key(prebuilt: EnvironmentPlace, base: str) -> str:
     """`base` is the image below. The name is that of the recipe, and of who has built what is not proven;
     the digest is of its files."""
     parts = json.dumps([_LAYOUT, prebuilt.name, prebuilt.sha256, base])

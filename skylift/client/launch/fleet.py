@@ -19,7 +19,7 @@ from skylift.client.job.job import Job, Spot
 from skylift.client.job.server import Server
 from skylift.client.job.tags import TAG_JOB, job_of, job_tags
 from skylift.client.launch.cap import MARGIN
-from skylift.client.launch.key import KeyPair
+from skylift.client.launch.key import LocalKeyPair
 from skylift.client.launch.network import Network
 from skylift.client.launch.role import JobRole
 from skylift.client.launch.server import is_of_profile, launch_request, live_servers
@@ -45,7 +45,7 @@ _REFUSALS = {
 
 
 @dataclass(frozen=True)
-class Fleet:
+class JobFleet:
     id: str
     job: str
 
@@ -55,7 +55,7 @@ def template_name(job: str) -> str:
 
 
 def template_request(
-    job: Job, network: Network, key: KeyPair, role: JobRole, image: str, user_data: str
+    job: Job, network: Network, key: LocalKeyPair, role: JobRole, image: str, user_data: str
 ) -> dict[str, Any]:
     """The exact parameters of CreateLaunchTemplate: those of RunInstances, except for the subnet."""
     data = launch_request(job, "", network, "", key.name, role, image, user_data)
@@ -167,23 +167,23 @@ def check_price(api: Api, spot: Spot | None) -> None:
         )
 
 
-def start_fleet(api: Api, request: dict[str, Any]) -> Fleet:
+def start_fleet(api: Api, request: dict[str, Any]) -> JobFleet:
     job = next(each["Value"] for each in request["TagSpecifications"][0]["Tags"] if each["Key"] == TAG_JOB)
-    return Fleet(api.retry_not_found("ec2", "create_fleet", **request)["FleetId"], job)
+    return JobFleet(api.retry_not_found("ec2", "create_fleet", **request)["FleetId"], job)
 
 
-def active_fleets(api: Api, job: str | None = None) -> list[Fleet]:
+def active_fleets(api: Api, job: str | None = None) -> list[JobFleet]:
     """The fleets of one job, or of all jobs, that may still start a server."""
     filters = [{"Name": "fleet-state", "Values": list(_ACTIVE)}]
     found = []
     for each in api.pages("ec2", "describe_fleets", "Fleets", Filters=filters):
         tagged = job_of(each.get("Tags", []))
         if tagged and job in (None, tagged):
-            found.append(Fleet(each["FleetId"], tagged))
+            found.append(JobFleet(each["FleetId"], tagged))
     return found
 
 
-def delete_fleets(api: Api, fleets: Sequence[Fleet], *, servers_too: bool) -> None:
+def delete_fleets(api: Api, fleets: Sequence[JobFleet], *, servers_too: bool) -> None:
     if fleets:
         ids = [each.id for each in fleets]
         answer = api.call("ec2", "delete_fleets", FleetIds=ids, TerminateInstances=servers_too)
@@ -200,7 +200,7 @@ def remove_fleet(api: Api, job: str) -> None:
     remove_template(api, job)
 
 
-def await_server(api: Api, fleet: Fleet) -> Server:
+def await_server(api: Api, fleet: JobFleet) -> Server:
     """The first server that the fleet starts. Raises LaunchFailed, with the fleet's own error, when it finds no
     room."""
     began, length = time.monotonic(), 0.05
@@ -219,7 +219,7 @@ def await_server(api: Api, fleet: Fleet) -> Server:
         length = min(length * 1.5, 2)
 
 
-def _last_error(api: Api, fleet: Fleet) -> tuple[str, bool]:
+def _last_error(api: Api, fleet: JobFleet) -> tuple[str, bool]:
     """The last error in the fleet's history, and whether it leaves no capacity pool. What passes leaves all: EC2 may
     not know the instance profile yet."""
     start = datetime.fromtimestamp(time.time() - 3600, UTC)

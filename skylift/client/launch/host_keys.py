@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from skylift.client.job.record import Prefix
+from skylift.client.job.record import JobKeys
 from skylift.client.job.server_record import HOST_KEYS_LIMIT, HostKeys, parse_host_keys
 from skylift.client.remote.api import Api
 
 __all__ = ["HostKeys", "find_host_keys"]
 
 
-def find_host_keys(api: Api, bucket: str, prefix: Prefix, instance: str = "") -> HostKeys | None:
+def find_host_keys(api: Api, bucket: str, prefix: JobKeys, instance: str = "") -> HostKeys | None:
     """What the job's server has published; None before that. `instance` is the server's id, for a job that may have had
     other servers before. Raises RecordDamaged."""
     found = api.get(bucket, prefix.host_keys, HOST_KEYS_LIMIT)

@@ -34,8 +34,8 @@ from skylift.client.launch.server import live_servers, terminate
 from skylift.client.launch.stages import Checked
 from skylift.client.launch.start import Start
 from skylift.client.launch.undo import Undo
-from skylift.client.ship.prebuilt import PrebuiltEnvironment, stored_environment
-from skylift.client.ship.upload import Shipment, Shipping, Upload
+from skylift.client.ship.prebuilt import EnvironmentPlace, stored_environment
+from skylift.client.ship.upload import InputUpload, Shipment, Shipping
 from skylift.client.steps import Clock, in_thread, together, until_done
 from skylift.client.watcher import NoWatcher, Watcher
 from skylift.contract.record import Environment
@@ -122,7 +122,7 @@ class ImageMaking:
         except SkyliftError as error:
             self._watcher.note(f"No image of the environment was made: {error.message}")
 
-    async def _stored(self, checked: Checked) -> PrebuiltEnvironment | None:
+    async def _stored(self, checked: Checked) -> EnvironmentPlace | None:
         """The environment, once all of it is in the bucket. None when it is small, or is not going to be there."""
         account, prebuilt = checked.account, checked.shipment.prebuilt
         assert prebuilt is not None
@@ -138,7 +138,7 @@ class ImageMaking:
                 await asyncio.wait_for(self._job_has_ended.wait(), pause)
             pause = min(pause * 1.4, 5)
 
-    async def _make(self, checked: Checked, prebuilt: PrebuiltEnvironment) -> None:
+    async def _make(self, checked: Checked, prebuilt: EnvironmentPlace) -> None:
         account, key = checked.account, image_key(prebuilt, checked.base)
         for each in await in_thread(environment_images, account.api, account.number, key):
             if each.state != "failed":
@@ -177,7 +177,7 @@ class ImageMaking:
         return launched.server.instance
 
 
-def sealed(checked: Checked, prebuilt: PrebuiltEnvironment, name: str) -> Checked:
+def sealed(checked: Checked, prebuilt: EnvironmentPlace, name: str) -> Checked:
     """What starts the server that an image is made of: a job with the same server, an environment, and nothing else."""
     job = Job(
         name=name,
@@ -193,7 +193,7 @@ def sealed(checked: Checked, prebuilt: PrebuiltEnvironment, name: str) -> Checke
         fresh=True,
     )
     shipment = Shipment(
-        job, deadline_of(job, time.time()), Upload((), (), ()), None, prebuilt, image=checked.base, seal=True
+        job, deadline_of(job, time.time()), InputUpload((), (), ()), None, prebuilt, image=checked.base, seal=True
     )
     return replace(checked, shipment=shipment, image=checked.base, configuration="", kept=(), tools=None)
 

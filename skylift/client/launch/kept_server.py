@@ -22,7 +22,7 @@ from typing import Any
 
 from skylift.client.errors import RecordDamaged, Refused
 from skylift.client.job.job import Job
-from skylift.client.job.record import Prefix
+from skylift.client.job.record import JobKeys
 from skylift.client.job.server import Server
 from skylift.client.job.server_record import Status
 from skylift.client.job.settings import Settings
@@ -70,7 +70,7 @@ def waiting_servers(account: Account, kept: Iterable[Server], now: float) -> lis
     key = key_here(account.settings.key_dir, account.number, account.settings.region)
     ours = [each for each in kept if key is not None and each.key == key.name]
     with Threads(_AT_A_TIME) as pool:
-        keys = [pool.submit(find_host_keys, account.api, account.bucket, Prefix(each.job)) for each in ours]
+        keys = [pool.submit(find_host_keys, account.api, account.bucket, JobKeys(each.job)) for each in ours]
         looks = zip([pool.submit(account.status, each.job) for each in ours], keys, strict=True)
         found = (_if_waiting(server, *look) for server, look in zip(ours, looks, strict=True))
         return [each for each in found if each is not None and each.waits(now)]
@@ -91,14 +91,14 @@ def claim_server(account: Account, job: str, servers: Iterable[KeptServer]) -> K
     """Claim the first of these that nobody else has claimed. From then on only this client may take or change it."""
     body = json.dumps({"job": job}).encode()
     for each in servers:
-        if account.api.put(account.bucket, Prefix(each.server.job).claim, body, first=True):
+        if account.api.put(account.bucket, JobKeys(each.server.job).claim, body, first=True):
             return each
     return None
 
 
 def take_server(account: Account, job: str, last: str) -> bool:
     """Take the server that was kept after the job `last`. False when it has stopped waiting and is turning off."""
-    return account.api.put(account.bucket, Prefix(last).next, json.dumps({"job": job}).encode(), first=True)
+    return account.api.put(account.bucket, JobKeys(last).next, json.dumps({"job": job}).encode(), first=True)
 
 
 def kept_servers(api: Api) -> list[Server]:

@@ -19,13 +19,13 @@ from skylift.client.remote.repeatable import make_unless_there
 
 
 @dataclass(frozen=True)
-class KeyPair:
+class LocalKeyPair:
     name: str
     private: Path
     public: str
 
 
-def ensure_key(api: Api, folder: Path, account: str) -> KeyPair:
+def ensure_key(api: Api, folder: Path, account: str) -> LocalKeyPair:
     key = ensure_key_file(folder, account, api.region)
     filters = [{"Name": "key-name", "Values": [key.name]}]
     if api.call("ec2", "describe_key_pairs", Filters=filters)["KeyPairs"]:
@@ -36,12 +36,12 @@ def ensure_key(api: Api, folder: Path, account: str) -> KeyPair:
     return key
 
 
-def key_here(folder: Path, account: str, region: str) -> KeyPair | None:
+def key_here(folder: Path, account: str, region: str) -> LocalKeyPair | None:
     """This machine's key, if it has one; nothing is made."""
     return ensure_key_file(folder, account, region) if (folder / f"{account}-{region}.pub").exists() else None
 
 
-def ensure_key_file(folder: Path, account: str, region: str) -> KeyPair:
+def ensure_key_file(folder: Path, account: str, region: str) -> LocalKeyPair:
     """This machine's key on disk, made when there is none. Two processes that make it at the same time get the same
     key. Raises UsageError."""
     private = folder / f"{account}-{region}.pem"
@@ -63,7 +63,7 @@ def ensure_key_file(folder: Path, account: str, region: str) -> KeyPair:
             "Make it writable, or set SKYLIFT_HOME to a folder that is.",
         ) from None
     digest = hashlib.sha256(text.encode()).hexdigest()
-    return KeyPair(f"skylift-{digest[:16]}", private, text)
+    return LocalKeyPair(f"skylift-{digest[:16]}", private, text)
 
 
 def _make_key_file(private: Path, public: Path) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from skylift.client.errors import UsageError
 from skylift.client.job import commands
-from skylift.client.job.record import Prefix
+from skylift.client.job.record import JobKeys
 from skylift.client.job.settings import Access
 from skylift.client.launch.network import OWN
 from skylift.client.launch.stages import Checked
@@ -64,7 +64,7 @@ class LaunchTerms:
     def boot_script(self, account: Account, job: str) -> str:
         """The user data of a job's server."""
         settings = account.settings
-        where = account.bucket, Prefix(job).base, settings.region
+        where = account.bucket, JobKeys(job).base, settings.region
         argv = commands.boot_argv(*where, self.deadline, self.user, self.supervisor)
         return commands.boot_script(boot_archive(settings.cache), argv, self.deadline)
 

@@ -8,7 +8,7 @@ from functools import partial
 
 from skylift.client.dask.tools import send_tools
 from skylift.client.launch import role
-from skylift.client.launch.key import KeyPair, ensure_key
+from skylift.client.launch.key import LocalKeyPair, ensure_key
 from skylift.client.launch.launch_terms import terms_of
 from skylift.client.launch.network import Network, ensure_network, find_network, open_network
 from skylift.client.launch.stages import Checked, Provisioned
@@ -47,7 +47,7 @@ async def provide_network(checked: Checked, clock: Clock, bucket_ready: asyncio.
     return replace(network, groups=(*network.groups, *checked.job.groups))
 
 
-async def provide_key(checked: Checked, clock: Clock) -> KeyPair:
+async def provide_key(checked: Checked, clock: Clock) -> LocalKeyPair:
     account = checked.account
     with clock.step("key") as step:
         key = await in_thread(ensure_key, account.api, account.settings.key_dir, account.number)

@@ -23,12 +23,12 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from skylift.client.errors import LaunchFailed, RecordDamaged, Refused, SkyliftError, UsageError
-from skylift.client.job.record import Prefix
+from skylift.client.job.record import JobKeys
 from skylift.client.job.server import Server
 from skylift.client.job.server_record import of_file
 from skylift.client.launch import role
+from skylift.client.launch.abandoned import is_abandoned
 from skylift.client.launch.cap import cap_server, no_cap
-from skylift.client.launch.given_up import is_given_up
 from skylift.client.launch.job_group import job_groups
 from skylift.client.launch.key import ensure_key
 from skylift.client.launch.launch_terms import LaunchTerms, parse_terms
@@ -80,7 +80,7 @@ class Relaunch:
 
     def __init__(self, account: Account, name: str, watcher: Watcher) -> None:
         self._account, self._api, self._name, self._watcher = account, account.api, name, watcher
-        self._prefix = Prefix(name)
+        self._prefix = JobKeys(name)
         self._attempt, self._in_vain = 0, 0
         self._looking = threading.Lock()
 
@@ -104,7 +104,7 @@ class Relaunch:
             return lost
         if last is not None and last.job == self._name and last.state in ("pending", "running", "shutting-down"):
             return last
-        if is_over or is_given_up(self._account, self._name):
+        if is_over or is_abandoned(self._account, self._name):
             return None
         self._in_vain = 0 if status.attempt > self._attempt else self._in_vain + 1
         self._attempt = status.attempt
@@ -127,7 +127,7 @@ class Relaunch:
         except (LaunchFailed, UsageError) as error:
             self._watcher.note(f"The server of {self._name} is lost. {error.message} {error.advice}".rstrip())
             return None
-        if is_given_up(self._account, self._name):
+        if is_abandoned(self._account, self._name):
             # Somebody did so at the same time, and may not have seen this server.
             terminate(self._api, server.instance)
             return None

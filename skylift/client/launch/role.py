@@ -16,12 +16,12 @@ from typing import Any, Literal
 from skylift.client.errors import NameTaken, Refused
 from skylift.client.job.job import NAME_FORM
 from skylift.client.job.policy import allow, policy
-from skylift.client.job.record import SCHEDULES, Prefix, workers_of_schedule
+from skylift.client.job.record import SCHEDULES, JobKeys, workers_of_schedule
 from skylift.client.job.tags import TAG_JOB, TAG_UNDELIVERED, job_of, job_tags, new_mark
 from skylift.client.launch.scheduler import GROUP
 from skylift.client.remote.api import Api
 from skylift.client.remote.repeatable import end_unless_gone, make_unless_there
-from skylift.client.ship.prebuilt import ENVIRONMENTS, PrebuiltEnvironment, environment_statements
+from skylift.client.ship.prebuilt import ENVIRONMENTS, EnvironmentPlace, environment_statements
 from skylift.client.waiting import Threads
 
 PATH = "/skylift/"
@@ -57,7 +57,7 @@ def job_policy(
     bucket: str,
     account: str,
     region: str,
-    prebuilt: PrebuiltEnvironment | None = None,
+    prebuilt: EnvironmentPlace | None = None,
     inputs: Sequence[str] = (),
     last: str = "",
     *,
@@ -68,8 +68,8 @@ def job_policy(
     instances. `inputs` are the ARNs of objects that it may read besides the job's prefix. `last` is the job after which
     the server was kept, if it was. The server of a `spot` job may delete the fleet that would start another one. `more`
     are statements besides."""
-    objects = f"arn:aws:s3:::{bucket}/{Prefix(job).base}"
-    next_of_last = allow("GoOnOrOff", ["s3:GetObject", "s3:PutObject"], f"arn:aws:s3:::{bucket}/{Prefix(last).next}")
+    objects = f"arn:aws:s3:::{bucket}/{JobKeys(job).base}"
+    next_of_last = allow("GoOnOrOff", ["s3:GetObject", "s3:PutObject"], f"arn:aws:s3:::{bucket}/{JobKeys(last).next}")
     instances = f"arn:aws:ec2:{region}:{account}:instance/*"
     tag = {f"aws:ResourceTag/{TAG_JOB}": job}
     return policy(
@@ -318,7 +318,7 @@ def equip_role(
     job: str,
     bucket: str,
     account: str,
-    prebuilt: PrebuiltEnvironment | None = None,
+    prebuilt: EnvironmentPlace | None = None,
     inputs: Sequence[str] = (),
     *,
     spot: bool = False,

@@ -14,7 +14,7 @@ from skylift.client.job.job import Job
 from skylift.client.job.server import Server, parse_server
 from skylift.client.job.tags import TAG_CONFIGURATION, TAG_JOB, job_filter, job_tags
 from skylift.client.launch.cap import uncap_server
-from skylift.client.launch.key import KeyPair
+from skylift.client.launch.key import LocalKeyPair
 from skylift.client.launch.network import Network
 from skylift.client.launch.role import JobRole
 from skylift.client.remote.api import Api
@@ -25,7 +25,7 @@ _IAM_PATIENCE = 90.0
 """Seconds in which EC2 must learn of a new instance profile. AWS's documentation says several seconds."""
 _LISTED = 30.0
 """The same, of a new subnet, security group or key pair: one that the user has named may be none."""
-_NOT_LISTED = re.compile(r"Invalid(Subnet|Group|SecurityGroup|KeyPair).*\.NotFound")
+_NOT_LISTED = re.compile(r"Invalid(Subnet|Group|SecurityGroup|LocalKeyPair).*\.NotFound")
 _SETTLING = 300.0
 """Seconds after its launch in which EC2 may not know a server yet. It takes a few."""
 TAKEN = "IdempotentParameterMismatch"
@@ -69,7 +69,7 @@ def run_instance(
     job: Job,
     token: str,
     network: Network,
-    key: KeyPair,
+    key: LocalKeyPair,
     role: JobRole,
     image: str,
     user_data: str,

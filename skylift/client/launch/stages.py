@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from skylift.client.job.job import Job
-from skylift.client.job.record import Prefix
+from skylift.client.job.record import JobKeys
 from skylift.client.job.server import Server
 from skylift.client.launch.host_keys import HostKeys
 from skylift.client.launch.kept_server import KeptServer
-from skylift.client.launch.key import KeyPair
+from skylift.client.launch.key import LocalKeyPair
 from skylift.client.launch.network import Network
 from skylift.client.launch.reach import EVERYTHING, Reach
 from skylift.client.launch.role import JobRole
@@ -58,8 +58,8 @@ class Checked:
         return wanted and self.job.spot is None
 
     @property
-    def prefix(self) -> Prefix:
-        return Prefix(self.job.name)
+    def prefix(self) -> JobKeys:
+        return JobKeys(self.job.name)
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Provisioned:
     """What a job's server needs before it can start."""
 
     network: Network
-    key: KeyPair
+    key: LocalKeyPair
     role: JobRole
     user_data: str
 

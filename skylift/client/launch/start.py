@@ -12,9 +12,9 @@ from skylift.client.errors import LaunchFailed, LaunchUnclear, Refused, SkyliftE
 from skylift.client.job.job import Spot
 from skylift.client.job.server import Server
 from skylift.client.launch import fleet
+from skylift.client.launch.abandoned import is_abandoned
 from skylift.client.launch.boot import Boot
 from skylift.client.launch.cap import cap_server, no_cap
-from skylift.client.launch.given_up import is_given_up
 from skylift.client.launch.server import live_servers, run_instance, terminate
 from skylift.client.launch.stages import Checked, Launched, Provisioned
 from skylift.client.launch.undo import Undo
@@ -61,7 +61,7 @@ class Start:
     async def _give_way(self) -> None:
         """To a map that goes on with this one: until there is a server, this one looks as if its client had ended."""
         name = self._job.name
-        if self._job.map is not None and await in_thread(is_given_up, self._checked.account, name):
+        if self._job.map is not None and await in_thread(is_abandoned, self._checked.account, name):
             raise LaunchFailed(
                 f"While the server of {name} was started, somebody has cancelled the map, or resumed it as another one."
             )
@@ -142,7 +142,7 @@ class Start:
             )
         return server
 
-    def _delete_fleet(self, found: fleet.Fleet | None = None) -> None:
+    def _delete_fleet(self, found: fleet.JobFleet | None = None) -> None:
         fleets = fleet.active_fleets(self._api, self._job.name) if found is None else [found]
         fleet.delete_fleets(self._api, fleets, servers_too=True)
         for server in live_servers(self._api, self._job.name):

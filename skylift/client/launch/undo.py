@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TypeVar
 
 from skylift.client.errors import INTERRUPTED, SKYLIFT_FAILED, SkyliftError
-from skylift.client.job.record import Prefix
+from skylift.client.job.record import JobKeys
 from skylift.client.job.server import Server
 from skylift.client.job.states import State
 from skylift.client.launch.server import is_new, terminate
@@ -106,5 +106,5 @@ def write_off(account: Account, job: str, instance: str | None, *, interrupted: 
         "exit_code": INTERRUPTED if interrupted else SKYLIFT_FAILED,
         "reason": "The run was interrupted." if interrupted else "The run failed.",
     }
-    account.api.put(account.bucket, Prefix(job).status, json.dumps(status).encode())
+    account.api.put(account.bucket, JobKeys(job).status, json.dumps(status).encode())
     account.forget_secrets(job)

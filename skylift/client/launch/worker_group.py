@@ -20,7 +20,7 @@ from typing import Any
 from skylift.client.errors import NotPermitted, Refused, SkyliftError
 from skylift.client.job.job import Job
 from skylift.client.job.policy import allow, deny, policy
-from skylift.client.job.record import Prefix, on_demand_of, workers_name, workers_on_demand
+from skylift.client.job.record import JobKeys, on_demand_of, workers_name, workers_on_demand
 from skylift.client.job.tags import TAG_JOB, TAG_WORKER, job_of, job_tags
 from skylift.client.launch import fleet, role
 from skylift.client.launch.cap import cap_group, cap_of_group, delete_cap
@@ -32,7 +32,7 @@ from skylift.client.launch.undo import Undo
 from skylift.client.remote.account import Account
 from skylift.client.remote.api import Api
 from skylift.client.ship.archive import boot_script
-from skylift.client.ship.prebuilt import PrebuiltEnvironment, environment_statements
+from skylift.client.ship.prebuilt import EnvironmentPlace, environment_statements
 from skylift.client.steps import Clock, in_thread
 from skylift.client.waiting import pauses
 from skylift.client.watcher import Watcher
@@ -46,7 +46,7 @@ def worker_policy(
     job: str, bucket: str, inputs: Sequence[str] = (), more: Sequence[dict[str, Any]] = (), *, runs: bool = True
 ) -> dict[str, Any]:
     """What another server of a job may do; one of a map writes what its `runs` leave."""
-    base = Prefix(job).base
+    base = JobKeys(job).base
     return policy_of_workers(bucket, base, [base], inputs, more, runs=runs)
 
 
@@ -94,8 +94,8 @@ def coordinator_statements(job: str, bucket: str, account: str, region: str) -> 
     return [
         role.having_servers(groups, f"arn:aws:ec2:{region}:{account}:instance/*", {"StringEquals": _tagged(job)}),
         role.SEEING_SERVERS,
-        allow("ForgetKeys", "s3:DeleteObject", f"arn:aws:s3:::{bucket}/{Prefix(job).dask}"),
-        reading_no_key(bucket, [Prefix(job).base]),
+        allow("ForgetKeys", "s3:DeleteObject", f"arn:aws:s3:::{bucket}/{JobKeys(job).dask}"),
+        reading_no_key(bucket, [JobKeys(job).base]),
     ]
 
 
@@ -245,7 +245,7 @@ def _equip_role(checked: Checked) -> role.JobRole:
     return role.equip_with(account.api, role.worker_of(job.name), policy, owner=job.name)
 
 
-def _followed(prebuilt: PrebuiltEnvironment | None) -> PrebuiltEnvironment | None:
+def _followed(prebuilt: EnvironmentPlace | None) -> EnvironmentPlace | None:
     """An environment that the coordinator's server builds and shares is taken from there."""
     if prebuilt is None or prebuilt.sha256 or not prebuilt.shared:
         return prebuilt
@@ -266,7 +266,7 @@ def send_keys(
 
     parts = issue(name, names, now, deadline)
     secrets = json.dumps({part: identity.encode() for part, identity in parts.items()})
-    account.api.put(account.bucket, Prefix(name).dask, secrets.encode())
+    account.api.put(account.bucket, JobKeys(name).dask, secrets.encode())
 
 
 def make_group(api: Api, request: dict[str, Any]) -> None:

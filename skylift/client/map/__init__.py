@@ -5,7 +5,7 @@ beside what every job has (see agent/__init__.py):
 
     in/map.json                 what is to be done: the program, its inputs, limits (spec.py); written by the client
     in/map/blobs/SHA-256        local inputs, by their content
-    in/map/resumed.json         the job that goes on where this one has ended, if there is one (again.py)
+    in/map/resumed.json         the job that goes on where this one has ended, if there is one (continuation.py)
     in/map/servers/TOKEN.json   the server that has come in place of a lost one (launch/relaunch.py)
     server/map/log/NUMBER       the log, in 8 digits from 0 on: outcomes of inputs (outcome.py); each entry is written
                                 once, by a conditional write

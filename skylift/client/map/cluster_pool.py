@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from skylift.client.map.dask_import import NoDask
-from skylift.client.map.progress import MapServer
+from skylift.client.map.progress import ServerProgress
 from skylift.client.map.thread_pool import ThreadPool, take_all
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ class ClusterPool(ThreadPool):
         if self._others is not None:
             self._others.drop(instance)
 
-    def servers(self) -> Sequence[MapServer]:
+    def servers(self) -> Sequence[ServerProgress]:
         return [*super().servers(), *(self._others.servers() if self._others is not None else ())]
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
 """Decides when each input is handed out, what its end means, and when the map has ended.
 
-The coordinator knows nothing of Dask. A `Pool` runs tasks of one or more inputs, and reports their outcomes, or a loss
-when the server was lost under a task. A loss is no outcome: the inputs are handed out again. So are those that a server
+The coordinator knows nothing of Dask. A `ServerPool` runs tasks of one or more inputs, and reports their outcomes, or a
+loss when the server was lost under a task. After a loss the inputs are handed out again. So are those that a server
 hands back because it can run none now, which is neither a loss nor an attempt. An input that has lost one server gets a
 task of its own. One that has lost two runs alone, so that it is certain which input ends its servers. One that has lost
 as many as are allowed gets the outcome `lost`."""
@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from skylift.client.map.log_writer import LogWriter
 from skylift.client.map.outcome import InputOutcome, InputState, MapEnd, parse_outcome
-from skylift.client.map.progress import LONGEST_LINE, MOST_ERRORS, GroupedError, MapServer, Progress
+from skylift.client.map.progress import LONGEST_LINE, MOST_ERRORS, GroupedError, Progress, ServerProgress
 from skylift.client.map.spec import MapInput, MapSpec, input_fields
 from skylift.client.text.json_object import as_object
 from skylift.contract.document import Malformed
@@ -56,7 +56,7 @@ class Task:
     begun: float
 
 
-class Pool(Protocol):
+class ServerPool(Protocol):
     @property
     def slots(self) -> int:
         """How many tasks can run at a time now; 0 while there is no server."""
@@ -68,7 +68,7 @@ class Pool(Protocol):
         last report may be {"unfit": reason}, in the place of all that would follow (see task.py). Waits for the first
         task up to `timeout` seconds."""
 
-    def servers(self) -> Sequence[MapServer]: ...
+    def servers(self) -> Sequence[ServerProgress]: ...
 
 
 class Coordinator:
@@ -79,7 +79,7 @@ class Coordinator:
         self,
         spec: MapSpec,
         log: LogWriter,
-        pool: Pool,
+        pool: ServerPool,
         report: Callable[[Progress], None],
         clock: Callable[[], float] = time.monotonic,
         noticed: Callable[[], bool] = lambda: False,

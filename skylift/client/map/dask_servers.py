@@ -20,7 +20,7 @@ from distributed.core import Status
 from distributed.security import Security
 
 from skylift.client.dask.node import forget_tls_errors
-from skylift.client.map.progress import MapServer
+from skylift.client.map.progress import ServerProgress
 from skylift.client.map.task import run_inputs
 
 SETTINGS = {
@@ -162,12 +162,12 @@ class DaskServers:
         each_own = {number: self._client.gather([future], errors="skip") for number, future in futures.items()}
         return {number: own[0] for number, own in each_own.items() if own}
 
-    def servers(self) -> list[MapServer]:
+    def servers(self) -> list[ServerProgress]:
         running = {}
         for each in self._workers():
             keys = [str(task.key).removeprefix(_KEY) for task in list(each.processing)]
             running[str(each.name)] = sum(self._sizes.get(int(key), 0) for key in keys if key.isdigit())
-        return [MapServer(name, count, self._done[name]) for name, count in running.items()]
+        return [ServerProgress(name, count, self._done[name]) for name, count in running.items()]
 
     def close(self) -> None:
         with suppress(OSError):

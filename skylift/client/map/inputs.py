@@ -25,8 +25,8 @@ from typing import IO, Any
 from skylift.client.errors import UsageError
 from skylift.client.job.job import SentFile
 from skylift.client.job.requirements import MIB, read_size
-from skylift.client.map.spec import LONGEST_TEXT, MOST_INPUTS, ObjectPart
-from skylift.client.map.split import Part, split_file
+from skylift.client.map.spec import LONGEST_TEXT, MOST_INPUTS, ObjectRange
+from skylift.client.map.split import FileRange, split_file
 from skylift.client.plan.plan_job import read_s3
 from skylift.client.ship.bundle import expand, no_such
 from skylift.client.ship.s3_input import S3Object, S3Source
@@ -66,8 +66,8 @@ class FoundInput:
     text: str
     name: str
     file: SentFile | None = None
-    part: Part | None = None
-    object: ObjectPart | None = None
+    part: FileRange | None = None
+    object: ObjectRange | None = None
 
     @property
     def size(self) -> int:
@@ -266,7 +266,7 @@ class _Search:
         _check_count(len(parts))
         for name, part in zip(_names(whole.name, len(parts)), parts, strict=True):
             where = (source.bucket, source.region, found.key, found.etag)
-            piece = ObjectPart(*where, len(part.header), part.begin, part.end, name)
+            piece = ObjectRange(*where, len(part.header), part.begin, part.end, name)
             yield replace(whole, name=name, object=piece)
 
 
@@ -338,7 +338,7 @@ def _check_text(text: str) -> None:
 class _PartFile(io.RawIOBase):
     """A part of an open file, behind its header."""
 
-    def __init__(self, file: IO[bytes], part: Part) -> None:
+    def __init__(self, file: IO[bytes], part: FileRange) -> None:
         self._file, self._part = file, part
         self._at = -len(part.header)
         file.seek(part.begin)

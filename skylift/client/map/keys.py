@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from skylift.client.job.record import Key, Prefix
+from skylift.client.job.record import JobKeys, RecordKey
 from skylift.client.map.outcome import entry_key
 
 
 @dataclass(frozen=True)
-class MapKeys(Prefix):
+class MapKeys(JobKeys):
     """Whole keys in the bucket, for the client. What the server says is never a key: it says an index and a run. In the
     folder SCHEDULES, they are those of a schedule, which has spec and local inputs of all of its runs."""
 
-    spec = Key("in/map.json")
-    found = Key("server/map/found.json")
+    spec = RecordKey("in/map.json")
+    found = RecordKey("server/map/found.json")
     """The inputs that a schedule's run has looked up."""
-    log = Key("server/map/log/")
+    log = RecordKey("server/map/log/")
     """The beginning of the keys of all entries; in their order when they are sorted."""
 
     def blob(self, sha256: str) -> str:

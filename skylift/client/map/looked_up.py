@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 
 from skylift.agent.remote.aws import Aws, Refused, Unreachable
 from skylift.agent.remote.prefix import Prefix
-from skylift.client.map.spec import MOST_INPUTS, SPEC_LIMIT, MapInput, MapSpec, Place
+from skylift.client.map.spec import MOST_INPUTS, SPEC_LIMIT, InputPlace, MapInput, MapSpec
 from skylift.client.text.json_object import parse_object
 from skylift.contract.document import Malformed
 
@@ -23,7 +23,7 @@ FOUND = "server/map/found.json"
 FOUND_LIMIT = SPEC_LIMIT
 
 
-def list_keys(aws: Aws, place: Place) -> list[str]:
+def list_keys(aws: Aws, place: InputPlace) -> list[str]:
     """What there is at a place, in S3's order. Raises Unreachable, and Refused for a bucket that is gone."""
     bucket, found, more = Prefix(aws.in_region(place.region), place.bucket), list[str](), ""
     while True:
@@ -74,7 +74,7 @@ def complete(spec: MapSpec, data: bytes) -> MapSpec:
     return replace(spec, inputs=tuple(inputs), total=len(inputs), places=())
 
 
-def _keys(place: Place, keys: object) -> list[str]:
+def _keys(place: InputPlace, keys: object) -> list[str]:
     if not isinstance(keys, list):
         raise Malformed("`found` has something that is no list")
     for key in keys:

@@ -16,20 +16,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from skylift.agent.remote.aws import Aws, Metadata, Refused, Unreachable, patiently
+from skylift.agent.remote.aws import Aws, Metadata, Refused, Unreachable, retry_until
 from skylift.agent.remote.prefix import Prefix
 from skylift.agent.spot.spot_notice import is_taken_back
 from skylift.agent.workers.map_server import OUTCOMES
 from skylift.agent.workers.worker_group import keys_of_servers, open_group
 from skylift.client.job.server_time import read_times
 from skylift.client.map.cluster_pool import ClusterPool
-from skylift.client.map.coordinator import Coordinator, Pool
+from skylift.client.map.coordinator import Coordinator, ServerPool
 from skylift.client.map.dask_import import import_dask
 from skylift.client.map.log_writer import LogWriter, Superseded
 from skylift.client.map.looked_up import FOUND, complete, encode_found, list_keys
 from skylift.client.map.outcome import MapLog
 from skylift.client.map.progress import Progress, encode_progress
-from skylift.client.map.scaling import MOST, Scaling, say
+from skylift.client.map.scaling import MOST, MapScaling, say
 from skylift.client.map.spec import MapSpec, parse_spec
 from skylift.client.map.thread_pool import ThreadPool
 from skylift.contract.document import Malformed
@@ -63,7 +63,7 @@ class PrefixStore:
 
     def _read(self, key: str, seconds: float) -> bytes | None:
         try:
-            status, headers, body = patiently(key, lambda: self._prefix.request("GET", key), time.time() + seconds)
+            status, headers, body = retry_until(key, lambda: self._prefix.request("GET", key), time.time() + seconds)
         except Unreachable:
             # A role that may not list the bucket is denied an object that is not there.
             return None
@@ -74,7 +74,7 @@ class PrefixStore:
         return body
 
     def create(self, key: str, body: bytes) -> bool:
-        return patiently(key, lambda: self._prefix.put(key, body, first=True), time.time() + PATIENCE)
+        return retry_until(key, lambda: self._prefix.put(key, body, first=True), time.time() + PATIENCE)
 
 
 def main() -> None:
@@ -116,7 +116,9 @@ def coordinate(settings: dict[str, Any], aws: Aws, prefix: Prefix) -> int:
     before = read_times(PrefixStore(prefix).read(_PROGRESS) or b"") if log.log.epoch > 1 else ()
     # The first other server builds the environment, and the others take it.
     at_first = MOST if settings.get("built") else 1
-    with Scaling(group, pool, prefix, spec, key, keys, known, at_first=at_first, keeps=keeps, before=before) as scaling:
+    with MapScaling(
+        group, pool, prefix, spec, key, keys, known, at_first=at_first, keeps=keeps, before=before
+    ) as scaling:
         return _see_through(spec, log, pool, prefix, metadata, scaling)
 
 
@@ -127,7 +129,7 @@ def begun_since(settings: dict[str, Any]) -> float:
     if due is None:
         return 0.0
     metadata = Metadata(settings["imds"])
-    told = patiently("its start", partial(metadata.get, _DOCUMENT), time.time() + _LOOKING_UP)
+    told = retry_until("its start", partial(metadata.get, _DOCUMENT), time.time() + _LOOKING_UP)
     started = time.strptime(json.loads(told)["pendingTime"], "%Y-%m-%dT%H:%M:%SZ")
     return float(min(timegm(due), timegm(started)))
 
@@ -149,7 +151,12 @@ def _due(settings: dict[str, Any]) -> time.struct_time | None:
 
 
 def _see_through(
-    spec: MapSpec, log: LogWriter, pool: Pool, prefix: Prefix, metadata: Metadata, scaling: Scaling | None = None
+    spec: MapSpec,
+    log: LogWriter,
+    pool: ServerPool,
+    prefix: Prefix,
+    metadata: Metadata,
+    scaling: MapScaling | None = None,
 ) -> int:
     report, noticed = partial(_report, prefix, scaling), partial(is_taken_back, metadata)
     coordinator = Coordinator(spec, log, pool, report, noticed=noticed)
@@ -164,7 +171,7 @@ def _see_through(
 
 
 def _read_spec(prefix: Prefix) -> MapSpec:
-    found = patiently("in/map.json", lambda: prefix.get("in/map.json"), time.time() + PATIENCE)
+    found = retry_until("in/map.json", lambda: prefix.get("in/map.json"), time.time() + PATIENCE)
     if found is None:
         raise Refused(404, "in/map.json is not there")
     return parse_spec(found)
@@ -175,7 +182,7 @@ def _look_up(spec: MapSpec, aws: Aws, store: PrefixStore) -> MapSpec:
     if not spec.places:
         return spec
     until = time.time() + _LOOKING_UP
-    listed = [patiently(place.key, partial(list_keys, aws, place), until) for place in spec.places]
+    listed = [retry_until(place.key, partial(list_keys, aws, place), until) for place in spec.places]
     body = encode_found([place.chosen(keys) for place, keys in zip(spec.places, listed, strict=True)])
     if not store.create(FOUND, body):
         first = store.read(FOUND)
@@ -188,7 +195,7 @@ def _look_up(spec: MapSpec, aws: Aws, store: PrefixStore) -> MapSpec:
     return whole
 
 
-def _report(prefix: Prefix, scaling: Scaling | None, progress: Progress) -> None:
+def _report(prefix: Prefix, scaling: MapScaling | None, progress: Progress) -> None:
     """Only for display: the log is the truth."""
     if scaling is not None:
         progress = replace(progress, others=scaling.times)

@@ -17,7 +17,7 @@ from skylift.client.map.inputs import FoundInput, Inputs
 from skylift.client.map.keys import MapKeys
 from skylift.client.map.places import Template, check_places
 from skylift.client.map.sending import blobs_of
-from skylift.client.map.spec import LONGEST_TEXT, Blob, Halt, MapInput, MapSpec, Place, encode_spec
+from skylift.client.map.spec import LONGEST_TEXT, Blob, Halt, InputPlace, MapInput, MapSpec, encode_spec
 from skylift.client.plan.plan_job import MOST_SERVERS, check_length
 from skylift.client.ship.blob_store import Blob as Content
 from skylift.client.ship.blob_store import BlobStore
@@ -76,7 +76,12 @@ def check_servers(given: int | str | None) -> int:
 
 
 def plan_map(
-    job: Job, inputs: Inputs, limits: MapLimits, template: Template, places: Sequence[Place] = (), folder: str = "jobs"
+    job: Job,
+    inputs: Inputs,
+    limits: MapLimits,
+    template: Template,
+    places: Sequence[InputPlace] = (),
+    folder: str = "jobs",
 ) -> tuple[Job, MapSpec]:
     """The job with its inputs, whose files are read for their hashes. A schedule's maps have `places` besides, and
     their record in its `folder`. Raises UsageError."""

@@ -20,7 +20,7 @@ _TYPE = re.compile(r"[a-z0-9-]{1,32}\.[a-z0-9-]{1,32}")
 
 
 @dataclass(frozen=True)
-class MapServer:
+class ServerProgress:
     """A server that takes inputs; how many run on it now, and how many it has ended."""
 
     instance: str
@@ -51,7 +51,7 @@ class Progress:
     running: int = 0
     rate: float | None = None
     left: float | None = None
-    servers: tuple[MapServer, ...] = ()
+    servers: tuple[ServerProgress, ...] = ()
     errors: tuple[GroupedError, ...] = ()
     others: tuple[ServerTime, ...] = ()
 
@@ -90,10 +90,10 @@ def _whole(fields: JsonObject, name: str, most: int) -> int:
     return given(fields.integer(name, 0, most), name)
 
 
-def _server(fields: JsonObject) -> MapServer:
+def _server(fields: JsonObject) -> ServerProgress:
     instance = given(fields.text("instance", 40, _INSTANCE), "instance")
     running, done = fields.integer("running", 0, MOST_INPUTS) or 0, fields.integer("done", 0, MOST_INPUTS) or 0
-    return MapServer(instance, running, done, fields.text("instance_type", 64, _TYPE))
+    return ServerProgress(instance, running, done, fields.text("instance_type", 64, _TYPE))
 
 
 def _error(fields: JsonObject) -> GroupedError:

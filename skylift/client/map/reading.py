@@ -13,7 +13,7 @@ from typing import IO
 from skylift.client.collect.results import Manifest, bring_home, is_wanted
 from skylift.client.errors import JobNotFound, RecordDamaged, Refused, ResultsDamaged, UsageError
 from skylift.client.job.outcome import Result
-from skylift.client.job.record import SCHEDULES, Prefix
+from skylift.client.job.record import SCHEDULES, JobKeys
 from skylift.client.job.scheduled import parse_run
 from skylift.client.job.server_record import of_file
 from skylift.client.job.server_time import PROGRESS_LIMIT
@@ -258,7 +258,7 @@ def input_called(spec: MapSpec, text: str) -> MapInput:
 
 
 @dataclass(frozen=True)
-class _RunPrefix(Prefix):
+class _RunPrefix(JobKeys):
     """Where the results of one run are."""
 
     folder: str = ""

@@ -19,7 +19,7 @@ from typing import Protocol
 
 from skylift.agent.remote.aws import Refused, Unreachable
 from skylift.agent.remote.prefix import Prefix
-from skylift.agent.workers.worker_group import Group, Resizable
+from skylift.agent.workers.worker_group import GroupState, Resizable
 from skylift.client.job.server_time import ServerTime
 from skylift.client.map.coordinator import Coordinator
 from skylift.client.map.server_times import ServerTimes
@@ -40,13 +40,13 @@ _AGAIN = 60.0
 """Seconds after which the note of too few servers is repeated."""
 
 
-class Servers(Resizable, Protocol):
+class ServerGroup(Resizable, Protocol):
     """The group that the servers come from: see WorkerGroup."""
 
     def delete(self) -> None: ...
 
 
-class Takers(Protocol):
+class InputTakers(Protocol):
     """What takes inputs: see ClusterPool."""
 
     @property
@@ -72,7 +72,7 @@ class Takers(Protocol):
     def drop(self, instance: str) -> None: ...
 
 
-class Work(Protocol):
+class ScalableWork(Protocol):
     """What is to be done: see Coordinator."""
 
     @property
@@ -85,7 +85,7 @@ def say(text: str) -> None:
     sys.stderr.write(text + "\n")
 
 
-class Scaling:
+class MapScaling:
     """`follow` begins. At the end of the `with` block the group is deleted with all its servers. `keys` is where
     servers look for their keys (see keys_of_servers). `known` is a file with the servers that have had one: a successor
     of this process gives none to them, because the programs that run there could read it. `at_first` is how many other
@@ -95,8 +95,8 @@ class Scaling:
 
     def __init__(
         self,
-        group: Servers,
-        takers: Takers,
+        group: ServerGroup,
+        takers: InputTakers,
         prefix: Prefix,
         spec: MapSpec,
         key: dict[str, str],
@@ -121,14 +121,14 @@ class Scaling:
         self._paused: set[str] = set()
         self._failures, self._complained = 0, -math.inf
         self._over, self._keeps = threading.Event(), keeps
-        self._work: Work | None = None
+        self._work: ScalableWork | None = None
         self._thread: threading.Thread | None = None
 
     @property
     def times(self) -> tuple[ServerTime, ...]:
         return self._times.times
 
-    def __enter__(self) -> Scaling:
+    def __enter__(self) -> MapScaling:
         return self
 
     def __exit__(
@@ -142,7 +142,7 @@ class Scaling:
             except (Unreachable, Refused) as refusal:
                 self._say(f"The other servers could not be ended yet: {refusal}")
 
-    def follow(self, work: Coordinator | Work) -> None:
+    def follow(self, work: Coordinator | ScalableWork) -> None:
         self._work = work
         self._thread = threading.Thread(target=self._follow, args=(work,), name="servers", daemon=True)
         self._thread.start()
@@ -153,14 +153,14 @@ class Scaling:
         if self._thread is not None:
             self._thread.join(_RESTING)
 
-    def _follow(self, work: Work) -> None:
+    def _follow(self, work: ScalableWork) -> None:
         while not self._over.wait(LOOKING):
             try:
                 self.step(work)
             except (Unreachable, Refused) as error:
                 self._complain(f"The other servers cannot be looked after: {error}")
 
-    def step(self, work: Work) -> None:
+    def step(self, work: ScalableWork) -> None:
         """One look."""
         group = self._group.look()
         if group is None:
@@ -187,7 +187,7 @@ class Scaling:
         if not self._end_drained(leaving, here):
             self._fit(group, len(alive), here, work, len(leaving))
 
-    def _forget_predecessors(self, group: Group) -> None:
+    def _forget_predecessors(self, group: GroupState) -> None:
         """Servers that another coordinator's server has had: they know its address, and not this one."""
         for each in group.members:
             self._group.terminate(each.instance)
@@ -233,7 +233,7 @@ class Scaling:
     def _note(self) -> None:
         self._known_file.write_text("\n".join(sorted(self._known)))
 
-    def _fit(self, group: Group, alive: int, here: dict[str, bool], work: Work, leaving: int) -> None:
+    def _fit(self, group: GroupState, alive: int, here: dict[str, bool], work: ScalableWork, leaving: int) -> None:
         useful = math.ceil(work.left / self._takers.slots_of_one) - 1 + leaving
         wanted = 0 if self._takers.failed else min(self._most, useful)
         if wanted > group.desired:
@@ -248,11 +248,11 @@ class Scaling:
         if alive < group.desired and (reason := self._group.why_not()):
             self._complain(f"There {_servers(alive + 1)}, and not {group.desired + 1}: {reason}")
 
-    def _worth(self, work: Work, others: int) -> int:
+    def _worth(self, work: ScalableWork, others: int) -> int:
         """The others that have a minute of work each, and one in any case: it halves the time."""
         return max(1, math.ceil(work.seconds_left() * (1 + others) / MINUTE) - 1)
 
-    def _shrink(self, group: Group, wanted: int, here: dict[str, bool]) -> None:
+    def _shrink(self, group: GroupState, wanted: int, here: dict[str, bool]) -> None:
         """First those that have nothing to do, one that has not come yet among them."""
         surplus = group.desired - wanted
         if group.desired > len(group.members):

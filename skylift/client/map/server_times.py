@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 
-from skylift.agent.workers.worker_group import Member
+from skylift.agent.workers.worker_group import GroupMember
 from skylift.client.job.server_time import ServerTime
 
 
@@ -33,7 +33,7 @@ class ServerTimes:
         """Another thread may ask."""
         return self._times
 
-    def see(self, members: Sequence[Member]) -> None:
+    def see(self, members: Sequence[GroupMember]) -> None:
         now = self._clock()
         if self._known is None:
             self._known = {each.instance for each in members}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from skylift.client.job.job import Job
 from skylift.client.job.settings import Settings
-from skylift.client.map.again import Again, Continuation
+from skylift.client.map.continuation import Continuation, ContinuedMap
 from skylift.client.map.inputs import InputWords, find_inputs
 from skylift.client.map.most_servers import choose_servers
 from skylift.client.map.places import Template
@@ -48,7 +48,7 @@ def settle(
     type yet. Raises UsageError."""
     settings = functools.cache(lambda: run.apply_to(find(run)))
     if isinstance(what, Left):
-        again = Again(open_account(settings()), what.continuation)
+        again = ContinuedMap(open_account(settings()), what.continuation)
         program = again.program(what.words, what.arguments, what.module)
         job = plan_job(again.order(replace(run.order, program=program), what.said), Path.cwd(), os.environ)
         return *again.plan(job, limits, template), settings()

@@ -39,7 +39,7 @@ class Blob:
 
 
 @dataclass(frozen=True)
-class ObjectPart:
+class ObjectRange:
     """Bytes [begin, end) of an object in S3, behind its first `header` bytes. The server fetches them into a file
     called `name`, unless the object has another ETag by then."""
 
@@ -54,7 +54,7 @@ class ObjectPart:
 
 
 @dataclass(frozen=True)
-class Place:
+class InputPlace:
     """A place in S3 whose objects are inputs: those that are there when a run of a schedule begins."""
 
     bucket: str
@@ -91,7 +91,7 @@ class MapInput:
     name: str
     blob: Blob | None = None
     losses: int = 0
-    part: ObjectPart | None = None
+    part: ObjectRange | None = None
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ class MapSpec:
     script: str = ""
     resumes: str = ""
     failed_before: int = 0
-    places: tuple[Place, ...] = ()
+    places: tuple[InputPlace, ...] = ()
     by_work: bool = False
 
 
@@ -233,18 +233,18 @@ def _input(fields: JsonObject) -> MapInput:
     )
 
 
-def _part(fields: JsonObject) -> ObjectPart:
+def _part(fields: JsonObject) -> ObjectRange:
     header, begin, end = (given(fields.integer(each, 0, 1 << 50), each) for each in ("header", "begin", "end"))
     if begin > end or header > begin:
         raise Malformed("`part` is no part")
     texts = (("bucket", 63), ("region", 64), ("key", 1024), ("etag", 256))
     bucket, region, key, etag = (given(fields.text(each, most), each) for each, most in texts)
-    return ObjectPart(bucket, region, key, etag, header, begin, end, _file_name(fields))
+    return ObjectRange(bucket, region, key, etag, header, begin, end, _file_name(fields))
 
 
-def _place(fields: JsonObject) -> Place:
+def _place(fields: JsonObject) -> InputPlace:
     texts = (("bucket", 63), ("region", 64), ("key", LONGEST_KEY))
-    return Place(*(given(fields.text(each, most), each) for each, most in texts))
+    return InputPlace(*(given(fields.text(each, most), each) for each, most in texts))
 
 
 def _blob(fields: JsonObject) -> Blob:

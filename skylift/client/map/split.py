@@ -31,7 +31,7 @@ _BOM = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True)
-class Part:
+class FileRange:
     """Bytes [begin, end) of a file, behind its header."""
 
     begin: int
@@ -43,7 +43,7 @@ class Part:
         return len(self.header) + self.end - self.begin
 
 
-def split_file(name: str, file: IO[bytes], most: int) -> list[Part]:
+def split_file(name: str, file: IO[bytes], most: int) -> list[FileRange]:
     """The parts of an open file of this name, in their order, each of at most `most` bytes where its rows allow it: a
     part has one row at least. A file without rows is one part. Raises UsageError for what cannot be split."""
     start = file.read(_READ)
@@ -72,27 +72,27 @@ def _delimiter(start: bytes, suffix: str) -> bytes:
     return max((b",", b";", b"\t", b"|"), key=line.count)
 
 
-def _csv_parts(reader: _Reader, most: int) -> Iterator[Part]:
+def _csv_parts(reader: _Reader, most: int) -> Iterator[FileRange]:
     header = reader.take_row()
     begin = reader.at
     while reader.take_rows(most - len(header)):
-        yield Part(begin, reader.at, header)
+        yield FileRange(begin, reader.at, header)
         begin = reader.at
     if begin == len(header):
-        yield Part(0, begin)
+        yield FileRange(0, begin)
 
 
-def _json_parts(reader: _Reader, most: int) -> Iterator[Part]:
+def _json_parts(reader: _Reader, most: int) -> Iterator[FileRange]:
     begin = 0
     while row := reader.take_rows(most):
         try:
             json.loads(row.removeprefix(_BOM) or b"null")
         except (ValueError, RecursionError):
             raise _refused(reader.name, f"the line at byte {begin} is not JSON.") from None
-        yield Part(begin, reader.at)
+        yield FileRange(begin, reader.at)
         begin = reader.at
     if begin == 0:
-        yield Part(0, 0)
+        yield FileRange(0, 0)
 
 
 class _Lines:

@@ -15,7 +15,7 @@ from skylift.agent.workers.input_helper import NO_ROOM
 SOCKET = "SKYLIFT_MAP_SOCKET"
 
 
-class Withheld(Exception):
+class NoVerdict(Exception):
     """The server gives no verdict: it goes down, or the process that runs programs there is gone."""
 
 
@@ -30,7 +30,7 @@ def run_inputs(request: dict[str, Any]) -> list[dict[str, Any]]:
     except OSError as error:
         if error.errno in NO_ROOM:
             return [{"unfit": str(error)}]
-        raise Withheld(str(error)) from None
+        raise NoVerdict(str(error)) from None
 
 
 def _outcomes(connection: socket.socket, count: int) -> list[dict[str, Any]]:
@@ -39,8 +39,8 @@ def _outcomes(connection: socket.socket, count: int) -> list[dict[str, Any]]:
         for line in lines:
             answer = json.loads(line)
             if "withheld" in answer:
-                raise Withheld(answer["withheld"])
+                raise NoVerdict(answer["withheld"])
             found.append(answer.get("outcome", answer))
             if len(found) == count or "unfit" in answer:
                 return found
-    raise Withheld("the server's process is gone")
+    raise NoVerdict("the server's process is gone")

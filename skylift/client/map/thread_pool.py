@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from skylift.client.map.progress import MapServer
-from skylift.client.map.task import SOCKET, Withheld, run_inputs
+from skylift.client.map.progress import ServerProgress
+from skylift.client.map.task import SOCKET, NoVerdict, run_inputs
 
 T = TypeVar("T")
 
@@ -53,7 +53,7 @@ class ThreadPool:
     def _run(self, number: int, request: dict[str, Any]) -> None:
         outcomes: list[Any] | None = None
         try:
-            with suppress(Withheld):
+            with suppress(NoVerdict):
                 outcomes = run_inputs(request)
         finally:
             self._ended.put((number, outcomes))
@@ -73,8 +73,8 @@ class ThreadPool:
         if outcomes is not None:
             self._done += size if "unfit" not in outcomes[-1] else len(outcomes) - 1
 
-    def servers(self) -> Sequence[MapServer]:
-        return [MapServer(self._instance, sum(self._running.values()), self._done, self._type)]
+    def servers(self) -> Sequence[ServerProgress]:
+        return [ServerProgress(self._instance, sum(self._running.values()), self._done, self._type)]
 
 
 def take_all(waiting: queue.SimpleQueue[T], timeout: float) -> list[T]:

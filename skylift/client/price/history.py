@@ -108,7 +108,7 @@ def _read_run(account: Account, name: str, since: float) -> PastRun | None:
 
 
 @dataclass(frozen=True)
-class Basis:
+class QuoteBasis:
     """The basis of a quote: how long a run is billed, the hours a month of its type, and how many of these one
     commitment would serve; `text` says where from."""
 
@@ -122,7 +122,7 @@ class Basis:
         return {"runs": self.runs, "days": DAYS, "text": self.text}
 
 
-def basis_of(history: History | None, argv: Sequence[str], instance_type: str, assumed: float) -> Basis:
+def basis_of(history: History | None, argv: Sequence[str], instance_type: str, assumed: float) -> QuoteBasis:
     """Without past runs: one run of `assumed` seconds each day."""
     runs = [each for each in history.of(argv) if each.instance_type == instance_type] if history is not None else []
     if history is None or not runs:
@@ -131,12 +131,14 @@ def basis_of(history: History | None, argv: Sequence[str], instance_type: str, a
             # Other programs have used the type: a commitment would serve them as well.
             served = min(history.served(instance_type) + hours, HOURS_A_MONTH)
             text = f"assumed: one run of this program a day beside {had:.2f} h of others"
-            return Basis(assumed, had + hours, served, text)
-        return Basis(assumed, hours, min(hours, HOURS_A_MONTH), "assumed: one run a day")
+            return QuoteBasis(assumed, had + hours, served, text)
+        return QuoteBasis(assumed, hours, min(hours, HOURS_A_MONTH), "assumed: one run a day")
     hours = history.hours(instance_type)
     middle = median(each.seconds for each in runs)
     count = f"{len(runs)} run{'s' * (len(runs) != 1)}"
     others = sum(each.instance_type == instance_type for each in history.runs) - len(runs)
     others_too = f" and {others} of other programs" if others else ""
     served = history.served(instance_type)
-    return Basis(middle, hours, served, f"{count}{others_too} in the last {DAYS} days on {instance_type}", len(runs))
+    return QuoteBasis(
+        middle, hours, served, f"{count}{others_too} in the last {DAYS} days on {instance_type}", len(runs)
+    )

@@ -9,7 +9,7 @@ from dataclasses import replace
 from skylift import catalogue
 from skylift.catalogue.price import figures
 from skylift.client.job.outcome import Outcome
-from skylift.client.job.run_price import OtherServers, RunPrice
+from skylift.client.job.run_price import OtherServersPrice, RunPrice
 from skylift.client.job.server_time import ServerTime
 from skylift.client.job.settings import Settings
 from skylift.client.price.price import rates_of, stand_in
@@ -27,7 +27,7 @@ def with_price(outcome: Outcome, settings: Settings, times: Sequence[ServerTime]
     others = None
     if times:
         count, spent = sum(each.servers for each in times), sum(each.seconds for each in times)
-        others = OtherServers(count, round(spent, 1), cost_of(times, settings.region))
+        others = OtherServersPrice(count, round(spent, 1), cost_of(times, settings.region))
     return replace(outcome, price=RunPrice(found, settings.billed, outcome.market, others))
 
 

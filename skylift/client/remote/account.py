@@ -7,7 +7,7 @@ from typing import Any
 
 from skylift.client.errors import JobNotFound, RecordDamaged, Refused
 from skylift.client.job.job import NAME_FORM
-from skylift.client.job.record import INDEX, SCHEDULES, Prefix, bucket_name, parse_record
+from skylift.client.job.record import INDEX, SCHEDULES, JobKeys, bucket_name, parse_record
 from skylift.client.job.scheduled import SCHEDULE_FORM, parse_run
 from skylift.client.job.server_record import STATUS_LIMIT, Status, parse_status
 from skylift.client.job.settings import Settings
@@ -25,9 +25,9 @@ class Account:
     def record(self, job: str) -> JobRecord:
         """The job's record, as its client has written it. That of a schedule's run is the schedule's: servers write no
         records. Raises JobNotFound, RecordDamaged."""
-        found = self.api.get(self.bucket, Prefix(job).record, RECORD_LIMIT) if NAME_FORM.fullmatch(job) else None
+        found = self.api.get(self.bucket, JobKeys(job).record, RECORD_LIMIT) if NAME_FORM.fullmatch(job) else None
         if found is not None:
-            return parse_record(Prefix(job).record, found)
+            return parse_record(JobKeys(job).record, found)
         run = parse_run(job)
         of_all = None if run is None else self.schedule(run[0])
         if run is None or of_all is None:
@@ -36,7 +36,7 @@ class Account:
 
     def schedule(self, name: str) -> JobRecord | None:
         """The record of a schedule, None when there is none. Raises RecordDamaged."""
-        key = Prefix(name, SCHEDULES).record
+        key = JobKeys(name, SCHEDULES).record
         found = self.api.get(self.bucket, key, RECORD_LIMIT)
         if found is None:
             return None
@@ -61,7 +61,7 @@ class Account:
 
     def remove(self, job: str) -> int:
         """Delete all that there is of a job in the bucket, its record last. Returns the number of objects."""
-        prefix = Prefix(job)
+        prefix = JobKeys(job)
         count = self.api.delete_below(self.bucket, f"{prefix.base}/", last=prefix.record)
         self.api.call("s3", "delete_object", Bucket=self.bucket, Key=f"{INDEX}{job}")
         return count
@@ -80,13 +80,13 @@ class Account:
 
     def status(self, job: str) -> Status | None:
         """The job's status as its server has reported it last; None before the first. Raises RecordDamaged."""
-        key = Prefix(job).status
+        key = JobKeys(job).status
         found = self.api.get(self.bucket, key, STATUS_LIMIT)
         return None if found is None else parse_status(key, found)
 
     def forget_secrets(self, job: str) -> None:
         """Delete the values of --env of a job that has ended without its server."""
-        self.api.call("s3", "delete_object", Bucket=self.bucket, Key=Prefix(job).env)
+        self.api.call("s3", "delete_object", Bucket=self.bucket, Key=JobKeys(job).env)
 
 
 def who_calls(settings: Settings) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from skylift.client.dask.tools import send_tools
 from skylift.client.errors import Refused, UsageError
 from skylift.client.job.job import Job
-from skylift.client.job.record import SCHEDULES, Prefix, schedule_terms
+from skylift.client.job.record import SCHEDULES, JobKeys, schedule_terms
 from skylift.client.job.settings import Settings
 from skylift.client.launch.bucket import ensure_bucket
 from skylift.client.launch.cap import caps_of_runs
@@ -47,7 +47,7 @@ _NO_CAP = (
 
 
 @dataclass(frozen=True)
-class Order:
+class ScheduleOrder:
     """A schedule as it was asked for. `job` is what its runs are like, and has the schedule's name."""
 
     job: Job
@@ -59,7 +59,7 @@ class Order:
 class MakeSchedule:
     """`run` may be called once; `interrupt` is Ctrl-C."""
 
-    def __init__(self, order: Order, settings: Settings, watcher: Watcher, clock: Clock) -> None:
+    def __init__(self, order: ScheduleOrder, settings: Settings, watcher: Watcher, clock: Clock) -> None:
         self._order, self._settings, self._watcher, self._clock = order, settings, watcher, clock
         self._task: asyncio.Task[None] | None = None
         self._interrupted = False
@@ -141,7 +141,7 @@ class MakeSchedule:
             if job.has_workers:
                 network = await workers.join(network)
                 await workers.make(network, key, opened[1], [*tools, *capping])
-            script = boot_script(account, Prefix(name, SCHEDULES).base, None, lasts=terms.lasts)
+            script = boot_script(account, JobKeys(name, SCHEDULES).base, None, lasts=terms.lasts)
             request = template_request(_own_server(job), network, key.name, role, checked.image, script)
             undo.add(partial(remove_templates, api, name))
             template = await in_thread(make_template, api, request)

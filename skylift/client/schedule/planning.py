@@ -16,7 +16,7 @@ from skylift.client.job.scheduled import SCHEDULE_FORM, default_schedule
 from skylift.client.map.inputs import Inputs, InputWords, find_inputs
 from skylift.client.map.places import Template
 from skylift.client.map.planning import AUTO, MapLimits, plan_map
-from skylift.client.map.spec import MOST_PLACES, Place
+from skylift.client.map.spec import MOST_PLACES, InputPlace
 from skylift.client.plan.plan_job import plan_job, read_s3
 from skylift.client.plan.read_options import ParsedOptions
 from skylift.client.remote.api import Api
@@ -82,7 +82,7 @@ def plan_maps(
     others = here.words or here.listed is not None or here.numbers is not None
     inputs = find_inputs(here, Path.cwd(), _no_listing, _no_reading) if others or not named else Inputs(())
     found = [find_place(api(), each) for each in named]
-    places = [Place(each.bucket, place.region, each.key) for each, place in zip(named, found, strict=True)]
+    places = [InputPlace(each.bucket, place.region, each.key) for each, place in zip(named, found, strict=True)]
     inputs = replace(
         inputs,
         arns=tuple(dict.fromkeys((*inputs.arns, *chain.from_iterable(map(_arns_at, named))))),

@@ -15,7 +15,7 @@ from typing import Any
 from skylift.client.errors import LaunchFailed
 from skylift.client.job.job import Job
 from skylift.client.job.policy import allow, policy
-from skylift.client.job.record import SCHEDULES, Prefix
+from skylift.client.job.record import SCHEDULES, JobKeys
 from skylift.client.job.scheduled import RUN_PATTERNS, run_tag
 from skylift.client.job.tags import TAG_JOB, TAG_WORKER
 from skylift.client.launch.network import Network
@@ -181,8 +181,8 @@ def runs_policy(
     `server/` of its runs, and end its servers. `inputs` are the ARNs of further objects that they read, `more` are
     statements besides."""
     root = f"arn:aws:s3:::{bucket}"
-    own = f"{root}/{Prefix(schedule, SCHEDULES).base}"
-    runs = [f"{root}/{Prefix(f'{schedule}-{pattern}').base}" for pattern in RUN_PATTERNS]
+    own = f"{root}/{JobKeys(schedule, SCHEDULES).base}"
+    runs = [f"{root}/{JobKeys(f'{schedule}-{pattern}').base}" for pattern in RUN_PATTERNS]
     instances = f"arn:aws:ec2:{region}:{account}:instance/*"
     return policy(
         allow(

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, Literal
 
 from skylift.client.errors import LaunchFailed, RecordDamaged, Refused, RunError, UsageError
-from skylift.client.job.record import SCHEDULES, STARTING, Prefix
+from skylift.client.job.record import SCHEDULES, STARTING, JobKeys
 from skylift.client.job.scheduled import SCHEDULE_FORM, parse_run, run_name
 from skylift.client.job.settings import Settings
 from skylift.client.job.states import State
@@ -141,7 +141,7 @@ class Schedules:
         for each in _names_there(self._account):
             if each.startswith(f"{name}."):
                 delete_schedule(self._api, GROUP, each)
-        prefix = Prefix(name, SCHEDULES)
+        prefix = JobKeys(name, SCHEDULES)
         self._api.delete_below(self._bucket, f"{prefix.base}/", last=prefix.record)
         return f"removed; {count} run{'s' * (count != 1)} of it stay{'s' * (count == 1)}" if count else "removed"
 
@@ -229,7 +229,7 @@ class Schedules:
     def _keep_records(self, name: str) -> int:
         """Write the records of its runs, so that they are whole without the schedule. Returns the number of runs."""
         runs = [job for job in self._account.recorded() if _is_run(job, name)]
-        template = self._api.get(self._bucket, Prefix(name, SCHEDULES).record, RECORD_LIMIT)
+        template = self._api.get(self._bucket, JobKeys(name, SCHEDULES).record, RECORD_LIMIT)
         try:
             record = self._account.schedule(name)
         except RecordDamaged:
@@ -237,11 +237,11 @@ class Schedules:
         if template is None or record is None:
             return len(runs)
         content = json.loads(template)
-        spec = self._api.get(self._bucket, Prefix(name, SCHEDULES).map, SPEC_LIMIT) if record.is_map else None
+        spec = self._api.get(self._bucket, JobKeys(name, SCHEDULES).map, SPEC_LIMIT) if record.is_map else None
         for job in runs:
             if spec is not None:
-                self._api.put(self._bucket, Prefix(job).map, spec, first=True)
-            self._api.put(self._bucket, Prefix(job).record, _own_record(content, record, job), first=True)
+                self._api.put(self._bucket, JobKeys(job).map, spec, first=True)
+            self._api.put(self._bucket, JobKeys(job).record, _own_record(content, record, job), first=True)
         return len(runs)
 
 

@@ -15,12 +15,12 @@ from typing import Any
 
 from skylift.client.errors import UsageError
 from skylift.client.job.job import Job
-from skylift.client.job.record import SCHEDULES, SETUP_ALLOWANCE, Prefix, on_demand_of, workers_of_schedule
+from skylift.client.job.record import SCHEDULES, SETUP_ALLOWANCE, JobKeys, on_demand_of, workers_of_schedule
 from skylift.client.job.scheduled import RUN_PATTERNS, TAG_PATTERN
 from skylift.client.job.tags import TAG_JOB, TAG_WORKER
 from skylift.client.launch import fleet
 from skylift.client.launch.job_group import make_security_group, remove_job_group
-from skylift.client.launch.key import KeyPair
+from skylift.client.launch.key import LocalKeyPair
 from skylift.client.launch.network import Network
 from skylift.client.launch.role import SEEING_SERVERS, JobRole, having_servers, naming_servers
 from skylift.client.launch.stages import Checked
@@ -48,7 +48,7 @@ def workers_tags(schedule: str) -> list[dict[str, str]]:
 
 def runs_of(schedule: str) -> list[str]:
     """The beginnings of the keys of all its runs, in the form of a policy."""
-    return [Prefix(f"{schedule}-{pattern}").base for pattern in RUN_PATTERNS]
+    return [JobKeys(f"{schedule}-{pattern}").base for pattern in RUN_PATTERNS]
 
 
 def statements_of_runs(schedule: str, bucket: str, account: str, region: str) -> list[dict[str, Any]]:
@@ -66,7 +66,7 @@ def statements_of_runs(schedule: str, bucket: str, account: str, region: str) ->
 
 
 def template_request(
-    job: Job, network: Network, key: KeyPair, role: JobRole, image: str, user_data: str
+    job: Job, network: Network, key: LocalKeyPair, role: JobRole, image: str, user_data: str
 ) -> dict[str, Any]:
     """CreateLaunchTemplate. A server gets the tag of its run from the group."""
     data = fleet.template_request(job, network, key, role, image, user_data)["LaunchTemplateData"]
@@ -101,11 +101,13 @@ class MakeWorkers:
         group = await self._undo.make(make, lambda _: remove_security_groups(api, name))
         return replace(network, groups=(*network.groups, group))
 
-    async def make(self, network: Network, key: KeyPair, listed: Sequence[str], more: Sequence[dict[str, Any]]) -> None:
+    async def make(
+        self, network: Network, key: LocalKeyPair, listed: Sequence[str], more: Sequence[dict[str, Any]]
+    ) -> None:
         """`listed` is as for the role of the runs; `more` are statements for the role of these servers."""
         api, job, account, upload = self._api, self._job, self._account, self._checked.shipment.upload
         name, bucket = job.name, account.bucket
-        source = Prefix(name, SCHEDULES).base
+        source = JobKeys(name, SCHEDULES).base
         policy = policy_of_workers(bucket, source, runs_of(name), upload.arns(bucket), more)
         opened, others = (upload.buckets(bucket), listed), workers_of_schedule(name)
         role = await make_server_role(self._undo, api, name, others, account.number, opened)

@@ -40,7 +40,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
-class PrebuiltEnvironment:
+class EnvironmentPlace:
     """A place for one environment: ENVIRONMENTS/RECIPE/IMAGE/BUILDER-NUMBER. `sha256` is the digest of its index, and
     empty when it has yet to be built. One that is `proven` is anybody's. `recipe` has what it is built from.
 
@@ -75,7 +75,7 @@ def builder_of(folder: Path, job: Job) -> str:
     return hashlib.sha256(who.encode(errors="surrogateescape")).hexdigest()[:16]
 
 
-def find_prebuilt(api: Api, bucket: str, recipe: Recipe, image: str, now: float, builder: str) -> PrebuiltEnvironment:
+def find_prebuilt(api: Api, bucket: str, recipe: Recipe, image: str, now: float, builder: str) -> EnvironmentPlace:
     """The newest complete environment, or a new place."""
     base = f"{ENVIRONMENTS}/{recipe.digest}/{image}/"
     try:
@@ -85,7 +85,7 @@ def find_prebuilt(api: Api, bucket: str, recipe: Recipe, image: str, now: float,
             raise
         found = []
     indexes = {each["Key"].rsplit("/", 1)[0]: each for each in found if each["Key"].endswith("/index.json")}
-    mine: PrebuiltEnvironment | None = None
+    mine: EnvironmentPlace | None = None
     for place, index in sorted(indexes.items(), key=lambda item: item[1]["LastModified"], reverse=True):
         if not recipe.locked and now - index["LastModified"].timestamp() > STALE:
             break
@@ -96,10 +96,10 @@ def find_prebuilt(api: Api, bucket: str, recipe: Recipe, image: str, now: float,
         if pinned is not None and pinned.proven:
             return replace(pinned, recipe=recipe)
         mine = mine or pinned
-    return replace(mine or PrebuiltEnvironment(f"{base}{builder}-{secrets.token_hex(6)}"), recipe=recipe)
+    return replace(mine or EnvironmentPlace(f"{base}{builder}-{secrets.token_hex(6)}"), recipe=recipe)
 
 
-def stored_environment(api: Api, bucket: str, place: str) -> tuple[PrebuiltEnvironment, int] | None:
+def stored_environment(api: Api, bucket: str, place: str) -> tuple[EnvironmentPlace, int] | None:
     """The environment at a place, and the bytes that its files take; None until it is whole."""
     objects = api.pages("s3", "list_objects_v2", "Contents", Bucket=bucket, Prefix=f"{place}/")
     sizes = {str(each["Key"]).removeprefix(f"{place}/"): int(each["Size"]) for each in objects}
@@ -108,13 +108,13 @@ def stored_environment(api: Api, bucket: str, place: str) -> tuple[PrebuiltEnvir
     return None if found is None else (found, size)
 
 
-def _pinned(api: Api, bucket: str, place: str, *, own: bool) -> PrebuiltEnvironment | None:
+def _pinned(api: Api, bucket: str, place: str, *, own: bool) -> EnvironmentPlace | None:
     """What is pinned at a place. The second pin counts only where the first one says that nothing is proven."""
     proven = api.get(bucket, f"{place}/{PROVEN}")
     if sha256 := _read_pin(proven):
-        return PrebuiltEnvironment(place, sha256, proven=True)
+        return EnvironmentPlace(place, sha256, proven=True)
     sha256 = _read_pin(api.get(bucket, f"{place}/{OWN}")) if own and proven is not None else ""
-    return PrebuiltEnvironment(place, sha256) if sha256 else None
+    return EnvironmentPlace(place, sha256) if sha256 else None
 
 
 def _read_pin(content: bytes | None) -> str:
@@ -128,7 +128,7 @@ def _read_pin(content: bytes | None) -> str:
 
 
 def environment_statements(
-    prebuilt: PrebuiltEnvironment | None, bucket: str, name: str = "Environment"
+    prebuilt: EnvironmentPlace | None, bucket: str, name: str = "Environment"
 ) -> list[dict[str, Any]]:
     """The statements for a job's role: read the environment that it downloads, or write the one that it builds, once.
     `name` is the end of their ids, for a role that has two environments."""

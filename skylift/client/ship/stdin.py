@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from skylift.client.errors import RecordDamaged, RunError, SkyliftError, Unreachable
-from skylift.client.job.record import Prefix
+from skylift.client.job.record import JobKeys
 from skylift.client.job.server_record import HOST_KEYS_LIMIT, parse_stdin_taken
 from skylift.client.text.size import spell_size
 
@@ -68,7 +68,7 @@ class Stdin:
     async def send_first(self, api: Api, bucket: str, job: str, note: Callable[[str], None]) -> int:
         """All of it, before anybody needs it. Raises SkyliftError. The bytes that were sent, now or before."""
         if not self._ended:
-            sending = _Sending(self._source, api, Prefix(job), bucket, partial(_in_loop(), note), patient=False)
+            sending = _Sending(self._source, api, JobKeys(job), bucket, partial(_in_loop(), note), patient=False)
             work = asyncio.ensure_future(sending.finish())
             try:
                 await asyncio.wait([work], timeout=_WAIT)
@@ -90,7 +90,7 @@ class Stdin:
             yield
             return
         tell, pace = _in_loop(), _Pace() if billed else None
-        where = (self._source, api, Prefix(job), bucket)
+        where = (self._source, api, JobKeys(job), bucket)
         sending = _Sending(*where, partial(tell, note), partial(tell, ring), pace)
         sending.start()
         try:
@@ -132,7 +132,7 @@ class _Sending:
         self,
         source: int,
         api: Api,
-        prefix: Prefix,
+        prefix: JobKeys,
         bucket: str,
         note: Callable[[str], object] = lambda text: None,
         ring: Callable[[], object] = lambda: None,

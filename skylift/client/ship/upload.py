@@ -14,12 +14,12 @@ from skylift.catalogue.uv import Wheel
 from skylift.client.errors import NameTaken
 from skylift.client.job.cache import Cache
 from skylift.client.job.job import Job
-from skylift.client.job.record import INDEX, SCHEDULES, Prefix, encode_env, encode_record
+from skylift.client.job.record import INDEX, SCHEDULES, JobKeys, encode_env, encode_record
 from skylift.client.remote.account import Account
 from skylift.client.ship.archive import whole_archive
 from skylift.client.ship.blob_store import Blob, BlobStore, LargeFile
 from skylift.client.ship.pack import Pack
-from skylift.client.ship.prebuilt import PrebuiltEnvironment
+from skylift.client.ship.prebuilt import EnvironmentPlace
 from skylift.client.ship.stdin import Stdin
 from skylift.client.ship.uv import ensure_uv
 from skylift.client.steps import Clock, in_thread, together
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Upload:
+class InputUpload:
     """The inputs of a job: packs of small files, the large files, and the objects that are in S3 already. `read` are
     objects that only its program reads, as a policy names them, and `read_buckets` those that have them."""
 
@@ -69,17 +69,17 @@ class Shipment:
 
     job: Job
     deadline: int
-    upload: Upload
+    upload: InputUpload
     uv: Wheel | None
-    prebuilt: PrebuiltEnvironment | None
+    prebuilt: EnvironmentPlace | None
     tools: dict[str, Any] | None = None
     image: str = ""
     seal: bool = False
     terms: ScheduleTerms | None = None
 
     @property
-    def prefix(self) -> Prefix:
-        return Prefix(self.job.name) if self.terms is None else Prefix(self.job.name, SCHEDULES)
+    def prefix(self) -> JobKeys:
+        return JobKeys(self.job.name) if self.terms is None else JobKeys(self.job.name, SCHEDULES)
 
     def supervisor(self, cache: Cache) -> str:
         """The digest of the archive that servers get."""
@@ -177,7 +177,7 @@ class Shipping:
         if self._name_is_ours:
             await in_thread(self._account.remove, name)
 
-    async def _send_inputs(self, upload: Upload) -> int:
+    async def _send_inputs(self, upload: InputUpload) -> int:
         """Upload inputs that are not in the bucket. Returns the number of bytes sent."""
         store = BlobStore(self._account.api, self._account.bucket)
         sending = asyncio.ensure_future(in_thread(self._send_missing, store, upload))
@@ -188,7 +188,7 @@ class Shipping:
             await asyncio.gather(sending, return_exceptions=True)
             raise
 
-    def _send_missing(self, store: BlobStore, upload: Upload) -> int:
+    def _send_missing(self, store: BlobStore, upload: InputUpload) -> int:
         missing = store.missing(upload.blobs)
         size, count = sum(each.size for each in missing), sum(each.files for each in missing)
         come, files, counting = 0, 0, threading.Lock()
@@ -209,7 +209,7 @@ def _spell_sent(size: int, sent: int) -> str:
     return f"{spell_size(size)}, {spell_size(sent) if sent else 'nothing'} of it new"
 
 
-def _spell_s3(upload: Upload) -> str:
+def _spell_s3(upload: InputUpload) -> str:
     objects = [each for source in upload.sources for each in source.objects]
     if not objects:
         return ""

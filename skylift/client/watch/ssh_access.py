@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from skylift.client.errors import ConnectionLost, RecordDamaged, Refused, Unreachable
-from skylift.client.job.record import Prefix
+from skylift.client.job.record import JobKeys
 from skylift.client.job.server import Server
 from skylift.client.launch.fleet import active_fleets
 from skylift.client.launch.host_keys import HostKeys, find_host_keys
-from skylift.client.launch.key import KeyPair, ensure_key_file
+from skylift.client.launch.key import LocalKeyPair, ensure_key_file
 from skylift.client.launch.network import find_caller, open_groups
 from skylift.client.launch.relaunch import Relaunch
 from skylift.client.launch.server import describe, live_servers, send_key
@@ -46,10 +46,10 @@ class SshAccess:
         self._spot, self._may_move = spot, spot or relaunch is not None
         self.server = server
         self._host_keys, self._connection = host_keys, connection
-        self._known_key: KeyPair | None = None
+        self._known_key: LocalKeyPair | None = None
 
     @property
-    def key(self) -> KeyPair:
+    def key(self) -> LocalKeyPair:
         """This machine's key, made when there is none."""
         if self._known_key is None:
             settings = self._account.settings
@@ -83,7 +83,7 @@ class SshAccess:
     def find_host_keys(self) -> HostKeys | None:
         """The server's host keys; None before it has published any. Raises RecordDamaged."""
         instance = self.server.instance if self._may_move and self.server is not None else ""
-        self._host_keys = find_host_keys(self._account.api, self._account.bucket, Prefix(self._job), instance)
+        self._host_keys = find_host_keys(self._account.api, self._account.bucket, JobKeys(self._job), instance)
         return self._host_keys
 
     def open_ssh(self) -> None:

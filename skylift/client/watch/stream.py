@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any, Literal
 
 from skylift.client.errors import ConnectionLost, RecordDamaged, Refused, SkyliftError, Unreachable
-from skylift.client.job.record import Prefix
+from skylift.client.job.record import JobKeys
 from skylift.client.job.server_record import (
     MANIFEST_LIMIT,
     STATUS_LIMIT,
@@ -55,7 +55,7 @@ class Follower:
         self,
         api: Api,
         bucket: str,
-        prefix: Prefix,
+        prefix: JobKeys,
         connect: Callable[[], Awaitable[Connection]],
         is_gone: Callable[[], bool],
         reconnect: Reconnect,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from skylift.client.errors import SkyliftError
-from skylift.client.job.record import Prefix
+from skylift.client.job.record import JobKeys
 from skylift.client.job.server import Server
 from skylift.client.job.server_record import Status
 from skylift.client.job.states import State
@@ -84,7 +84,7 @@ class Streaming:
         self._follower = Follower(
             account.api,
             account.bucket,
-            Prefix(job.name),
+            JobKeys(job.name),
             self._access.connect,
             self._access.server_is_gone,
             Reconnect(account.api, watcher, account.settings.revive),

@@ -19,10 +19,10 @@ from skylift.cloud.compute import probe
 from skylift.cloud.compute.disk.removal import trees_aside
 from skylift.cloud.compute.image.image import default_image
 from skylift.cloud.compute.image.recipe import ArchitectureUnknown, read_recipe
-from skylift.cloud.compute.network.error import NotPermitted
+from skylift.cloud.compute.network.error import KernelRefused
 from skylift.cloud.compute.network.loopback_range import LoopbackRange
 from skylift.cloud.compute.network.network import loopback_ranges, try_way_out
-from skylift.cloud.compute.packages import PARTS, Part
+from skylift.cloud.compute.packages import PARTS, Package
 from skylift.cloud.compute.server import cgroup
 from skylift.cloud.compute.server.lxcfs import FUSE, SHARED
 from skylift.cloud.domain.opening import OpenNow
@@ -76,7 +76,7 @@ def assess(home: Home, port: int | None = None) -> list[Capability]:
     ]
 
 
-def _part(part: Part) -> Capability:
+def _part(part: Package) -> Capability:
     found = part.found()
     if found is None:
         names = " or ".join(part.programs or part.files)
@@ -369,7 +369,7 @@ def _lost_clouds() -> list[Capability]:
     ranges = loopback_ranges()
     try:
         found = ranges.all()
-    except NotPermitted as error:
+    except KernelRefused as error:
         return [Capability("other clouds", None, str(error))]
     return [_in_use(each) if ranges.in_use(each) else _lost(each) for each in found if _is_gone(Path(each.home))]
 

@@ -14,7 +14,7 @@ _OLD_KEYRING = KEYRING.replace(".pgp", ".gpg")
 
 
 @dataclass(frozen=True)
-class Part:
+class Package:
     """One thing that must be there: any of `programs` on the PATH, or any of `files`. `package` as Debian names it."""
 
     name: str
@@ -31,29 +31,29 @@ class Part:
 
 
 PARTS = (
-    Part("OCI runtime", "runc", programs=("runc", "crun")),
-    Part("conmon", "conmon", programs=("conmon",)),
-    Part("seccomp profile", "golang-github-containers-common", files=tuple(map(str, PROFILES))),
-    Part("nftables", "nftables", programs=("nft",)),
-    Part("iproute2", "iproute2", programs=("ip",)),
-    Part("lxcfs", "lxcfs", programs=("lxcfs",)),
-    Part("pasta", "passt", programs=("pasta",)),
-    Part("mmdebstrap", "mmdebstrap", programs=("mmdebstrap",)),
-    Part("Debian's archive keys", "debian-archive-keyring", files=(KEYRING, _OLD_KEYRING)),
-    Part("unshare", "util-linux", programs=("unshare",)),
-    Part("setpriv", "util-linux", programs=("setpriv",)),
-    Part("mkfs.ext4", "e2fsprogs", programs=("mkfs.ext4",)),
-    Part("losetup", "mount", programs=("losetup",)),
-    Part("OpenSSH client", "openssh-client", programs=("ssh",)),
+    Package("OCI runtime", "runc", programs=("runc", "crun")),
+    Package("conmon", "conmon", programs=("conmon",)),
+    Package("seccomp profile", "golang-github-containers-common", files=tuple(map(str, PROFILES))),
+    Package("nftables", "nftables", programs=("nft",)),
+    Package("iproute2", "iproute2", programs=("ip",)),
+    Package("lxcfs", "lxcfs", programs=("lxcfs",)),
+    Package("pasta", "passt", programs=("pasta",)),
+    Package("mmdebstrap", "mmdebstrap", programs=("mmdebstrap",)),
+    Package("Debian's archive keys", "debian-archive-keyring", files=(KEYRING, _OLD_KEYRING)),
+    Package("unshare", "util-linux", programs=("unshare",)),
+    Package("setpriv", "util-linux", programs=("setpriv",)),
+    Package("mkfs.ext4", "e2fsprogs", programs=("mkfs.ext4",)),
+    Package("losetup", "mount", programs=("losetup",)),
+    Package("OpenSSH client", "openssh-client", programs=("ssh",)),
 )
 """tini is not among them: it runs inside servers and comes with the image."""
-ROOTLESS_PARTS = (*PARTS, Part("newuidmap", "uidmap", programs=("newuidmap",)))
+ROOTLESS_PARTS = (*PARTS, Package("newuidmap", "uidmap", programs=("newuidmap",)))
 
 
-def missing_parts(parts: Iterable[Part] = PARTS) -> list[Part]:
+def missing_parts(parts: Iterable[Package] = PARTS) -> list[Package]:
     return [part for part in parts if part.found() is None]
 
 
-def packages(parts: Iterable[Part]) -> list[str]:
+def packages(parts: Iterable[Package]) -> list[str]:
     """The Debian packages that bring these parts, each once."""
     return list(dict.fromkeys(part.package for part in parts))

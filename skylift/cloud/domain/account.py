@@ -37,7 +37,7 @@ class PasswordPolicy:
 
 
 @dataclass(frozen=True)
-class Account:
+class AccountSettings:
     """One row at most: an account in which nothing has been set has none."""
 
     id: str

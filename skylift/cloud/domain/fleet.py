@@ -98,7 +98,7 @@ class AnsweredOverride(TypedDict, total=False):
     ImageId: str
 
 
-class Source(TypedDict, total=False):
+class FleetSource(TypedDict, total=False):
     """Where an instance of a fleet came from, in the members that EC2 has for it."""
 
     LaunchTemplateSpecification: TemplateSpec
@@ -108,7 +108,7 @@ class Source(TypedDict, total=False):
 class LaunchError(TypedDict, total=False):
     """Why a pool gave no instance, in the members that EC2 has for it."""
 
-    LaunchTemplateAndOverrides: Source
+    LaunchTemplateAndOverrides: FleetSource
     Lifecycle: str
     ErrorCode: str
     ErrorMessage: str
@@ -169,7 +169,7 @@ class FleetMember:
     weight: float
     type: str
     zone: str
-    source: Source
+    source: FleetSource
     launched: datetime
     leaving: bool = False
     terminate_at: datetime | None = None

@@ -74,7 +74,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class WantedSummaries:
     """Which summaries of a metric are asked for: those of `period` seconds each from `start` on, before `end`.
 
     Without a unit, those of each unit that it was published in.

@@ -10,7 +10,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 
-from skylift.cloud.process.laps import Laps
+from skylift.cloud.process.step_times import StepTimes
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ class Adoption:
 
     def run(self) -> None:
         """Raises what a step raises: a cloud that cannot look after its servers does not go on."""
-        laps = Laps()
+        laps = StepTimes()
         for name, step in self.steps:
             if self.stopped():
                 log.info("adoption ended before %s: %s", name, laps)

@@ -39,7 +39,7 @@ LENGTH = "octet_length" if sqlite3.sqlite_version_info >= (3, 43) else "length"
 
 
 @dataclass(frozen=True)
-class Entry:
+class ListedObject:
     """An object as listings show it."""
 
     key: str
@@ -56,7 +56,7 @@ class Entry:
 class VersionEntry:
     """A version as listings show it; a delete marker has only a key and a time."""
 
-    entry: Entry
+    entry: ListedObject
     sequence: int
     version: str
     latest: bool
@@ -68,7 +68,7 @@ class VersionEntry:
 
 
 @dataclass(frozen=True)
-class Listing(Generic[T]):
+class ObjectPage(Generic[T]):
     """One page: `items` in order, a str being a common prefix."""
 
     items: tuple[T | str, ...]
@@ -209,14 +209,14 @@ def seal(tx: Tx, upload_id: str) -> str:
 
 def list_objects(
     tx: Tx, bucket: str, *, prefix: str, delimiter: str, after: str, limit: int, covers: bool = False
-) -> Listing[Entry]:
+) -> ObjectPage[ListedObject]:
     """Objects whose keys begin with `prefix` and follow `after`; those that hold `delimiter` roll up.
 
     An `after` that is itself a common prefix of this listing covers all the keys in it. So does one within a common
     prefix where `covers` is set.
     """
 
-    def rows(span: _Span) -> Iterator[tuple[str, Callable[[], Entry]]]:
+    def rows(span: _Span) -> Iterator[tuple[str, Callable[[], ListedObject]]]:
         select = f"SELECT {_ENTRY} FROM objects"  # noqa: S608 - ours
         only = "AND latest = 1 AND delete_marker = 0"
         for row in _seek(tx, select, bucket, span, "key", only):
@@ -227,7 +227,7 @@ def list_objects(
 
 def list_versions(
     tx: Tx, bucket: str, *, prefix: str, delimiter: str, after: str, older_than: int | None, limit: int
-) -> Listing[VersionEntry]:
+) -> ObjectPage[VersionEntry]:
     """Versions and delete markers by key, newest first; `older_than` continues among those of the key `after`."""
     select = f"SELECT {_ENTRY}, sequence, version, latest, delete_marker FROM objects"  # noqa: S608 - ours
 
@@ -250,7 +250,7 @@ def list_versions(
 
 def list_uploads(
     tx: Tx, bucket: str, *, prefix: str, delimiter: str, after: str, after_id: str, limit: int
-) -> Listing[Upload]:
+) -> ObjectPage[Upload]:
     """Uploads in progress by key and id; `after_id` continues among the uploads of the key `after`."""
 
     def rows(span: _Span) -> Iterator[tuple[str, Callable[[], Upload]]]:
@@ -277,8 +277,8 @@ def _entry(
     checksum_type: str,
     storage_class: str,
     restored: str | None,
-) -> Entry:
-    return Entry(
+) -> ListedObject:
+    return ListedObject(
         key=key,
         size=size,
         etag=etag,
@@ -324,14 +324,14 @@ class _Walk(Generic[T]):
     covers: bool
     """Whether a place within a common prefix is after all of that prefix."""
 
-    def run(self, after: str) -> Listing[T]:
+    def run(self, after: str) -> ObjectPage[T]:
         items: list[T | str] = []
         span = self._start(after)
         while span is not None:
             following: str | None = None
             for key, read in self.rows(span):
                 if len(items) == self.limit:
-                    return Listing(tuple(items), truncated=True)
+                    return ObjectPage(tuple(items), truncated=True)
                 rolled = _rolled_up(key, self.prefix, self.delimiter)
                 if rolled is not None:
                     items.append(rolled)
@@ -339,7 +339,7 @@ class _Walk(Generic[T]):
                     break
                 items.append(read())
             span = None if following is None else replace(span, floor=following, inclusive=True)
-        return Listing(tuple(items), truncated=False)
+        return ObjectPage(tuple(items), truncated=False)
 
     def _start(self, after: str) -> _Span | None:
         """The place to begin; None if nothing can follow."""

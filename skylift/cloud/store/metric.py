@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 
-from skylift.cloud.domain.metric import Filter, Metric, Point, Summary, Wanted
+from skylift.cloud.domain.metric import Filter, Metric, Point, Summary, WantedSummaries
 from skylift.cloud.store.database import Database, Tx
 
 HOUR, DAY = 3600, 86400
@@ -45,12 +45,12 @@ def record(tx: Tx, points: Iterable[Point]) -> None:
         )
 
 
-def summaries(tx: Tx, wanted: Wanted) -> list[Point]:
+def summaries(tx: Tx, wanted: WantedSummaries) -> list[Point]:
     """Summaries in the order of time, each at the beginning of its period."""
     return counted_summaries(tx, wanted)[0]
 
 
-def counted_summaries(tx: Tx, wanted: Wanted) -> tuple[list[Point], int]:
+def counted_summaries(tx: Tx, wanted: WantedSummaries) -> tuple[list[Point], int]:
     """The same, and how many stored points they sum up."""
     condition = "" if wanted.unit is None else "AND unit = ?"
     rows = tx.execute(

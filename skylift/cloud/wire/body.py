@@ -103,7 +103,7 @@ def announced_in_form(request: Request) -> Announced:
 def sink_for(found: Announced, operation: OperationModel | None, directory: Path) -> Sink:
     """The sink of such a body; `directory` is for those that become files."""
     if operation is None or not operation.streamed_input:
-        return Memory()
+        return MemoryBody()
     small = found.length is not None and found.length <= LARGEST_IN_ROW
     return SmallBody(directory) if small else SpoolFile(directory)
 
@@ -134,7 +134,7 @@ def inflated(body: bytes) -> bytes:
 _hashers = ThreadPoolExecutor(thread_name_prefix="wire-hash")
 
 
-class Memory:
+class MemoryBody:
     """A body in memory, up to LARGEST_IN_MEMORY bytes."""
 
     stored = False
@@ -154,7 +154,7 @@ class Memory:
         self._data.clear()
 
 
-class SmallBody(Memory):
+class SmallBody(MemoryBody):
     """The content of an object that will be in a row, which is when it is durable. Never longer than was announced."""
 
     stored = True
@@ -231,7 +231,7 @@ class SpoolFile:
             self._file = None
 
 
-Sink = Memory | SpoolFile
+Sink = MemoryBody | SpoolFile
 
 
 class Receiver:
@@ -260,7 +260,7 @@ class Receiver:
 
     @property
     def in_memory(self) -> bool:
-        return isinstance(self._sink, Memory)
+        return isinstance(self._sink, MemoryBody)
 
     @property
     def sha256(self) -> str:

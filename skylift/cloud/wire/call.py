@@ -22,7 +22,7 @@ class Credential:
 
 
 @dataclass(frozen=True)
-class Call:
+class ModelCall:
     """One request in the model's own terms.
 
     `params` has botocore's member names and Python types: datetime for timestamps, bytes for blobs, a
@@ -113,5 +113,5 @@ class Response:
 Encode = Callable[[Mapping[str, object]], Response]
 """Makes bytes of the answer to a call."""
 
-Perform = Callable[[Call, Encode], Response]
+Perform = Callable[[ModelCall, Encode], Response]
 """Carries a call out and encodes its answer. It blocks: wire runs it in a worker thread. Raises ServiceError."""

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.wire.call import Request, Response
-from skylift.cloud.wire.rest_route import Place
+from skylift.cloud.wire.rest_route import RestSubject
 
 Allowed = Callable[[str, str, str, Sequence[str]], dict[str, str] | None]
 """(bucket, origin, method, request headers) -> the answer's headers; None if no rule of the bucket allows it.
@@ -41,7 +41,7 @@ def nobody(bucket: str, origin: str, method: str, headers: Sequence[str]) -> dic
     return None
 
 
-def preflight(request: Request, place: Place, allowed: Allowed) -> Response:
+def preflight(request: Request, place: RestSubject, allowed: Allowed) -> Response:
     """The answer to OPTIONS. It needs no signature: a browser sends none."""
     origin, method = request.header("origin"), request.header("access-control-request-method")
     if not origin:

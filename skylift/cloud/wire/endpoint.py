@@ -19,8 +19,8 @@ from skylift.cloud.wire.pipeline import Body, Pipeline
 from skylift.cloud.wire.route import ServiceRouter
 from skylift.cloud.wire.sender import Senders
 from skylift.cloud.wire.server import GRACE, HttpServer
-from skylift.cloud.wire.settling import Settling
 from skylift.cloud.wire.signature import Verifier
+from skylift.cloud.wire.transition_wait import TransitionWait
 
 SERVICES = (
     "autoscaling",
@@ -73,7 +73,7 @@ class AwsEndpoint:
         hosts: Iterable[str] = (),
         seen_as: Callable[[str], str] = str,
         cors: Allowed = nobody,
-        settling: Settling | None = None,
+        settling: TransitionWait | None = None,
     ) -> None:
         self._region = region
         self._spool = spool

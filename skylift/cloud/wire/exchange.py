@@ -17,20 +17,20 @@ from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Signature
 from skylift.cloud.wire import cors
 from skylift.cloud.wire.body import Receiver, announced, inflated, sink_for
-from skylift.cloud.wire.call import Call, Credential, Perform, Request, Response
+from skylift.cloud.wire.call import Credential, ModelCall, Perform, Request, Response
 from skylift.cloud.wire.chunked import ChunkSignatures
 from skylift.cloud.wire.codec import Codec, Payload
 from skylift.cloud.wire.files import opened
-from skylift.cloud.wire.hoisted import hoisted
 from skylift.cloud.wire.models import OperationModel
 from skylift.cloud.wire.post_form import OPERATION, PostForm, is_post_form
-from skylift.cloud.wire.rest_route import Place
+from skylift.cloud.wire.query_headers import with_query_headers
+from skylift.cloud.wire.rest_route import RestSubject
 from skylift.cloud.wire.rest_xml import RestXmlCodec, identity
 from skylift.cloud.wire.route import ServiceRouter, is_form
-from skylift.cloud.wire.settling import Settling
 from skylift.cloud.wire.signature import UNSIGNED_PAYLOAD, Signed, Verifier, declared_payload, read
 from skylift.cloud.wire.signature_v2 import PresignedV2, read_v2, verify_v2
 from skylift.cloud.wire.signature_v2_form import FormV2, read_form_v2, verify_form_v2, without_signature
+from skylift.cloud.wire.transition_wait import TransitionWait
 
 log = logging.getLogger("skylift.cloud.wire")
 
@@ -49,7 +49,7 @@ class Parts:
     objects: Path
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     allowed: cors.Allowed = cors.nobody
-    settling: Settling | None = None
+    settling: TransitionWait | None = None
 
 
 class Exchange:
@@ -70,11 +70,11 @@ class Exchange:
         self._declared: str | None = None
         self._receiver: Receiver | None = None
         self._post: PostForm | None = None
-        self._call: Call | None = None
+        self._call: ModelCall | None = None
         self.turns: AbstractAsyncContextManager[Any] = nullcontext()
         """What its sender's steps in other threads wait for."""
         self.seen: object = None
-        """The mark of the state that the answer was read from (see settling.py)."""
+        """The mark of the state that the answer was read from (see transition_wait.py)."""
         self.unsettled = False
         """Whether the answer shows a resource that is changing its state."""
 
@@ -95,7 +95,7 @@ class Exchange:
                 self._post = PostForm(request, self._codec.router, parts.verifier, parts.spool, self._received)
                 return
         if self._codec is not None and not self._codec.routes_by_body:
-            self._meant = hoisted(request)
+            self._meant = with_query_headers(request)
             self._operation = self._codec.operation(self._meant, b"")
         expected = announced(self._meant, self._declared, self._operation)
         signatures = self._verify(self._declared) if self._declared is not None else None
@@ -121,7 +121,7 @@ class Exchange:
         payload = self._payload()
         codec, operation = self._resolve(payload)
         params = codec.decode(operation, self._meant, payload)
-        self._call = Call(
+        self._call = ModelCall(
             service=codec.service.name,
             operation=operation.name,
             params=params,
@@ -164,10 +164,10 @@ class Exchange:
         headers = cors.shared(self._request, bucket, self._parts.allowed)
         return replace(response, headers={**response.headers, **headers})
 
-    def _place(self) -> Place:
+    def _place(self) -> RestSubject:
         """The bucket and key that a request is about; empty when it is about none."""
         codec = self._codec or self._parts.router.guess(self._request)
-        return codec.router.place(self._request) if isinstance(codec, RestXmlCodec) else Place()
+        return codec.router.place(self._request) if isinstance(codec, RestXmlCodec) else RestSubject()
 
     def refuse(self, error: ServiceError) -> Response:
         codec = self._codec
@@ -292,7 +292,7 @@ class Exchange:
         log.info("%s %s.%s %d", self.request_id, call.service, call.operation, response.status)
         return response
 
-    def _understood(self) -> Call:
+    def _understood(self) -> ModelCall:
         assert self._call is not None, "understand() comes first"
         return self._call
 

@@ -18,7 +18,7 @@ MOST_OPEN = 32
 
 
 @dataclass(frozen=True)
-class Slice:
+class FileSlice:
     """`length` bytes of an open file, from `offset`."""
 
     file: BinaryIO
@@ -36,7 +36,7 @@ class OpenBody:
         # Files that are not open yet stay on disk for as long as somebody has the body.
         self._body = body
         self._stack = ExitStack()
-        self._ahead: list[Slice | bytes] = []
+        self._ahead: list[FileSlice | bytes] = []
         try:
             for piece in body.pieces[:MOST_OPEN]:
                 self._ahead.append(self._stack.enter_context(_opened(directory, piece)))
@@ -44,7 +44,7 @@ class OpenBody:
             self._stack.close()
             raise
 
-    def pieces(self) -> Iterator[Slice | bytes]:
+    def pieces(self) -> Iterator[FileSlice | bytes]:
         """The content in order; files beyond the first few are opened when they are read."""
         yield from self._ahead
         for piece in self._body.pieces[MOST_OPEN:]:
@@ -77,9 +77,9 @@ def opened(directory: Path, body: FileBody) -> bytes | OpenBody:
 
 
 @contextmanager
-def _opened(directory: Path, piece: Extent | bytes) -> Iterator[Slice | bytes]:
+def _opened(directory: Path, piece: Extent | bytes) -> Iterator[FileSlice | bytes]:
     if isinstance(piece, bytes):
         yield piece
         return
     with (directory / piece.file).open("rb", buffering=0) as file:
-        yield Slice(file, piece.offset, piece.length)
+        yield FileSlice(file, piece.offset, piece.length)

@@ -23,7 +23,7 @@ from typing import Any
 from urllib.parse import unquote, urljoin
 
 from skylift.cloud.domain.upstream import PORTS, Upstream
-from skylift.cloud.wire.crowd import Crowd, Seat
+from skylift.cloud.wire.connection_limit import ConnectionLimit, ConnectionSlot
 
 log = logging.getLogger("skylift.cloud.wire")
 
@@ -65,7 +65,7 @@ def forward(
 ) -> None:
     """Serve all of them from now on. `listen` gives the socket for a port that servers know; `authorities` are
     certificates in place of those that this machine trusts. `sender` says who has an address."""
-    crowd = Crowd(MOST)
+    crowd = ConnectionLimit(MOST)
     for upstream in upstreams:
         handler: Callable[..., _Request] = partial(_Tunnel, upstream)
         if upstream.kind == "index":
@@ -84,12 +84,12 @@ class _Listener(ThreadingHTTPServer):
         self,
         sock: socket.socket,
         handler: Callable[..., BaseHTTPRequestHandler],
-        crowd: Crowd,
+        crowd: ConnectionLimit,
         sender: Callable[[str], str],
     ) -> None:
         super().__init__(sock.getsockname(), handler, bind_and_activate=False)
         self.socket.close()
-        self.socket, self._crowd, self._sender, self._seats = sock, crowd, sender, dict[Any, Seat]()
+        self.socket, self._crowd, self._sender, self._seats = sock, crowd, sender, dict[Any, ConnectionSlot]()
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
         """Before it has a thread."""

@@ -12,10 +12,10 @@ from weakref import WeakValueDictionary
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.wire.call import Request, Response
-from skylift.cloud.wire.crowd import NO_ROOM
+from skylift.cloud.wire.connection_limit import NO_ROOM
 from skylift.cloud.wire.exchange import Exchange, Parts
 from skylift.cloud.wire.plain import plain_answer
-from skylift.cloud.wire.settling import PATIENCE
+from skylift.cloud.wire.transition_wait import PATIENCE
 
 log = logging.getLogger("skylift.cloud.wire")
 
@@ -124,7 +124,7 @@ class Pipeline:
             exchange.discard()
 
     async def _settled(self, exchange: Exchange, response: Response) -> Response:
-        """An answer that shows something on its way waits for it, for a moment; see settling.py."""
+        """An answer that shows something on its way waits for it, for a moment; see transition_wait.py."""
         settling = self._parts.settling
         deadline = asyncio.get_running_loop().time() + PATIENCE
         while settling is not None and exchange.unsettled and await settling.change(exchange.seen, deadline):

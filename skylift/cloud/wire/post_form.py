@@ -21,10 +21,10 @@ from skylift.cloud.wire.call import Request, Response
 from skylift.cloud.wire.codec import Payload
 from skylift.cloud.wire.decode_xml import document, local_name
 from skylift.cloud.wire.encode_xml import XML, escape, escape_key
-from skylift.cloud.wire.hoisted import SIGNATURE_HEADERS
 from skylift.cloud.wire.multipart import MOST_BEFORE_FILE, FormReader, Take, boundary_of
 from skylift.cloud.wire.post_policy import PostPolicy, parse_policy
 from skylift.cloud.wire.post_signature import PostSignature, missing, verify_post
+from skylift.cloud.wire.query_headers import SIGNATURE_HEADERS
 from skylift.cloud.wire.rest_request import malformed
 from skylift.cloud.wire.rest_route import BUCKET, RestRouter
 from skylift.cloud.wire.signature import Verifier

@@ -24,7 +24,7 @@ _NUMBER = re.compile("[0-9]{1,15}")
 
 
 @dataclass(frozen=True)
-class Condition:
+class PostCondition:
     """`field` as the policy writes it: `$key`."""
 
     operator: str
@@ -52,7 +52,7 @@ class PostPolicy:
     """`least` and `most` bound the size of the file, in bytes."""
 
     expiration: datetime
-    conditions: tuple[Condition, ...]
+    conditions: tuple[PostCondition, ...]
     least: int = 0
     most: int | None = None
 
@@ -118,7 +118,7 @@ def _expiration(given: object) -> datetime:
     raise _invalid(f"Invalid 'expiration' value: {_shown(given)}")
 
 
-def _condition(given: object) -> Condition:
+def _condition(given: object) -> PostCondition:
     """`{"key": "a"}`, `["eq", "$key", "a"]` or `["starts-with", "$key", "a"]`."""
     if isinstance(given, dict):
         if len(given) != 1:
@@ -126,10 +126,10 @@ def _condition(given: object) -> Condition:
         ((name, value),) = given.items()
         if not isinstance(value, str):
             raise _invalid("Invalid Simple-Condition: value must be a string.")
-        return Condition("eq", f"${name}", value)
+        return PostCondition("eq", f"${name}", value)
     match given:
         case [("eq" | "starts-with") as operator, str() as field, str() as value]:
-            return Condition(operator, field, value)
+            return PostCondition(operator, field, value)
     raise _invalid(f"Invalid Condition: {_shown(given)}")
 
 

@@ -12,8 +12,8 @@ from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.wire.call import Request
 from skylift.cloud.wire.codec import Payload
 from skylift.cloud.wire.decode_xml import XmlDecoder, document
-from skylift.cloud.wire.hoisted import CONDITIONS
 from skylift.cloud.wire.models import OperationModel
+from skylift.cloud.wire.query_headers import CONDITIONS
 from skylift.cloud.wire.rest_route import decoded_query
 from skylift.cloud.wire.scalar import READERS
 from skylift.cloud.wire.shape import ListShape, Shape, Structure

@@ -17,7 +17,7 @@ KEY = "/{Bucket}/{Key+}"
 
 
 @dataclass(frozen=True)
-class Place:
+class RestSubject:
     """The subject of a path and host: nothing, a bucket, or a key in a bucket."""
 
     bucket: str = ""
@@ -84,7 +84,7 @@ class RestRouter:
             "MethodNotAllowed", "The specified method is not allowed against this resource.", ResourceType=resource
         )
 
-    def place(self, request: Request) -> Place:
+    def place(self, request: Request) -> RestSubject:
         """The bucket and key, path-style or, on a host like `bucket.localhost`, virtual-host style."""
         path = request.path.removeprefix("/")
         bucket = self.bucket_in_host(request)
@@ -92,7 +92,7 @@ class RestRouter:
         if bucket is None:
             bucket, _, key = path.partition("/")
         try:
-            return Place(unquote(bucket, errors="strict"), unquote(key, errors="strict"))
+            return RestSubject(unquote(bucket, errors="strict"), unquote(key, errors="strict"))
         except UnicodeDecodeError:
             raise ServiceError("InvalidURI", "Couldn't parse the specified URI.") from None
 

@@ -27,7 +27,7 @@ from aiohttp.web_server import Server
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.wire.call import Request, Response
-from skylift.cloud.wire.crowd import AT_A_TIME, Crowd, Seat, everybody, refuse
+from skylift.cloud.wire.connection_limit import AT_A_TIME, ConnectionLimit, ConnectionSlot, all_connections, refuse
 from skylift.cloud.wire.files import OpenBody
 from skylift.cloud.wire.pipeline import Body, Disconnected
 from skylift.cloud.wire.sender import Senders
@@ -73,10 +73,10 @@ def blocking(handler: Callable[[Request], Response]) -> Answer:
 class HttpServer:
     """Serves `answer` on any number of listening sockets."""
 
-    def __init__(self, answer: Answer, crowd: Crowd | None = None, senders: Senders | None = None) -> None:
+    def __init__(self, answer: Answer, crowd: ConnectionLimit | None = None, senders: Senders | None = None) -> None:
         """`crowd` bounds how many connections are open, by default together with those of this process's others."""
         self._answer = answer
-        self._crowd = crowd or everybody()
+        self._crowd = crowd or all_connections()
         self._senders = senders or Senders()
         self._servers: WeakValueDictionary[str, _Server] = WeakValueDictionary()
         """The servers by place; each lives as long as a connection of it."""
@@ -130,7 +130,9 @@ class HttpServer:
             self._arriving.add(arriving)
             arriving.add_done_callback(self._arriving.discard)
 
-    async def _admit(self, connection: socket.socket, tls: ssl.SSLContext | None, place: str, seat: Seat) -> None:
+    async def _admit(
+        self, connection: socket.socket, tls: ssl.SSLContext | None, place: str, seat: ConnectionSlot
+    ) -> None:
         """Serve a connection, from here on by itself. It keeps its seat until it is closed."""
         loop = asyncio.get_running_loop()
         served = False
@@ -182,10 +184,10 @@ class _Connection(RequestHandler):
 
     _newest: StreamReader | None = None
     """The body of the newest request."""
-    _seat: Seat | None = None
+    _seat: ConnectionSlot | None = None
     _lost = False
 
-    def sit(self, seat: Seat) -> None:
+    def sit(self, seat: ConnectionSlot) -> None:
         """Gives the place back when the connection is closed, if that has not happened."""
         self._seat = seat
         if self._lost:

@@ -20,7 +20,7 @@ from urllib.parse import quote, unquote_to_bytes
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Signature
 from skylift.cloud.wire.call import Credential, Request, SecretFor
-from skylift.cloud.wire.hoisted import is_hoisted
+from skylift.cloud.wire.query_headers import is_header_parameter
 from skylift.cloud.wire.rest_route import decoded_query
 
 ALGORITHM: Literal["AWS4-HMAC-SHA256"] = "AWS4-HMAC-SHA256"
@@ -428,7 +428,7 @@ def _header_value(request: Request, signed: Signed, name: str) -> str:
     `test_presigned_url_v4_signed_headers_in_qs`, validated on AWS in LocalStack's test_s3.py. One that says what the
     body hashes to does not count there, so it has to be sent: else any body would go with it."""
     values = request.headers_by_name.get(name, ())
-    if not values and _is_presigned_for_s3(signed) and name.startswith("x-amz-") and is_hoisted(name):
+    if not values and _is_presigned_for_s3(signed) and name.startswith("x-amz-") and is_header_parameter(name):
         values = tuple(value for parameter, value in decoded_query(request) if parameter.lower() == name)
     return ",".join(" ".join(value.split()) for value in values)
 

@@ -17,7 +17,7 @@ from skylift.cloud.services.s3.rules import OfBucket, bucket_of
 from skylift.cloud.services.table import TABLE
 from skylift.cloud.state.rootless import rootless
 from skylift.cloud.store.database import Database, DiskFull, Tx
-from skylift.cloud.wire.call import Call, Encode, Response
+from skylift.cloud.wire.call import Encode, ModelCall, Response
 
 LOOPED = ("autoscaling", "ec2", "scheduler", "skylift")
 """The loops carry out the changes of these services."""
@@ -54,7 +54,7 @@ class Dispatcher:
         with self._database.read() as tx:
             return cors.allowed(tx, bucket, origin, method, headers)
 
-    def perform(self, call: Call, encode: Encode) -> Response:
+    def perform(self, call: ModelCall, encode: Encode) -> Response:
         try:
             for _ in range(TRIES):
                 with suppress(Outdated):
@@ -67,7 +67,7 @@ class Dispatcher:
             status=409,
         )
 
-    def _perform(self, call: Call, encode: Encode) -> Response:
+    def _perform(self, call: ModelCall, encode: Encode) -> Response:
         """Authenticate, refuse what would be ignored, authorise, and only then open the transaction that acts."""
         where = "a cloud without root" if call.operation in NEED_ROOT and rootless() else "skylift's embedded EC2"
         operation = TABLE.get((call.service, call.operation)) if where.startswith("skylift") else None
@@ -96,13 +96,13 @@ class Dispatcher:
             self._wake()
         return encode(result)
 
-    def unsettled(self, call: Call, answer: Mapping[str, object]) -> bool:
+    def unsettled(self, call: ModelCall, answer: Mapping[str, object]) -> bool:
         """Whether an answer of `perform` shows something that is on its way to another state, and asked for by id."""
         unsettled = TABLE[call.service, call.operation].unsettled
         return unsettled is not None and unsettled(call.params, answer)
 
     def _begin(
-        self, tx: Tx, operation: Operation, caller: Caller, call: Call, encode: Encode
+        self, tx: Tx, operation: Operation, caller: Caller, call: ModelCall, encode: Encode
     ) -> Response | Iterable[Handler]:
         """The answer of an operation that reads, or what one that writes is to do in its own transaction."""
         self._permit(tx, operation, caller, call)
@@ -110,7 +110,7 @@ class Dispatcher:
             return operation.prepared(tx, caller, call.params)
         return encode(operation.handler(tx, caller, call.params))
 
-    def _permit(self, tx: Tx, operation: Operation, caller: Caller, call: Call) -> None:
+    def _permit(self, tx: Tx, operation: Operation, caller: Caller, call: ModelCall) -> None:
         """Raises what a request is refused with that asks for too much, or for what its caller may not do."""
         if unsupported := operation.unsupported(call.params):
             _find_bucket(tx, caller, call)
@@ -118,7 +118,7 @@ class Dispatcher:
             raise _not_here(call, f"{call.operation} in skylift's embedded EC2 does not support: {names}.")
         authorize(tx, caller, operation.checks(tx, caller, call.params), service=call.service)
 
-    def _authenticated(self, tx: Tx, call: Call) -> Caller:
+    def _authenticated(self, tx: Tx, call: ModelCall) -> Caller:
         operation = TABLE.get((call.service, call.operation))
         circumstances: identity.Circumstances = {
             "account": self._account,
@@ -149,7 +149,7 @@ class Dispatcher:
             identity.note_use(tx, caller, service)
 
 
-def _find_bucket(tx: Tx, caller: Caller, call: Call) -> None:
+def _find_bucket(tx: Tx, caller: Caller, call: ModelCall) -> None:
     """S3 finds the bucket before it looks at what it is asked to do with it. Raises NoSuchBucket.
 
     AWS does so for everybody. Here an anonymous caller learns of no bucket that he may not use.
@@ -160,7 +160,7 @@ def _find_bucket(tx: Tx, caller: Caller, call: Call) -> None:
         bucket_of(tx, caller, cast(OfBucket, call.params))
 
 
-def _not_here(call: Call, message: str) -> ServiceError:
+def _not_here(call: ModelCall, message: str) -> ServiceError:
     if call.service in ("s3", "s3control"):
         return ServiceError("NotImplemented", message, status=501)
     return ServiceError("UnsupportedOperation" if call.service == "ec2" else "InvalidAction", message, status=400)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from skylift.cloud.compute.network.error import NetworkError
 from skylift.cloud.compute.network.firewall import DNS, ENDPOINT, METADATA, dns_address
 from skylift.cloud.compute.network.metadata import MetadataService
-from skylift.cloud.compute.network.network import Network
+from skylift.cloud.compute.network.network import CloudNetwork
 from skylift.cloud.compute.network.plan import VpcPlan
 from skylift.cloud.compute.network.resolver import HostNames, Names, Resolver, Serving, serve
 from skylift.cloud.domain.network import Vpc
@@ -33,7 +33,7 @@ class _VpcServices:
 class LinkLocalServices:
     """The services that servers reach at link-local addresses of their VPC: metadata, names and the AWS endpoint."""
 
-    def __init__(self, network: Network, api: AwsEndpoint, metadata: MetadataService, names: Names) -> None:
+    def __init__(self, network: CloudNetwork, api: AwsEndpoint, metadata: MetadataService, names: Names) -> None:
         self._network = network
         self._api = api
         self._metadata = metadata

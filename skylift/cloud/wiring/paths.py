@@ -14,7 +14,7 @@ from skylift.cloud.compute.server.inheritance import inherited
 from skylift.cloud.compute.server.lxcfs import Sizes
 from skylift.cloud.compute.server.meter import Meter
 from skylift.cloud.compute.server.server import HostKeys, Servers, find_programs, no_host_keys
-from skylift.cloud.loops.cloudwatch.metering import Size
+from skylift.cloud.loops.cloudwatch.metering import TypeLimits
 from skylift.cloud.loops.ec2.server_spec import CloudSettings
 from skylift.cloud.state.data import Data
 
@@ -75,7 +75,7 @@ def make_settings(data: Data, sizes: Sizes, loopback: LoopbackRange, account: st
     )
 
 
-def size_of(settings: CloudSettings, type_name: str) -> Size:
+def size_of(settings: CloudSettings, type_name: str) -> TypeLimits:
     """The resources that servers of a type may use here."""
     kind = types()[type_name]
-    return Size(min(kind.vcpus, len(settings.host_cores)), kind.memory_mib)
+    return TypeLimits(min(kind.vcpus, len(settings.host_cores)), kind.memory_mib)

@@ -11,7 +11,7 @@ from skylift.cloud.services.market import spot_market
 from skylift.cloud.store.database import Tx
 
 
-class Market:
+class SpotMarketRules:
     """The rules, with the account itself as the caller: who made a request was asked for permission then."""
 
     def __init__(self, account: str, region: str) -> None:
@@ -26,13 +26,13 @@ class Market:
             request_id="",
         )
 
-    def plan(self, tx: Tx) -> Sequence[spot_market.Step]:
+    def plan(self, tx: Tx) -> Sequence[spot_market.MarketChange]:
         return spot_market.plan(tx, self._caller)
 
-    def carry_out(self, tx: Tx, step: spot_market.Step) -> None:
+    def carry_out(self, tx: Tx, step: spot_market.MarketChange) -> None:
         spot_market.carry_out(tx, self._caller, step)
 
-    def put_off(self, tx: Tx, step: spot_market.Step, error: ServiceError) -> None:
+    def put_off(self, tx: Tx, step: spot_market.MarketChange, error: ServiceError) -> None:
         spot_market.put_off(tx, step, error)
 
     def next_moment(self, tx: Tx) -> datetime | None:

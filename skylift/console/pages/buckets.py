@@ -11,7 +11,7 @@ from skylift.client.errors import UsageError
 from skylift.console import call as calls
 from skylift.console.call import Call
 from skylift.console.cloud_view import CloudView
-from skylift.console.port import Listing
+from skylift.console.port import FolderPage
 from skylift.console.widgets.chart import spell
 from skylift.console.widgets.dialog import Dialog, TypedCommand
 from skylift.console.widgets.element import box, button, command_line, copyable, go_to, link, on_news, tag
@@ -115,7 +115,7 @@ class BucketPage:
                 self._further = box()
                 self._add(found)
 
-    def _add(self, found: Listing) -> None:
+    def _add(self, found: FolderPage) -> None:
         """A part of the folder, and the way to the next one."""
         with self._rows:
             for prefix in found.folders:

@@ -13,7 +13,7 @@ from skylift.console.widgets.field import Field
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.open_tab import TabList
 from skylift.console.widgets.tabs import in_background, in_thread
-from skylift.console.widgets.terminal import Terminal, full_screen
+from skylift.console.widgets.terminal import TerminalView, full_screen
 from skylift.console.widgets.trouble import say_trouble
 
 
@@ -99,7 +99,7 @@ class ConnectPage:
         self._shown = shell
         self._list(self._shells.of(self._id))
         with self._place.clear():
-            Terminal(shell.text, f"Shell {shell.number}", on_type=shell.write, on_resize=shell.resize)
+            TerminalView(shell.text, f"Shell {shell.number}", on_type=shell.write, on_resize=shell.resize)
 
     def _list(self, shells: list[Shell]) -> None:
         with self._tabs.clear():

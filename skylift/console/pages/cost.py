@@ -6,7 +6,7 @@ from functools import partial
 from urllib.parse import quote
 
 from skylift.console.cloud_view import CloudView
-from skylift.console.cost import GROUPS, PERIODS, WAYS, Costs, Hours, Spent, job_path, spell
+from skylift.console.cost import GROUPS, PERIODS, WAYS, CostReport, Costs, Hours, job_path, spell
 from skylift.console.widgets.element import box, copyable, link, tag
 from skylift.console.widgets.field import Select
 from skylift.console.widgets.frame import head
@@ -42,7 +42,7 @@ class CostPage:
                     show_spent(found, self._by.value)
 
 
-def show_spent(found: Spent, by: str) -> None:
+def show_spent(found: CostReport, by: str) -> None:
     if not found.shares:
         tag("h2", "Nothing has run in this time.")
         tag("p", "What a program costs is counted here from its first second:", "empty-line")
@@ -68,7 +68,7 @@ def show_spent(found: Spent, by: str) -> None:
         copyable(command)
 
 
-def _show_shares(found: Spent, by: str) -> None:
+def _show_shares(found: CostReport, by: str) -> None:
     with small_table(GROUPS[by].capitalize(), "USD", "Share"):
         for share in found.shares[:_SHOWN]:
             path = _path(share.key, by)

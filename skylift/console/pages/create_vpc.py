@@ -7,7 +7,7 @@ import asyncio
 from skylift.client.errors import Refused, SkyliftError
 from skylift.console.cloud_view import CloudView
 from skylift.console.networks import Networks
-from skylift.console.vpc_plan import NAT_EACH, NAT_NONE, NAT_ONE, Making, VpcPlan
+from skylift.console.vpc_plan import NAT_EACH, NAT_NONE, NAT_ONE, Making, VpcChoice
 from skylift.console.widgets.element import box, button, copyable, enable, go_to, link, set_attribute, tag
 from skylift.console.widgets.field import Field, Select
 from skylift.console.widgets.frame import head
@@ -55,8 +55,8 @@ class CreateVpcPage:
             tag("h2", "What will be made")
             self._shown = box()
 
-    def _plan(self) -> VpcPlan:
-        return VpcPlan(
+    def _plan(self) -> VpcChoice:
+        return VpcChoice(
             name=self._name.value.strip(),
             cidr=self._cidr.value.strip(),
             zones=tuple(self._zones[: int(self._number.value or 0)]),
@@ -83,10 +83,10 @@ class CreateVpcPage:
         making = Making(self._plan().steps(self._view.port.settings.region))
         self._place.delete()
         with self._progress:
-            Progress(self._view, making)
+            VpcProgress(self._view, making)
 
 
-class Progress:
+class VpcProgress:
     """The list of what is made. It goes on when its page is gone."""
 
     def __init__(self, view: CloudView, making: Making) -> None:

@@ -19,7 +19,7 @@ from skylift.console.widgets.element import box, button, command_line, copyable,
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.small_table import file_table, state
 from skylift.console.widgets.tabs import Tabs, WhenGone, in_thread
-from skylift.console.widgets.terminal import Terminal, full_screen
+from skylift.console.widgets.terminal import TerminalView, full_screen
 from skylift.console.widgets.trouble import panel
 
 _CANCEL, _TURN_OFF = "Cancel job", "Turn its server off"
@@ -87,7 +87,7 @@ class JobPage:
             search = tag("input", type="search", placeholder="Show lines with …", aria_label="Search the log")
             count = tag("span", _ABOUT_LOG, "count", role="status")
             full_screen()
-        terminal = Terminal(log.text, f"Log of {self._name}")
+        terminal = TerminalView(log.text, f"Log of {self._name}")
         searching: list[asyncio.Task[None]] = []
 
         def stop_searching() -> None:

@@ -9,7 +9,7 @@ from skylift.client.errors import SkyliftError
 from skylift.console.cloud_view import CloudView
 from skylift.console.job_wish import JobSpec, JobWish
 from skylift.console.pages.type_picker import TypePicker, spell_price
-from skylift.console.port import Kind
+from skylift.console.port import PricedType
 from skylift.console.widgets.element import box, button, copyable, enable, facts, go_to, tag
 from skylift.console.widgets.field import Field, suggest
 from skylift.console.widgets.tabs import in_thread
@@ -21,7 +21,7 @@ DEFAULT_TYPE = "t3.small"
 class JobForm:
     """`first` is what its fields begin with."""
 
-    def __init__(self, kinds: Mapping[str, Kind], changed: Callable[[str], Any], first: JobWish) -> None:
+    def __init__(self, kinds: Mapping[str, PricedType], changed: Callable[[str], Any], first: JobWish) -> None:
         self._on_change = changed
         self._arguments = Field("Arguments", changed, value=first.arguments, spellcheck="false", placeholder="as typed")
         with box("bar"):
@@ -64,7 +64,7 @@ class JobSummary:
     def __init__(
         self,
         view: CloudView,
-        kinds: Mapping[str, Kind],
+        kinds: Mapping[str, PricedType],
         *,
         missing: Callable[[], Sequence[str]],
         spec: Callable[[], JobSpec],

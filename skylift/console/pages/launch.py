@@ -16,7 +16,7 @@ from skylift.console.pages.edit_tags import TagFields
 from skylift.console.pages.key_pairs import create_key_pair
 from skylift.console.pages.new_group import create_security_group
 from skylift.console.pages.type_picker import TypePicker, spell_price, spell_spot
-from skylift.console.port import Choices, Kind
+from skylift.console.port import Choices, PricedType
 from skylift.console.rows import RuleRow
 from skylift.console.tags import read_tags, specification
 from skylift.console.typed import whole_number
@@ -72,7 +72,7 @@ class Wish:
     taken: frozenset[str] = frozenset()
     """The devices for which the image has a disk. Another disk of that name would be the image's, changed."""
 
-    def missing(self, kinds: Mapping[str, Kind], processor: str = "") -> list[str]:
+    def missing(self, kinds: Mapping[str, PricedType], processor: str = "") -> list[str]:
         """What has to be mended before it can be launched, in words. `processor` is what the image is built for."""
         found = []
         if not self.image:

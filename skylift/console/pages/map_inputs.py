@@ -18,7 +18,7 @@ from skylift.console.widgets.frame import head
 from skylift.console.widgets.grid import Column, Grid
 from skylift.console.widgets.small_table import file_table, state
 from skylift.console.widgets.tabs import in_background, in_thread
-from skylift.console.widgets.terminal import Terminal, full_screen
+from skylift.console.widgets.terminal import TerminalView, full_screen
 from skylift.console.widgets.trouble import trouble_in
 
 
@@ -99,7 +99,7 @@ class InputPage:
             tag("span", "Its server reports what it writes after some seconds. Errors are yellow.", "count-left")
             when = tag("span", "", "count", role="status")
             full_screen()
-        terminal = Terminal(log.text, f"Output of input {self._index}")
+        terminal = TerminalView(log.text, f"Output of input {self._index}")
         looking = False
 
         def add(seen: ShownInput) -> None:

@@ -10,9 +10,9 @@ from typing import TypeVar
 from skylift.client.errors import SkyliftError, UsageError
 from skylift.console.call import Call
 from skylift.console.cloud_view import CloudView
-from skylift.console.identity import Holder, Identities, Policies, reflow, spell_document
-from skylift.console.meanwhile import ChangedMeanwhile, EditedText
+from skylift.console.identity import Holder, Identities, UserPolicies, reflow, spell_document
 from skylift.console.policy_check import check_policy
+from skylift.console.stale_edit import EditedText, StaleEdit
 from skylift.console.widgets.dialog import Dialog, ask
 from skylift.console.widgets.editor import Editor
 from skylift.console.widgets.element import box, button, copyable, tag, tell_trouble
@@ -66,7 +66,7 @@ class PoliciesTab:
     async def _fill(self) -> None:
         self._listed += 1
         listed = self._listed
-        found: Policies | SkyliftError
+        found: UserPolicies | SkyliftError
         try:
             found = await in_thread(self._identities.policies, self._holder)
         except SkyliftError as error:
@@ -153,7 +153,7 @@ class PoliciesTab:
             return
         if not found:
             with self._place:
-                tell_trouble(ChangedMeanwhile(f"The policy {name}", ""))
+                tell_trouble(StaleEdit(f"The policy {name}", ""))
             await self._fill()
             return
         self._lists = False

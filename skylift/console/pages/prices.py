@@ -6,7 +6,7 @@ from functools import partial
 from urllib.parse import quote
 
 from skylift.console.cloud_view import CloudView
-from skylift.console.market import HOURS, SORTED, Market, Types, Ways, read_needs
+from skylift.console.market import HOURS, SORTED, Market, PurchaseOptions, Types, read_needs
 from skylift.console.widgets.element import Element, box, copyable, facts, link, tag
 from skylift.console.widgets.field import Field, Select
 from skylift.console.widgets.frame import head
@@ -95,7 +95,7 @@ class PricePage:
             tag("p", f"Now: {last}. On demand: {usual}.", "empty-line")
 
 
-def show_ways(found: Ways) -> None:
+def show_ways(found: PurchaseOptions) -> None:
     if not found.rows:
         tag("p", "No source has a price of it here.", "empty-line")
         return

@@ -10,12 +10,12 @@ from skylift.console import identity
 from skylift.console.call import Call
 from skylift.console.cloud_view import CloudView
 from skylift.console.identity import SERVICES, Holder, Identities, RoleDetail, Use, reflow
-from skylift.console.meanwhile import EditedText
 from skylift.console.pages.policies import PoliciesTab
 from skylift.console.pages.simulator import Simulator
 from skylift.console.policy_check import check_policy
 from skylift.console.port import Port
 from skylift.console.rows import InstanceRow
+from skylift.console.stale_edit import EditedText
 from skylift.console.widgets.dialog import Dialog, TypedCommand, confirm
 from skylift.console.widgets.editor import Editor
 from skylift.console.widgets.element import box, button, command_line, copyable, facts, go_to, link, tag

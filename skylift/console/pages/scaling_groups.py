@@ -10,7 +10,7 @@ from skylift.console import scaling
 from skylift.console.call import Call
 from skylift.console.cloud_view import CloudView
 from skylift.console.poller import Change
-from skylift.console.scaling import METRICS, Activity, Alarm, Group, Policy, Scaling
+from skylift.console.scaling import METRICS, Activity, GroupAlarm, Policy, Scaling, ShownGroup
 from skylift.console.widgets.dialog import ask
 from skylift.console.widgets.element import box, button, command_line, copyable, facts, go_to, link, tag
 from skylift.console.widgets.field import Field, Select
@@ -94,7 +94,7 @@ class ScalingGroupPage:
             self._tabs.begin()
             self._view.scaling_groups.listen(self._hear)
 
-    def _dress(self, group: Group) -> None:
+    def _dress(self, group: ShownGroup) -> None:
         row = group.row
         self._state.set_text(row.state)
         self._state.classes(replace=f"state state-{'pending' if row.state == 'changing' else row.state.split()[0]}")
@@ -111,7 +111,7 @@ class ScalingGroupPage:
                 go_to("/scaling")
         return True
 
-    async def _look(self) -> Group:
+    async def _look(self) -> ShownGroup:
         self._known = await in_thread(self._scaling.group, self._name)
         self._dress(self._known)
         return self._known
@@ -229,7 +229,7 @@ def _show_activity(each: Activity) -> None:
         tag("p", each.why + (f" Ended {each.ended}." if each.ended else " It is under way."), "timeline-why")
 
 
-def show_alarm(alarm: Alarm) -> None:
+def show_alarm(alarm: GroupAlarm) -> None:
     with box("alarm"):
         with box("bar"):
             tag("strong", alarm.name)

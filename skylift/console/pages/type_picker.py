@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import zip_longest
 
-from skylift.console.port import Kind
+from skylift.console.port import PricedType
 from skylift.console.widgets.dialog import Dialog
 from skylift.console.widgets.element import box, button, set_attribute, tag
 from skylift.console.widgets.field import Field, Select
@@ -33,7 +33,7 @@ class Need:
             found.append("Memory is a number of GiB.")
         return found
 
-    def fitting(self, kinds: Iterable[Kind]) -> list[Kind]:
+    def fitting(self, kinds: Iterable[PricedType]) -> list[PricedType]:
         """The cheapest first; those without a price last."""
         vcpus, memory = int(self.vcpus or 0), _number(self.memory) or 0.0
         found = [
@@ -46,7 +46,7 @@ class Need:
             and (kind.spot is not None or not self.spot)
         ]
 
-        def price(kind: Kind) -> float:
+        def price(kind: PricedType) -> float:
             paid = kind.spot if self.spot else kind.on_demand
             return float("inf") if paid is None else paid
 
@@ -56,7 +56,7 @@ class Need:
 class TypePicker:
     """A dialog. `take` gets the name of the type that was chosen."""
 
-    def __init__(self, kinds: Mapping[str, Kind], processor: str, take: Callable[[str], None]) -> None:
+    def __init__(self, kinds: Mapping[str, PricedType], processor: str, take: Callable[[str], None]) -> None:
         self._kinds, self._take = kinds, take
         self._dialog = Dialog("Choose a type by need", wide=True)
         with self._dialog:
@@ -94,7 +94,7 @@ class TypePicker:
         if not missing:
             self._show(need.fitting(self._kinds.values()))
 
-    def _show(self, found: list[Kind]) -> None:
+    def _show(self, found: list[PricedType]) -> None:
         rest = f"; the cheapest {_SHOWN}:" if len(found) > _SHOWN else "."
         self._number.set_text(f"{len(found)} types fit{rest}")
         for row, kind in zip_longest(self._rows, found[:_SHOWN]):
@@ -115,7 +115,7 @@ class _Row:
             with tag("td", "", "actions"):
                 self._button = button("Choose", lambda: choose(self._name), "quiet")
 
-    def show(self, kind: Kind | None) -> None:
+    def show(self, kind: PricedType | None) -> None:
         self._row.set_visibility(kind is not None)
         if kind is None or kind.name == self._name:
             return
@@ -131,7 +131,7 @@ def spell_price(hourly: float | None) -> str:
     return "unknown" if hourly is None else f"${hourly:.4f} an hour"
 
 
-def spell_spot(kind: Kind) -> str:
+def spell_spot(kind: PricedType) -> str:
     if kind.spot is None:
         return "unknown"
     saved = f", {1 - kind.spot / kind.on_demand:.0%} less" if kind.on_demand else ""

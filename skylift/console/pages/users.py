@@ -10,7 +10,7 @@ from skylift.client.errors import UsageError
 from skylift.console import identity
 from skylift.console.call import Call
 from skylift.console.cloud_view import CloudView
-from skylift.console.identity import AccessKey, Holder, Identities
+from skylift.console.identity import Holder, Identities, UserKey
 from skylift.console.pages.policies import PoliciesTab
 from skylift.console.pages.simulator import Simulator
 from skylift.console.widgets.dialog import Dialog, TypedCommand, confirm
@@ -102,7 +102,7 @@ class UserPage:
                         for key in keys:
                             self._show_key(key)
 
-    def _show_key(self, key: AccessKey) -> None:
+    def _show_key(self, key: UserKey) -> None:
         active = key.status == "Active"
 
         def actions() -> None:
@@ -113,7 +113,7 @@ class UserPage:
         status = partial(state, key.status.lower(), "active" if active else "")
         table_row(partial(tag, "span", key.id, "code"), status, key.created, actions=actions)
 
-    def _switch(self, key: AccessKey) -> None:
+    def _switch(self, key: UserKey) -> None:
         active = key.status != "Active"
         self._view.confirm(
             "Activate this key?" if active else "Deactivate this key?",
@@ -124,7 +124,7 @@ class UserPage:
             done=self._list,
         )
 
-    def _delete_key(self, key: AccessKey) -> None:
+    def _delete_key(self, key: UserKey) -> None:
         self._view.confirm(
             "Delete this key?",
             [key.id, "Who uses it is refused. It cannot be brought back."],
@@ -171,7 +171,7 @@ class UserPage:
 
 def _show_secret(made: Any) -> None:
     """The dialog has the only copy, and nothing of it stays when it is closed."""
-    key = made["AccessKey"]
+    key = made["UserKey"]
     dialog = Dialog("The key's secret half, shown once")
     with dialog:
         tag("p", "Keep both now. AWS does not show the second one again.")

@@ -9,7 +9,7 @@ from functools import partial
 from skylift.client.errors import SkyliftError
 from skylift.console.call import Call
 from skylift.console.cloud_view import CloudView
-from skylift.console.networks import Acl, Networks, Table, spell_subnets
+from skylift.console.networks import Acl, Networks, RouteTable, spell_subnets
 from skylift.console.pages.edit_tags import tags_button
 from skylift.console.widgets.dialog import TypedCommand, ask, confirm
 from skylift.console.widgets.element import box, button, tag
@@ -44,7 +44,7 @@ class VpcTab:
         check()
         self.view.perform(call)
 
-    def head(self, kind: str, shown: Acl | Table, kept: str, delete: Call) -> None:
+    def head(self, kind: str, shown: Acl | RouteTable, kept: str, delete: Call) -> None:
         """The head of a part of the tab. `kept` says why it cannot be deleted, as "main"; empty where it can."""
         name = shown.name or shown.id
         with box("bar"):

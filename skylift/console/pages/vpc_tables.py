@@ -7,7 +7,7 @@ from functools import partial
 
 from skylift.console import networks
 from skylift.console.call import Call
-from skylift.console.networks import Route, Table
+from skylift.console.networks import RouteTable, ShownRoute
 from skylift.console.pages.vpc_tab import VpcTab
 from skylift.console.vpc_plan import tagged
 from skylift.console.widgets.element import box, button, tag
@@ -42,13 +42,13 @@ def _ask_table(tab: VpcTab) -> None:
     tab.ask("Create a route table", "Create", fields)
 
 
-def _show_routes(tab: VpcTab, shown: Table, targets: Mapping[str, str]) -> None:
+def _show_routes(tab: VpcTab, shown: RouteTable, targets: Mapping[str, str]) -> None:
     with small_table("Destination", "Target", "State", "", aria_label=f"Routes of {shown.id}"):
         for route in shown.routes:
             _show_route(tab, shown, route, targets)
 
 
-def _show_route(tab: VpcTab, shown: Table, route: Route, targets: Mapping[str, str]) -> None:
+def _show_route(tab: VpcTab, shown: RouteTable, route: ShownRoute, targets: Mapping[str, str]) -> None:
     check = partial(tab.networks.check_route, shown.id, route)
 
     def show(row: EditedRow) -> None:
@@ -75,7 +75,7 @@ def _show_route(tab: VpcTab, shown: Table, route: Route, targets: Mapping[str, s
     tab.row(4, f"{shown.id} {route.destination}", label, show, fields, check)
 
 
-def _add_route(tab: VpcTab, shown: Table, targets: Mapping[str, str]) -> None:
+def _add_route(tab: VpcTab, shown: RouteTable, targets: Mapping[str, str]) -> None:
     def fields(changed: Callable[[str], None]) -> Callable[[], Call]:
         destination = Field("Destination", changed, placeholder="0.0.0.0/0", spellcheck="false")
         target = Select("Target", dict(targets) or {"": "The VPC has no gateway"}, changed)

@@ -10,7 +10,7 @@ from skylift.console import call as calls
 from skylift.console import networks
 from skylift.console.call import Call
 from skylift.console.cloud_view import CloudView
-from skylift.console.networks import Acl, GatewayRow, Networks, SubnetLine, Table
+from skylift.console.networks import Acl, GatewayRow, Networks, RouteTable, SubnetLine
 from skylift.console.pages.edit_tags import edit_tags, tags_button
 from skylift.console.pages.vpc_acls import show_acls
 from skylift.console.pages.vpc_tab import VpcTab
@@ -147,7 +147,7 @@ class VpcPage:
 
         self._tab.ask("Create a subnet", "Create", fields)
 
-    def _subnet_buttons(self, subnet: SubnetLine, tables: list[Table], acls: list[Acl]) -> None:
+    def _subnet_buttons(self, subnet: SubnetLine, tables: list[RouteTable], acls: list[Acl]) -> None:
         name = subnet.name or subnet.id
         button("Route table", lambda: self._ask_table(subnet, tables), "quiet", aria_label=f"Route table of {name}")
         button("Network ACL", lambda: self._ask_acl(subnet, acls), "quiet", aria_label=f"Network ACL of {name}")
@@ -155,7 +155,7 @@ class VpcPage:
         call = Call("ec2", "delete_subnet", {"SubnetId": subnet.id})
         self._tab.remove(f"Delete {name}", call, f"{subnet.id}, {subnet.cidr}. It must have no servers.", "Delete")
 
-    def _ask_table(self, subnet: SubnetLine, tables: list[Table]) -> None:
+    def _ask_table(self, subnet: SubnetLine, tables: list[RouteTable]) -> None:
         """Which table a subnet has decides what it reaches."""
         main = next((each.id for each in tables if each.main), "")
         words = {each.id: f"{each.name} {each.id}{' (main)' if each.main else ''}".strip() for each in tables}

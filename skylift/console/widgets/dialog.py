@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 from skylift.client.errors import SkyliftError, UsageError
-from skylift.console.meanwhile import ChangedMeanwhile
+from skylift.console.stale_edit import StaleEdit
 from skylift.console.widgets.element import (
     Element,
     box,
@@ -70,7 +70,7 @@ class Dialog:
             enable(doing, False)
             try:
                 await asyncio.to_thread(work)
-            except ChangedMeanwhile as error:
+            except StaleEdit as error:
                 over = True
                 if not self._element.is_deleted:
                     self.close()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from skylift.client.errors import SkyliftError
-from skylift.console.meanwhile import TextChangedMeanwhile
+from skylift.console.stale_edit import StaleTextEdit
 from skylift.console.widgets.element import box, button, enable, finish, on_input, set_attribute, tag
 from skylift.console.widgets.tabs import in_thread
 from skylift.console.widgets.trouble import say_there, tell
@@ -78,13 +78,13 @@ class Editor:
             await in_thread(self._save_it, self._area.value)
         except SkyliftError as error:
             is_gone = self._trouble.is_deleted
-            if is_gone and isinstance(error, TextChangedMeanwhile):
+            if is_gone and isinstance(error, StaleTextEdit):
                 # There is nothing below, and no button to save it again.
                 error.advice = "Yours was not saved."
             say_there(self._trouble, error)
             if not is_gone:
                 enable(self._button, True)
-                if isinstance(error, TextChangedMeanwhile) and error.now:
+                if isinstance(error, StaleTextEdit) and error.now:
                     with self._trouble:
                         tag("pre", error.now, "output", tabindex="0", aria_label="What it is now")
             return

@@ -38,7 +38,7 @@ class Found:
     path: str
 
 
-class Frame:
+class PageFrame:
     """`find` answers a search. `look_up` says when the answer may be another one by now. `place` is where the pages
     look."""
 

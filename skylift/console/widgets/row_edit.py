@@ -8,7 +8,7 @@ from typing import Any
 
 from skylift.client.errors import SkyliftError
 from skylift.console.call import Call
-from skylift.console.meanwhile import ChangedMeanwhile
+from skylift.console.stale_edit import StaleEdit
 from skylift.console.widgets.dialog import TypedCommand
 from skylift.console.widgets.element import Element, box, button, finish, focus, tag
 from skylift.console.widgets.field import collect_fields
@@ -104,7 +104,7 @@ class EditedRow:
         try:
             await in_thread(lambda: edit.perform(spell()))
         except SkyliftError as error:
-            self._is_old = isinstance(error, ChangedMeanwhile)
+            self._is_old = isinstance(error, StaleEdit)
             say_there(trouble, error)
             return
         self._edits.pop(self._key, None)

@@ -18,7 +18,7 @@ _LOOK = 5.0
 """Seconds after which a terminal that got nothing looks whether it is still there."""
 
 
-class Terminal:
+class TerminalView:
     """Without `on_type`, nothing can be typed. The next piece is sent when the browser has had the last one."""
 
     def __init__(

@@ -43,7 +43,7 @@ from skylift.python.wording import called
 if TYPE_CHECKING:
     from distributed.security import Security
 
-    from skylift.python.cluster.connection import Connection
+    from skylift.python.cluster.connection import ClusterConnection
 
 _LOOK_EVERY = 1.0
 _LONGER = 3600
@@ -66,7 +66,7 @@ class Cluster:
     def __init__(self, servers: Servers = 1, *, dashboard: bool = False, **options: Unpack[SharedOptions]) -> None:
         self._over = threading.Event()
         self._group, self._members = "", list[str]()
-        self._connection: Connection | None = None
+        self._connection: ClusterConnection | None = None
         self._guardian: Guardian | None = None
         self.name = options.pop("name", None) or draw_name()
         with self._wording():
@@ -120,9 +120,11 @@ class Cluster:
         start_server(job, self._plans.settings, self._group, self._identities["worker"], told)
 
     def _connect(self) -> None:
-        from skylift.python.cluster.connection import Connection  # noqa: PLC0415 (needs Dask)
+        from skylift.python.cluster.connection import ClusterConnection  # noqa: PLC0415 (needs Dask)
 
-        self._connection = Connection(self._account, self.name, self._identities["client"], dashboard=self._dashboard)
+        self._connection = ClusterConnection(
+            self._account, self.name, self._identities["client"], dashboard=self._dashboard
+        )
         self._connection.open(self._over.wait)
 
     # What Dask's client asks of a cluster.
@@ -165,7 +167,7 @@ class Cluster:
         return self
 
     @property
-    def _connected(self) -> Connection:
+    def _connected(self) -> ClusterConnection:
         assert self._connection is not None
         return self._connection
 

@@ -24,9 +24,9 @@ from skylift.client.remote.account import Account
 from skylift.client.text.visible import visible_lines
 from skylift.client.watch.forward import Forward, Forwards
 from skylift.python import work
-from skylift.python.background import Background, Once
+from skylift.python.background import Background, OneCoroutine
 from skylift.python.cluster.server import DASHBOARD_PORT, SCHEDULER_PORT
-from skylift.python.watching import Watcher, log
+from skylift.python.watching import Recorder, log
 
 READY = 600.0
 """Seconds in which the scheduler must answer: its server boots and makes the environment."""
@@ -46,7 +46,7 @@ class SeenWorker:
     busy: bool
 
 
-class Connection:
+class ClusterConnection:
     """`name` is the scheduler's job, which is followed until it has ended."""
 
     def __init__(self, account: Account, name: str, identity: Identity, *, dashboard: bool) -> None:
@@ -146,7 +146,7 @@ class Connection:
             with suppress(OSError, TimeoutError):
                 self._client.close(timeout=_ENDING)
             with suppress(OSError, TimeoutError):
-                Background(Once(self._terminate())).result()
+                Background(OneCoroutine(self._terminate())).result()
 
     async def _terminate(self) -> None:
         scheduler = rpc(self.address, connection_args=self.security.get_connection_args("client"), timeout=_ENDING)
@@ -164,7 +164,7 @@ class _Follower(Client):
         await self._close()
 
 
-class _Quiet(Watcher):
+class _Quiet(Recorder):
     """How a server is doing is no concern of a program that computes."""
 
     def note(self, text: str) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _WANTED = re.compile(r"([0-9]{1,4})\.\.([0-9]{1,4})")
 
 
-class Held:
+class HeldCluster:
     """The folder of one. `lock` is locked as long as its keeper lives, `environ.json` has the variables for other
     programs, and `wanted` a number of workers that somebody asks for."""
 
@@ -94,9 +94,9 @@ class Held:
 
 
 @contextmanager
-def hold(name: str) -> Iterator[Held]:
+def hold(name: str) -> Iterator[HeldCluster]:
     """Be the only keeper of a cluster of this name on this machine. Raises UsageError when there is another."""
-    held = Held(name)
+    held = HeldCluster(name)
     with held.lock():
         try:
             yield held
@@ -104,9 +104,9 @@ def hold(name: str) -> Iterator[Held]:
             held.forget()
 
 
-def find_held(name: str) -> Held:
+def find_held(name: str) -> HeldCluster:
     """Raises UsageError."""
-    if NAME_FORM.fullmatch(name) is None or not (found := Held(name)).kept:
+    if NAME_FORM.fullmatch(name) is None or not (found := HeldCluster(name)).kept:
         raise UsageError(
             f"No cluster {name!r} is kept on this machine.", "`skylift cluster up` keeps one, as long as it runs."
         )

@@ -26,7 +26,7 @@ from skylift.client.ship.needs import find_needs
 from skylift.client.ship.snapshot import renew, take_snapshot
 from skylift.python import work
 from skylift.python.cluster.size import MOST
-from skylift.python.watching import Watcher, log
+from skylift.python.watching import Recorder, log
 
 SCHEDULER_PORT, DASHBOARD_PORT = 8786, 8787
 """As in node.py, which is imported on servers only."""
@@ -106,7 +106,7 @@ def start_server(job: Job, settings: Settings, group: str, identity: Identity, t
     for note in bundle.notes:
         log.warning("%s: %s.", job.name, note)
     dressed = replace(job, bundle=bundle, env=(*job.env, ("SKYLIFT_DASK", secret)), groups=(group,))
-    taken = work.start_submission(dressed, settings, Watcher(), None).result()
+    taken = work.start_submission(dressed, settings, Recorder(), None).result()
     if isinstance(taken, Outcome):
         raise KeyboardInterrupt
     return taken

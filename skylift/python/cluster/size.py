@@ -15,7 +15,7 @@ Servers = int | tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Limits:
+class ClusterLimits:
     least: int
     most: int
 
@@ -23,7 +23,7 @@ class Limits:
         return str(self.most) if self.least == self.most else f"{self.least} to {self.most}"
 
 
-def read_limits(servers: Servers) -> Limits:
+def read_limits(servers: Servers) -> ClusterLimits:
     """Raises UsageError."""
     found = (servers, servers) if isinstance(servers, int) else servers
     whole = isinstance(found, tuple) and len(found) == 2 and all(type(each) is int for each in found)
@@ -36,13 +36,13 @@ def read_limits(servers: Servers) -> Limits:
             f"servers={servers!r} is not a number of servers.",
             f"It is a number, or the least and the most, like (0, 8); {MOST} at most.",
         )
-    return Limits(*found)
+    return ClusterLimits(*found)
 
 
 class Size:
     """Decides, at each look, how many workers to start or to give back."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: ClusterLimits) -> None:
         self.limits = limits
         self._fewer_since: float | None = None
 

@@ -12,7 +12,7 @@ import pytest
 from at_opening import at_opening
 from kept_prefix import KeptPrefix
 
-from skylift.agent.environment.prebuilt import Owner, PrebuiltEnvironment
+from skylift.agent.environment.prebuilt import EnvironmentOwner, PrebuiltEnvironment
 from skylift.agent.remote.prefix import Prefix
 
 SIZE = len("environment")
@@ -26,7 +26,10 @@ class Case:
         self.venv.mkdir(parents=True)
         for number in range(count):
             (self.venv / f"module{number}.py").write_text("environment")
-        owner, named = Owner(folder / "home", os.geteuid(), os.getegid()), {"place": "", "sha256": "", "shared": True}
+        owner, named = (
+            EnvironmentOwner(folder / "home", os.geteuid(), os.getegid()),
+            {"place": "", "sha256": "", "shared": True},
+        )
         self.made = PrebuiltEnvironment(cast(Prefix, self.prefix), named, owner, [self.venv], self.told.append)
 
     def keep(self) -> dict[str, bytes]:

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, cast
 
 import pytest
 
-from skylift.agent.environment.inputs import Inputs
+from skylift.agent.environment.inputs import InputDownloads
 from skylift.agent.remote.prefix import Prefix
 from skylift.contract.record import LargeInput
 
@@ -46,7 +46,7 @@ class Server:
             for place, content in places.items()
         ]
         me, kept, nobody = pwd.getpwuid(os.geteuid()), self._root / "kept", cast(Any, Program())
-        inputs = Inputs(self.place, me, nobody, 0, kept)
+        inputs = InputDownloads(self.place, me, nobody, 0, kept)
         inputs.fetch_large(cast(Prefix, self._blobs), large)
         inputs.keep_large(large)
         assert {path.name: path.read_bytes() for path in self.place.iterdir()} == places

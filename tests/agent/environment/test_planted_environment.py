@@ -20,7 +20,7 @@ from shipped_job import Shipped
 
 from skylift.agent.environment import prebuilt as prebuilt_on_server
 from skylift.agent.environment.cached_environment import CachedEnvironment
-from skylift.agent.environment.environment import Environment
+from skylift.agent.environment.environment import EnvironmentBuilder
 from skylift.agent.environment.prebuilt import names_at
 from skylift.agent.job.outcome import Ended
 from skylift.agent.job.status import State
@@ -29,8 +29,8 @@ from skylift.agent.remote.prefix import Prefix
 from skylift.client.job.job import Program
 from skylift.client.plan.plan_job import Order
 from skylift.client.ship import recipe
-from skylift.client.ship.prebuilt import PrebuiltEnvironment
-from skylift.contract.record import Environment as WantedEnvironment
+from skylift.client.ship.prebuilt import EnvironmentPlace
+from skylift.contract.record import EnvironmentBuilder as WantedEnvironment
 
 PLACE = "envs/recipe/ami-1/me-0001"
 HEADER = '# /// script\n# dependencies = ["leaf<2"]\n# ///\n'
@@ -42,8 +42,8 @@ class Server:
     def __init__(self, shipped: Shipped, machine: Machine) -> None:
         self.shipped, self.machine, self.packages = shipped, machine, machine.root / "packages"
 
-    def run(self, prebuilt: PrebuiltEnvironment | None = None, **order: Any) -> dict[str, Any]:
-        prebuilt = prebuilt or PrebuiltEnvironment(PLACE)
+    def run(self, prebuilt: EnvironmentPlace | None = None, **order: Any) -> dict[str, Any]:
+        prebuilt = prebuilt or EnvironmentPlace(PLACE)
         self.shipped.ship_order(Order(Program("script", "job.py"), **order), prebuilt=prebuilt.encode())
         self.shipped.boot()
         self.machine.wait()
@@ -244,8 +244,10 @@ def test_no_program_starts_while_it_could_pin_something(tmp_path: Path, monkeypa
     monkeypatch.setattr(prebuilt_on_server, "_PINNING", 0.1)
     login: Any = SimpleNamespace(home=tmp_path, place=tmp_path / "job", environment=lambda: {"PATH": "/usr/bin"})
     nothing: Any = None
-    made = Environment(WantedEnvironment("none", "."), login, nothing, tmp_path / "log", nothing, tmp_path / "recipe")
-    named = PrebuiltEnvironment(PLACE).encode()
+    made = EnvironmentBuilder(
+        WantedEnvironment("none", "."), login, nothing, tmp_path / "log", nothing, tmp_path / "recipe"
+    )
+    named = EnvironmentPlace(PLACE).encode()
     prebuilt = prebuilt_on_server.PrebuiltEnvironment(cast(Prefix, prefix), named, login, made.folders)
     mark, names = tmp_path / "mark", prebuilt.names.values()
     cached = CachedEnvironment(mark, made.folders, tmp_path, names)

@@ -14,7 +14,7 @@ from deep_tree import deepen
 from kept_prefix import KeptPrefix
 
 from skylift.agent.environment.cached_environment import CachedEnvironment
-from skylift.agent.environment.prebuilt import Owner, PrebuiltEnvironment
+from skylift.agent.environment.prebuilt import EnvironmentOwner, PrebuiltEnvironment
 from skylift.agent.machine.remove_tree import remove_below
 from skylift.agent.remote.prefix import Prefix
 
@@ -58,7 +58,10 @@ class Case:
         self.before = seen(self.other)
 
     def environment(self, named: dict[str, Any]) -> PrebuiltEnvironment:
-        owner, named = Owner(self.home, os.geteuid(), os.getegid()), {"place": "envs/recipe/image/me-1", **named}
+        owner, named = (
+            EnvironmentOwner(self.home, os.geteuid(), os.getegid()),
+            {"place": "envs/recipe/image/me-1", **named},
+        )
         return PrebuiltEnvironment(cast(Prefix, self.prefix), named, owner, self.folders, self.told.append)
 
     def lead_away(self, path: str) -> None:

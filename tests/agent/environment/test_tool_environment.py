@@ -30,7 +30,7 @@ from skylift.agent.machine.root_path import ROOT_PATH
 from skylift.agent.remote.aws import Refused
 from skylift.agent.remote.prefix import Prefix
 from skylift.client.dask.tools import Tools, lock
-from skylift.client.ship.prebuilt import PrebuiltEnvironment
+from skylift.client.ship.prebuilt import EnvironmentPlace
 
 PLACE = "envs/tools/ami-1/0001"
 
@@ -52,7 +52,7 @@ class Bucket:
         return self.prefixes.setdefault(name, KeptPrefix())
 
     def told(self, sha256: str = "", *, shared: bool = True) -> dict[str, Any]:
-        environment = PrebuiltEnvironment(PLACE, sha256, shared).encode()
+        environment = EnvironmentPlace(PLACE, sha256, shared).encode()
         return {"lock": {"key": "tools/1/requirements.txt", "sha256": self.sha256}, "environment": environment}
 
     @property
@@ -289,7 +289,7 @@ def test_the_lock_has_a_hash_for_each_package_and_names_no_index() -> None:
 
 
 def test_a_server_that_waits_may_only_read() -> None:
-    building = Tools(PrebuiltEnvironment(PLACE))
+    building = Tools(EnvironmentPlace(PLACE))
     actions = [each["Action"] for each in building.followed().statements("bucket")]
     assert actions == ["s3:GetObject"]
     assert {each["Sid"] for each in building.statements("bucket")} == {"WriteDownTools", "KeepTools"}

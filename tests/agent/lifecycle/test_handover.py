@@ -17,7 +17,7 @@ from shipped_job import Shipped
 from skylift.agent.lifecycle.handover import Handover
 from skylift.agent.remote.aws import Unreachable
 from skylift.client.job.job import Program
-from skylift.client.job.record import Prefix
+from skylift.client.job.record import JobKeys
 from skylift.client.plan.plan_job import Order
 
 KEEP = 120
@@ -32,25 +32,25 @@ class Line:
     def __init__(self, shipped: Shipped, machine: Machine) -> None:
         self.shipped, self.machine = shipped, machine
 
-    def first(self, source: str, *, keep: int = KEEP, **more: Any) -> Prefix:
+    def first(self, source: str, *, keep: int = KEEP, **more: Any) -> JobKeys:
         prefix = self.ship(source, keep, **more)
         self.shipped.boot()
         return self._ended(prefix)
 
-    def next(self, source: str, last: Prefix, *, keep: int = 0, **more: Any) -> Prefix:
+    def next(self, source: str, last: JobKeys, *, keep: int = 0, **more: Any) -> JobKeys:
         prefix = self.ship(source, keep, **more)
         self.claim(last, job=prefix.job)
         return self._ended(prefix)
 
-    def claim(self, last: Prefix, **content: Any) -> None:
+    def claim(self, last: JobKeys, **content: Any) -> None:
         self.shipped.put(last.next, json.dumps(content).encode())
 
-    def ship(self, source: str, keep: int, **more: Any) -> Prefix:
+    def ship(self, source: str, keep: int, **more: Any) -> JobKeys:
         (self.shipped.folder / "job.py").write_text(source)
         self.shipped.ship_order(Order(Program("script", "job.py"), keep=keep), **more)
         return self.shipped.prefix
 
-    def _ended(self, prefix: Prefix) -> Prefix:
+    def _ended(self, prefix: JobKeys) -> JobKeys:
         def final() -> bool:
             assert self.machine.process is not None
             # In this order: the end of the server comes after the final status.
@@ -62,7 +62,7 @@ class Line:
         until(final, f"the end of {prefix.job}")
         return prefix
 
-    def status(self, prefix: Prefix) -> Any:
+    def status(self, prefix: JobKeys) -> Any:
         return json.loads(self.shipped.read(prefix.status) or b"{}")
 
     def timers(self) -> tuple[list[int], list[int], list[int]] | None:
@@ -75,7 +75,7 @@ class Line:
         )
         return (first, wait, second) if first and wait and second else None
 
-    def output(self, prefix: Prefix) -> bytes:
+    def output(self, prefix: JobKeys) -> bytes:
         self.shipped.prefix = prefix
         return self.shipped.stream("stdout")
 
@@ -150,7 +150,7 @@ def test_what_goes_wrong_after_a_jobs_end_changes_nothing_of_it(line: Line) -> N
     """The record of the next job is not to be read."""
     first = line.first("print(1)")
     before = line.status(first)
-    other = Prefix("other")
+    other = JobKeys("other")
     line.shipped.put(other.record, b'{"deadline": "never"}')
     line.claim(first, job="other")
     assert line.machine.process is not None

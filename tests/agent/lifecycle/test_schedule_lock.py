@@ -16,11 +16,11 @@ from waiting_job import go
 from whole_run import Seen, order
 
 from skylift.agent.lifecycle.schedule_lock import parse
-from skylift.client.job.record import SCHEDULES, Overlap, Prefix
+from skylift.client.job.record import SCHEDULES, JobKeys, Overlap
 from skylift.client.job.settings import Settings
 from skylift.client.remote.account import Account, open_account
 from skylift.client.remote.api import Api
-from skylift.client.schedule.making import MakeSchedule, Order
+from skylift.client.schedule.making import MakeSchedule, ScheduleOrder
 from skylift.client.schedule.recurrence import Recurrence
 from skylift.client.schedule.template import find_template
 from skylift.client.steps import Clock
@@ -39,9 +39,9 @@ class Nightly:
 
     def make(self, overlap: Overlap, beat: float = 0.5) -> None:
         job = order(self._folder, f"{WAIT_FOR_GO}print('ran')\n", name="nightly")
-        what = Order(job, Recurrence("rate(1 day)"), overlap, "run job.py")
+        what = ScheduleOrder(job, Recurrence("rate(1 day)"), overlap, "run job.py")
         assert asyncio.run(MakeSchedule(what, self._settings, self._seen, Clock(self._seen)).run())
-        key = Prefix("nightly", SCHEDULES).record
+        key = JobKeys("nightly", SCHEDULES).record
         record = json.loads(self.account.api.get(self.account.bucket, key) or b"")
         record["schedule"]["beat"] = beat
         self.put(key, json.dumps(record).encode())
@@ -65,7 +65,7 @@ class Nightly:
         return json.loads(self.account.api.get(self.account.bucket, KEY) or b"null")
 
     def status(self, job: str) -> dict[str, Any]:
-        return json.loads(self.account.api.get(self.account.bucket, Prefix(job).status) or b"{}")
+        return json.loads(self.account.api.get(self.account.bucket, JobKeys(job).status) or b"{}")
 
     def runs(self, job: str) -> bool:
         return self.status(job).get("state") == "running"
@@ -130,7 +130,7 @@ def test_a_run_that_waits_can_be_cancelled(
     until(lambda: nightly.runs(FIRST), "the first run")
     nightly.boot(*other, 29)
     until(lambda: nightly.status(SECOND), "the second run's server")
-    nightly.put(Prefix(SECOND).cancel, b"")
+    nightly.put(JobKeys(SECOND).cancel, b"")
     other[0].wait()
     assert nightly.status(SECOND)["state"] == "cancelled"
     assert nightly.runs(FIRST)

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from skylift.agent.lifecycle.recovery import Start
+from skylift.agent.lifecycle.recovery import NotedStart
 from skylift.agent.machine import clock
-from skylift.agent.machine.clock import Alarm, Stopwatch
+from skylift.agent.machine.clock import AlarmClock, Stopwatch
 
 
 class Wall:
@@ -32,7 +32,7 @@ def wall(monkeypatch: pytest.MonkeyPatch) -> Wall:
 
 def test_a_deadline_comes_with_the_clock(wall: Wall) -> None:
     rang = threading.Event()
-    alarm = Alarm(time.time() + 3600, rang.set)
+    alarm = AlarmClock(time.time() + 3600, rang.set)
     alarm.start()
     assert not rang.wait(0.1)
     wall.off = 3600
@@ -42,7 +42,7 @@ def test_a_deadline_comes_with_the_clock(wall: Wall) -> None:
 @pytest.mark.parametrize("off", [-86400.0, 86400.0])
 def test_a_cap_is_as_long_as_it_is_whatever_the_clock_says(wall: Wall, off: float) -> None:
     rang, began = threading.Event(), time.monotonic()
-    alarm = Alarm(time.time() + 10 * 86400, rang.set, 0.3)
+    alarm = AlarmClock(time.time() + 10 * 86400, rang.set, 0.3)
     alarm.start()
     wall.off = off
     assert rang.wait(60)
@@ -51,7 +51,7 @@ def test_a_cap_is_as_long_as_it_is_whatever_the_clock_says(wall: Wall, off: floa
 
 def test_an_alarm_that_is_called_off_says_nothing(wall: Wall) -> None:
     rang = threading.Event()
-    alarm = Alarm(time.time() + 3600, rang.set)
+    alarm = AlarmClock(time.time() + 3600, rang.set)
     alarm.start()
     alarm.cancel()
     wall.off = 3601
@@ -74,4 +74,4 @@ def test_how_long_a_program_has_run_is_not_the_walls_to_say(wall: Wall) -> None:
 
 def test_the_start_that_an_older_supervisor_noted_is_read() -> None:
     noted = {"boot": "b", "time": 1.0, "arrived": {}, "kills": 0, "status": {}}
-    assert Start.parse(noted) == Start("b", 1.0, 0.0, {}, 0, {})
+    assert NotedStart.parse(noted) == NotedStart("b", 1.0, 0.0, {}, 0, {})

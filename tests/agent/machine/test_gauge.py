@@ -11,7 +11,7 @@ import pytest
 from agent_bench import Machine
 from shipped_job import WAIT_FOR_GO, Shipped
 
-from skylift.agent.machine.gauge import Gauge, Tally, last_line
+from skylift.agent.machine.gauge import ServerGauge, Tally, last_line
 from skylift.client.job.server_record import parse_gauge
 
 MEMINFO = "MemTotal: 2000 kB\nMemFree: 100 kB\nMemAvailable: 500 kB\n"
@@ -49,7 +49,7 @@ V1 = {
 )
 def test_a_container_has_what_its_groups_say(tmp_path: Path, files: dict[str, str], worked: dict[str, str]) -> None:
     write(tmp_path, {**files, "proc/meminfo": MEMINFO, "proc/stat": "cpu 0 0 0 0 0 0 0 0 0 0\n"})
-    gauge = Gauge(tmp_path)
+    gauge = ServerGauge(tmp_path)
     write(tmp_path, worked)
     # More than there can be, as after a clock that was changed.
     assert gauge.measure() == {"processor": 1.0, "memory": 500000, "memory_limit": 1000000}
@@ -59,7 +59,7 @@ def test_a_container_has_what_its_groups_say(tmp_path: Path, files: dict[str, st
 def test_a_whole_machine_has_what_the_kernel_says(tmp_path: Path) -> None:
     """As a server of AWS, at whose root no group has a limit."""
     write(tmp_path, {"proc/meminfo": MEMINFO, "proc/stat": "cpu  0 0 0 50 10 0 0 0 0 0\ncpu0 1\n"})
-    gauge = Gauge(tmp_path)
+    gauge = ServerGauge(tmp_path)
     write(tmp_path, {"proc/stat": "cpu  0 0 0 99 99 0 0 0 7 0\ncpu0 1\n"})
     assert gauge.measure() == {"processor": 0.0, "memory": 1500 << 10, "memory_limit": 2000 << 10}
     write(tmp_path, {"proc/stat": "cpu  900000 0 900000 99 99 0 0 0 0 0\n"})
@@ -67,14 +67,14 @@ def test_a_whole_machine_has_what_the_kernel_says(tmp_path: Path) -> None:
 
 
 def test_nothing_is_made_up(tmp_path: Path) -> None:
-    gauge = Gauge(tmp_path)
+    gauge = ServerGauge(tmp_path)
     assert gauge.measure() == {}
     write(tmp_path, {"proc/stat": "what\n", "proc/meminfo": "MemTotal\n", "sys/fs/cgroup/cpu.stat": "usage_usec x\n"})
     assert gauge.measure() == {}
 
 
 def test_this_machine() -> None:
-    gauge, end = Gauge(), time.monotonic() + 0.3
+    gauge, end = ServerGauge(), time.monotonic() + 0.3
     while time.monotonic() < end:
         pass
     told = gauge.measure()

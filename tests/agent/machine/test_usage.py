@@ -11,7 +11,7 @@ import pytest
 from agent_bench import Machine
 from shipped_job import Shipped
 
-from skylift.agent.machine.usage import Usage
+from skylift.agent.machine.usage import UsageMeter
 from skylift.client.job.server_record import parse_usage
 from skylift.contract.document import Malformed
 
@@ -61,7 +61,7 @@ def test_rates_of_disk_and_network(tmp_path: Path, files: dict[str, str]) -> Non
 
     write(0, 0)
     began = time.monotonic()
-    usage = Usage(os.geteuid(), tmp_path, tmp_path)
+    usage = UsageMeter(os.geteuid(), tmp_path, tmp_path)
     write(10**9, 3 * 10**9)
     told = usage.measure()
     # No rate is of less than a millisecond.

@@ -17,9 +17,9 @@ from agent_bench import Door, until
 
 from skylift.agent.job.ledger import Ledger
 from skylift.agent.job.status import Status
-from skylift.agent.program.control import Control
+from skylift.agent.program.control import JobControl
 from skylift.agent.program.control_socket import ControlSocket
-from skylift.agent.program.program import Program
+from skylift.agent.program.program import UserProcess
 from skylift.agent.program.stream import READ, Stream
 
 RUNS = """
@@ -44,8 +44,8 @@ def served(path: Path, tmp_path: Path) -> Iterator[Path]:
     status = Status("x", threading.Condition())
     streams = [Stream(name, tmp_path, status.changed, (os.geteuid(), os.getegid())) for name in ("stdout", "stderr")]
     streams[0].append(b"what it says")
-    program = Program(Ledger(tmp_path / "ledger"), os.pipe()[0])
-    ControlSocket(path, os.getegid(), Control(program), streams, status)
+    program = UserProcess(Ledger(tmp_path / "ledger"), os.pipe()[0])
+    ControlSocket(path, os.getegid(), JobControl(program), streams, status)
     yield path
     for stream in streams:
         stream.finish()
@@ -78,8 +78,8 @@ def test_all_output_comes_before_the_word_that_the_job_has_ended(path: Path, tmp
 
     stdout = EndsMeanwhile("stdout", tmp_path, status.changed, (os.geteuid(), os.getegid()))
     stdout.append(b"x" * (3 * READ))
-    program = Program(Ledger(tmp_path / "ledger"), os.pipe()[0])
-    ControlSocket(path, os.getegid(), Control(program), [stdout], status)
+    program = UserProcess(Ledger(tmp_path / "ledger"), os.pipe()[0])
+    ControlSocket(path, os.getegid(), JobControl(program), [stdout], status)
     door, received = Door(path), 0
     door.send(stream={"stdout": 0, "stderr": 0})
     for kind, data in door.frames():

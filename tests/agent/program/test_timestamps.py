@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from random import Random
 
-from skylift.agent.program.timestamps import Times
+from skylift.agent.program.timestamps import StreamTimes
 
 
 def test_a_time_between_two_writes_leads_to_the_second() -> None:
-    times = Times()
+    times = StreamTimes()
     times.note(100.0, 0)
     times.note(100.4, 10)
     times.note(200.0, 20)
@@ -21,7 +21,7 @@ def test_a_time_between_two_writes_leads_to_the_second() -> None:
 
 
 def test_nothing_that_came_since_is_left_out_however_many_marks_there_were() -> None:
-    random, times = Random(1), Times()
+    random, times = Random(1), StreamTimes()
     now, offset, written = 1000.0, 0, []
     for _ in range(20000):
         now += random.expovariate(1)
@@ -41,7 +41,7 @@ def test_nothing_that_came_since_is_left_out_however_many_marks_there_were() -> 
 
 
 def test_a_piece_begins_with_the_mark_that_was_before_it() -> None:
-    times = Times()
+    times = StreamTimes()
     times.note(100.0, 0)
     times.note(105.04, 50)
     assert json.loads(times.encoded(20, 80)) == [1.0, [[100.0, 20], [105.0, 50]]]
@@ -50,7 +50,7 @@ def test_a_piece_begins_with_the_mark_that_was_before_it() -> None:
 
 
 def test_what_is_in_s3_is_forgotten_here_after_a_while() -> None:
-    times = Times()
+    times = StreamTimes()
     for second in range(10):
         times.note(100.0 + 2 * second, 10 * second)
     times.forget(35, 150.0)

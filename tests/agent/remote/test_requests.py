@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from skylift.agent.remote import aws
-from skylift.agent.remote.aws import Aws, Http, Metadata, Refused, Unreachable, patiently
+from skylift.agent.remote.aws import Aws, Http, Metadata, Refused, Unreachable, retry_until
 
 
 class Place:
@@ -178,7 +178,7 @@ def test_a_step_of_the_wall_clock_does_not_change_how_long_a_call_is_repeated(
             raise Unreachable("no answer")
 
     with pytest.raises(Unreachable):
-        patiently("thing", call, 1060.0)
+        retry_until("thing", call, 1060.0)
     assert 45 < calls[-1] - calls[0] <= 60
 
 

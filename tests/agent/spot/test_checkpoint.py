@@ -25,7 +25,7 @@ from skylift.agent.job.outcome import Ended
 from skylift.agent.machine.remove_tree import remove_below
 from skylift.agent.remote.aws import Unreachable
 from skylift.agent.spot.checkpoint import Checkpoint, Look, Sent, is_written, look
-from skylift.agent.spot.checkpoint_archive import Unfit, pack
+from skylift.agent.spot.checkpoint_archive import CannotCheckpoint, pack
 
 Bucket = KeptPrefix
 
@@ -410,7 +410,7 @@ def test_a_folder_that_is_packed_is_not_exchanged_on_the_way(tmp_path: Path, buc
 def test_what_is_no_file_is_refused_and_holds_nobody_up(tmp_path: Path, bucket: KeptPrefix) -> None:
     found = checkpoint(tmp_path, bucket, Attempt())
     os.mkfifo(found.path)
-    with pytest.raises(Unfit, match="is a FIFO"):
+    with pytest.raises(CannotCheckpoint, match="is a FIFO"):
         found.send(0)
     assert not found.finish(0, by_itself=True)
     assert "is a FIFO" in found.refused
@@ -470,7 +470,7 @@ def test_a_path_that_is_too_long_is_told_and_the_checkpoint_before_stays(
 def test_one_that_becomes_too_deep_is_sent_when_it_is_mended(tmp_path: Path, deep: Path, bucket: KeptPrefix) -> None:
     found = checkpoint(tmp_path, bucket, Attempt())
     deepen(deep / "d", 2_100)
-    with pytest.raises(Unfit):
+    with pytest.raises(CannotCheckpoint):
         found.send(0)
     remove_below(deep, deep / "d")
     (deep / "model").write_text("good")

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from deep_tree import lengthen
 
-from skylift.agent.spot.checkpoint_archive import Damaged, Owner, Unfit, Unpacking, pack, walk
+from skylift.agent.spot.checkpoint_archive import CannotCheckpoint, CheckpointUnpacking, Damaged, Owner, pack, walk
 
 ME = Owner(os.getuid(), os.getgid())
 
@@ -36,7 +36,7 @@ def packed(folder: Path) -> Path:
 
 def unpacked(archive: Path, top: Path) -> Path:
     place = archive.with_name("unpacked")
-    Unpacking(archive, place, (str(top),), ME).run()
+    CheckpointUnpacking(archive, place, (str(top),), ME).run()
     return place
 
 
@@ -120,7 +120,7 @@ def a_socket(path: Path) -> None:
 )
 def test_what_cannot_come_back_is_refused_by_name(folder: Path, make: Callable[[Path], None], words: str) -> None:
     make(folder / "it")
-    with pytest.raises(Unfit, match=words) as error:
+    with pytest.raises(CannotCheckpoint, match=words) as error:
         packed(folder)
     assert str(error.value).startswith("it ")
 
@@ -130,7 +130,7 @@ def test_a_link_that_leads_out_by_way_of_another_is_refused(folder: Path, tmp_pa
     (folder / "deep/er").mkdir(parents=True)
     (folder / "inner").symlink_to("deep/er")
     (folder / "it").symlink_to("inner/../../../other")
-    with pytest.raises(Unfit):
+    with pytest.raises(CannotCheckpoint):
         packed(folder)
 
 

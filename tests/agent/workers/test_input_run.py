@@ -23,7 +23,7 @@ from skylift.agent.remote.prefix import Prefix
 from skylift.agent.workers import input_live, input_run
 from skylift.agent.workers.input_folders import InputFolders
 from skylift.agent.workers.input_memory import InputMemory
-from skylift.agent.workers.input_run import KEPT, InputRun, MapPlace, Withheld, remove_runs
+from skylift.agent.workers.input_run import KEPT, InputRun, MapPlace, NoOutcome, remove_runs
 from skylift.agent.workers.input_spawner import Spawner
 from skylift.client.map.live import InputLive, LiveStream, parse_live
 from skylift.client.map.outcome import InputOutcome, InputState, parse_outcome
@@ -250,14 +250,14 @@ def test_a_death_by_signal_is_an_outcome_of_a_server_that_stays(case: Case) -> N
 @pytest.mark.parametrize("end", ["import os\nos.kill(os.getpid(), 15)\n", "raise SystemExit(143)\n"])
 def test_a_server_that_goes_down_gives_no_verdict(case: Case, end: str) -> None:
     threading.Timer(0.5, case.down.set).start()
-    with pytest.raises(Withheld):
+    with pytest.raises(NoOutcome):
         case.run(end)
     assert case.prefix.objects == {}
 
 
 def test_a_success_on_a_server_that_goes_down_is_none_either(case: Case) -> None:
     case.down.set()
-    with pytest.raises(Withheld):
+    with pytest.raises(NoOutcome):
         case.run("pass\n")
 
 
@@ -269,7 +269,7 @@ def test_who_is_gone_ends_it(case: Case, tmp_path: Path) -> None:
 
     threading.Thread(target=leave).start()
     source = f"import os, time\nopen('x', 'w').write(str(os.getpid()))\nos.rename('x', {str(tmp_path / 'pid')!r})\n"
-    with pytest.raises(Withheld):
+    with pytest.raises(NoOutcome):
         case.run(source + "time.sleep(600)\n")
     pid, until = (tmp_path / "pid").read_text(), time.monotonic() + 30
     while Path("/proc", pid).exists():
@@ -368,7 +368,7 @@ def test_who_is_gone_ends_it_while_a_report_takes_long(
         case.ours.close()
 
     threading.Thread(target=leave).start()
-    with pytest.raises(Withheld):
+    with pytest.raises(NoOutcome):
         case.run("import time\nprint('x', flush=True)\ntime.sleep(600)\n")
     slow.released.set()
     assert not slow.waited

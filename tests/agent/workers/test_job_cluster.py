@@ -37,10 +37,10 @@ from skylift.agent.workers.job_cluster import (
     OtherServers,
     cluster_argv,
 )
-from skylift.agent.workers.worker_group import Group, Member, end_servers
+from skylift.agent.workers.worker_group import GroupMember, GroupState, end_servers
 from skylift.client.dask import node
 from skylift.client.job.job import Program
-from skylift.client.job.record import Prefix, parse_record
+from skylift.client.job.record import JobKeys, parse_record
 from skylift.client.job.server_time import ServerTime, read_times
 from skylift.client.plan.plan_job import Order
 from skylift.client.ship.archive import whole_archive
@@ -57,13 +57,13 @@ class Servers:
     made: int = 0
     deleted: bool = False
 
-    def look(self) -> Group | None:
+    def look(self) -> GroupState | None:
         if self.deleted:
             return None
         while len(self.there) < min(self.desired, self.room):
             self.made += 1
             self.there[f"i-{self.made}"] = True
-        return Group(self.desired, [Member(each, alive, "t3.small") for each, alive in self.there.items()])
+        return GroupState(self.desired, [GroupMember(each, alive, "t3.small") for each, alive in self.there.items()])
 
     def resize(self, desired: int) -> None:
         self.desired = desired
@@ -364,7 +364,7 @@ def keyed(shipped: Shipped, metadata: Metadata) -> Shipped:
     retry = {"times": 2, "on": [], "pause": 0.05}
     shipped.ship_order(order, cluster={"servers": 2, "group": "skylift-workers.many"}, retry=retry)
     part = {"ca": "CA", "cert": "C", "key": "K"}
-    shipped.put(Prefix("many").dask, json.dumps(dict.fromkeys(("scheduler", "worker", "client"), part)).encode())
+    shipped.put(JobKeys("many").dask, json.dumps(dict.fromkeys(("scheduler", "worker", "client"), part)).encode())
     return shipped
 
 
@@ -378,7 +378,7 @@ def test_a_program_whose_scheduler_cannot_start_does_not_start(keyed: Shipped) -
     assert status["detail"].startswith("Dask's scheduler has ended at its start:")
     assert "No module named" in status["detail"]
     assert (keyed.stream("stdout"), keyed.stream("stderr")) == (b"", b"")
-    assert keyed.read(Prefix("many").dask) is None, "its keys are gone"
-    record = parse_record("record.json", keyed.read(Prefix("many").record) or b"")
+    assert keyed.read(JobKeys("many").dask) is None, "its keys are gone"
+    record = parse_record("record.json", keyed.read(JobKeys("many").record) or b"")
     assert record.group
     assert not record.is_map

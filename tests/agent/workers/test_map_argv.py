@@ -14,10 +14,10 @@ import pytest
 
 from skylift.agent.machine.our_process import argv_of, read_options, write_options
 from skylift.agent.workers.job_cluster import ClusterOptions
-from skylift.agent.workers.map_server import MapOptions, dask_argv
+from skylift.agent.workers.map_server import MapSettings, dask_argv
 from skylift.client.ship.archive import whole_archive
 
-OF_MAP = MapOptions(
+OF_MAP = MapSettings(
     archive="a",
     bucket="b",
     prefix="jobs/x",
@@ -67,7 +67,7 @@ def test_it_imports_nothing_of_the_jobs_own_files(tmp_path: Path, module: str) -
 
 
 @pytest.mark.parametrize("options", [OF_MAP, OF_CLUSTER])
-def test_what_is_written_is_read(options: MapOptions | ClusterOptions) -> None:
+def test_what_is_written_is_read(options: MapSettings | ClusterOptions) -> None:
     text = write_options(options)
     assert text.isascii()
     assert read_options(type(options), text) == options

@@ -18,7 +18,7 @@ import pytest
 from test_input_run import Case
 
 from skylift.agent.workers import fitness
-from skylift.agent.workers.fitness import Fitness, Unfit
+from skylift.agent.workers.fitness import Fitness, ServerUnfit
 from skylift.client.map.task import run_inputs
 
 
@@ -67,10 +67,10 @@ def case(disk: Disk, tmp_path: Path) -> Iterator[Case]:
 @pytest.mark.real
 def test_an_input_that_finds_a_full_disk_has_no_outcome_and_runs_when_there_is_room(case: Case, disk: Disk) -> None:
     ballast = disk.folder / "ballast"
-    with pytest.raises(Unfit, match=r"^No space left on device$"), disk.fitness.one_input():
+    with pytest.raises(ServerUnfit, match=r"^No space left on device$"), disk.fitness.one_input():
         disk.no_names(ballast)
         case.run("pass")
-    with pytest.raises(Unfit, match=r"^No space left on device$"), disk.fitness.one_input():
+    with pytest.raises(ServerUnfit, match=r"^No space left on device$"), disk.fitness.one_input():
         pass
     shutil.rmtree(ballast)
     with disk.fitness.one_input():
@@ -85,7 +85,7 @@ def test_a_full_tmp_in_memory_is_emptied_when_no_input_runs(disk: Disk, tmp_path
     try:
         with disk.fitness.one_input():
             disk.fill(place / "left")
-            with pytest.raises(Unfit, match=r"^No space left on device$"), disk.fitness.one_input():
+            with pytest.raises(ServerUnfit, match=r"^No space left on device$"), disk.fitness.one_input():
                 pass
         with disk.fitness.one_input():
             (place / "room").write_bytes(bytes(1 << 20))
@@ -109,7 +109,7 @@ def test_what_ended_inputs_have_left_goes_when_none_runs(case: Case, disk: Disk)
     (secret / "kept").touch()
     (left / "link").symlink_to(secret)
     (disk.folder / "root/tmp/link").symlink_to(secret)
-    with pytest.raises(Unfit), disk.fitness.one_input():
+    with pytest.raises(ServerUnfit), disk.fitness.one_input():
         disk.fill(left / "large")
         (disk.folder / "runs/more").write_bytes(bytes(4096))
     entered, go = threading.Event(), threading.Event()
@@ -121,7 +121,7 @@ def test_what_ended_inputs_have_left_goes_when_none_runs(case: Case, disk: Disk)
 
     # One that runs already may use what is there.
     disk.fitness._running += 1
-    with pytest.raises(Unfit), disk.fitness.one_input():
+    with pytest.raises(ServerUnfit), disk.fitness.one_input():
         pass
     assert left.exists()
     disk.fitness._running -= 1
@@ -138,11 +138,11 @@ def test_what_ended_inputs_have_left_goes_when_none_runs(case: Case, disk: Disk)
 @pytest.mark.real
 def test_a_server_that_goes_down_holds_nobody_up(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fitness, "_HOLDING", 3600)
-    with pytest.raises(Unfit), disk.fitness.one_input():
+    with pytest.raises(ServerUnfit), disk.fitness.one_input():
         disk.fill(disk.folder / "ballast")
         raise OSError(errno.ENOSPC, "No space left on device")
     disk.down.set()
-    with pytest.raises(Unfit), disk.fitness.one_input():
+    with pytest.raises(ServerUnfit), disk.fitness.one_input():
         pass
 
 
@@ -150,7 +150,7 @@ def test_a_server_without_descriptors_removes_nothing(tmp_path: Path) -> None:
     (tmp_path / "tmp").mkdir()
     (tmp_path / "tmp/cache").touch()
     fit = Fitness(tmp_path, tmp_path, os.geteuid(), threading.Event())
-    with pytest.raises(Unfit, match="Too many open files"), fit.one_input():
+    with pytest.raises(ServerUnfit, match="Too many open files"), fit.one_input():
         raise OSError(errno.EMFILE, "Too many open files")
     with fit.one_input():
         assert (tmp_path / "tmp/cache").exists()

@@ -10,8 +10,8 @@ import pytest
 from skylift.agent.remote.aws import Aws, Refused, Unreachable
 from skylift.agent.workers import worker_group
 from skylift.agent.workers.worker_group import (
-    Group,
-    Member,
+    GroupMember,
+    GroupState,
     SpotOrOnDemand,
     WorkerGroup,
     empty_group,
@@ -158,7 +158,7 @@ class Kept:
 def test_the_group_of_a_schedule_says_whose_its_servers_are_before_they_come() -> None:
     aws = Kept()
     group = open_group(cast(Aws, aws), "g", lambda _: None, "nightly/2026-11-28T02:00:00Z")
-    assert group.look() == Group(0, [])
+    assert group.look() == GroupState(0, [])
     for each in (0, 2, 3):
         group.resize(each)
     tag = {
@@ -203,7 +203,7 @@ def test_nobody_waits_for_an_auto_scaling_that_cannot_be_reached() -> None:
         with pytest.raises(Unreachable, match="timed out"):
             group.look()
     away.is_away = False
-    assert group.look() == Group(2, [])
+    assert group.look() == GroupState(2, [])
     group.resize(3)
     assert away.asked == [("SetDesiredCapacity", 3)]
 
@@ -214,11 +214,11 @@ class Plain:
     def __init__(self, kind: str, room: int) -> None:
         self.kind, self.room, self.desired, self.failures, self.deleted = kind, room, 0, 0, False
 
-    def look(self) -> Group | None:
+    def look(self) -> GroupState | None:
         if self.deleted:
             return None
-        members = [Member(f"i-{self.kind}-{number}", True) for number in range(min(self.desired, self.room))]
-        return Group(self.desired, members)
+        members = [GroupMember(f"i-{self.kind}-{number}", True) for number in range(min(self.desired, self.room))]
+        return GroupState(self.desired, members)
 
     def resize(self, desired: int) -> None:
         self.desired = desired
@@ -271,7 +271,7 @@ def test_what_failed_under_the_coordinator_before_sends_nobody_to_servers_on_dem
     both.group.look()
     both.group.resize(2)
     both.spot.room = 0  # They are on their way.
-    assert both.group.look() == Group(2, [])
+    assert both.group.look() == GroupState(2, [])
     assert (both.spot.desired, both.on_demand.desired, both.said) == (2, 0, [])
     # What fails from now on does.
     both.spot.room = 2
@@ -281,10 +281,10 @@ def test_what_failed_under_the_coordinator_before_sends_nobody_to_servers_on_dem
 def test_what_waits_when_a_coordinator_begins_goes_to_servers_on_demand_when_it_fails_again() -> None:
     both = Both(spot=0, on_demand=9)
     both.spot.desired, both.spot.failures = 2, 1
-    assert both.group.look() == Group(2, [])
+    assert both.group.look() == GroupState(2, [])
     assert (both.spot.desired, both.on_demand.desired) == (2, 0)
     both.spot.failures += 1
-    assert both.group.look() == Group(2, [])
+    assert both.group.look() == GroupState(2, [])
     assert (both.spot.desired, both.on_demand.desired) == (0, 2)
 
 
@@ -304,8 +304,8 @@ def test_what_a_group_has() -> None:
         MEMBER.format("i-3", "Terminating:Wait", "Healthy"),
     ]
     plain = WorkerGroup(cast(Aws, Autoscaling(group_of(*members))), "g").look()
-    assert plain == Group(2, [Member("i-1", True, "t3.small"), Member("i-2", False, "t3.small")])
+    assert plain == GroupState(2, [GroupMember("i-1", True, "t3.small"), GroupMember("i-2", False, "t3.small")])
     policy = "<MixedInstancesPolicy><LaunchTemplate/></MixedInstancesPolicy>"
     spot = WorkerGroup(cast(Aws, Autoscaling(group_of(members[0], policy=policy))), "g").look()
-    assert spot == Group(2, [Member("i-1", True, "t3.small", "spot")])
+    assert spot == GroupState(2, [GroupMember("i-1", True, "t3.small", "spot")])
     assert WorkerGroup(cast(Aws, Autoscaling(None)), "g").look() is None

@@ -7,11 +7,11 @@ import json
 from pathlib import Path
 
 from skylift.client.collect.results import Manifest, bring_home, read_manifest
-from skylift.client.job.record import Prefix
+from skylift.client.job.record import JobKeys
 from skylift.client.remote.api import Api
 
 BUCKET = "skylift-123456789012-us-east-1"
-PREFIX = Prefix("x")
+PREFIX = JobKeys("x")
 
 
 def put(api: Api, path: str, body: bytes, digest: str | None = None) -> None:

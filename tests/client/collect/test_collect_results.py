@@ -18,7 +18,7 @@ from skylift.client.collect import results as collect
 from skylift.client.collect.results import bring_home, read_manifest
 from skylift.client.errors import RecordDamaged, ResultsDamaged, RunError, Unreachable
 from skylift.client.job.outcome import Result
-from skylift.client.job.record import Prefix
+from skylift.client.job.record import JobKeys
 from skylift.client.remote.api import Api, Sink
 
 
@@ -61,7 +61,7 @@ def test_place_that_cannot_be_written(api: Api, bucket: str, tmp_path: Path) -> 
 
 
 def test_job_without_a_manifest_has_no_results(api: Api, bucket: str) -> None:
-    assert read_manifest(api, bucket, Prefix("none"), ["."]).results == ()
+    assert read_manifest(api, bucket, JobKeys("none"), ["."]).results == ()
 
 
 def test_what_was_cut_off_is_gone_on_with(

@@ -20,7 +20,7 @@ from whole_run import Seen
 
 from skylift.cli.main import perform
 from skylift.client.errors import RecordDamaged, Refused, SkyliftError
-from skylift.client.job.record import Prefix
+from skylift.client.job.record import JobKeys
 from skylift.client.job.server_record import HOST_KEYS_LIMIT, STATUS_LIMIT
 from skylift.client.job.server_time import PROGRESS_LIMIT
 from skylift.client.job.settings import Settings
@@ -50,14 +50,14 @@ class Hostile:
     def record(self, job: str, **more: Any) -> None:
         record = {"created": time.time() - 5000, "deadline": time.time() + 600, "argv": ["python", "job.py"]}
         record |= {"outputs": ["out"], "instance_type": "t3.small", "keep": 0, **more}
-        self.put(Prefix(job).record, record)
+        self.put(JobKeys(job).record, record)
 
     def put(self, key: str, content: Any) -> None:
         body = content if isinstance(content, bytes) else json.dumps(content).encode()
         self.api.put(self.account.bucket, key, body)
 
     def status(self, job: str, **more: Any) -> None:
-        self.put(Prefix(job).status, {**STATUS, "role": None, "kept_until": None, **more})
+        self.put(JobKeys(job).status, {**STATUS, "role": None, "kept_until": None, **more})
 
     def server(self, job: str) -> str:
         image = self.api.call("ec2", "describe_images", Owners=["amazon"])["Images"][0]["ImageId"]
@@ -145,10 +145,10 @@ def test_a_role_of_this_name_that_is_somebody_elses(hostile: Hostile) -> None:
 
 PROGRESS = {"others": [{"instance_type": "t3.small", "market": "spot", "servers": 2, "seconds": 60.0}]}
 FILES: dict[str, tuple[str, dict[str, Any], int, dict[str, Any]]] = {
-    "status": (Prefix("x").status, STATUS, STATUS_LIMIT, {}),
-    "manifest": (Prefix("x").manifest, MANIFEST, STATUS_LIMIT, {}),
-    "host-keys": (Prefix("x").host_keys, HOST_KEYS, HOST_KEYS_LIMIT, {}),
-    "progress": (Prefix("x").progress, PROGRESS, PROGRESS_LIMIT, {"map": {"group": "skylift-workers.x"}}),
+    "status": (JobKeys("x").status, STATUS, STATUS_LIMIT, {}),
+    "manifest": (JobKeys("x").manifest, MANIFEST, STATUS_LIMIT, {}),
+    "host-keys": (JobKeys("x").host_keys, HOST_KEYS, HOST_KEYS_LIMIT, {}),
+    "progress": (JobKeys("x").progress, PROGRESS, PROGRESS_LIMIT, {"map": {"group": "skylift-workers.x"}}),
 }
 
 
@@ -204,8 +204,8 @@ def test_a_progress_that_cannot_be_read_hides_no_job_and_no_outcome(
 ) -> None:
     hostile.record("x", map={"group": "skylift-workers.x"})
     hostile.status("x", streams={})
-    hostile.put(Prefix("x").progress, data)
-    hostile.put(Prefix("x").manifest, {"results": [], "unmatched": [], "left_behind": [], "final": True})
+    hostile.put(JobKeys("x").progress, data)
+    hostile.put(JobKeys("x").manifest, {"results": [], "unmatched": [], "left_behind": [], "final": True})
     assert perform(["ps", "--all", "--json"]) == 0
     assert [(each["name"], each["state"]) for each in json.loads(capfd.readouterr().out)] == [("x", "succeeded")]
     assert perform(["wait", "x"]) == 0
@@ -217,7 +217,7 @@ def test_one_bad_record_is_one_row(hostile: Hostile, capfd: pytest.CaptureFixtur
     hostile.status("x")
     for job, data in DAMAGE.items():
         hostile.record(job)
-        hostile.put(Prefix(job).status, data)
+        hostile.put(JobKeys(job).status, data)
     assert perform(["ps", "--all", "--json"]) == 0
     listed = {each["name"]: each for each in json.loads(capfd.readouterr().out)}
     assert {name: each["state"] for name, each in listed.items()} == {
@@ -241,9 +241,9 @@ def test_one_bad_record_is_one_row(hostile: Hostile, capfd: pytest.CaptureFixtur
 
 
 def test_a_damaged_record_is_told_by_sweep_and_left(hostile: Hostile, capfd: pytest.CaptureFixture[str]) -> None:
-    hostile.put(Prefix("x").status, b"[1,2]")
-    hostile.put(Prefix("x").result("out/a"), b"all that there is of it")
-    hostile.put(Prefix("mine").record, b"{")
+    hostile.put(JobKeys("x").status, b"[1,2]")
+    hostile.put(JobKeys("x").result("out/a"), b"all that there is of it")
+    hostile.put(JobKeys("mine").record, b"{")
     assert perform(["sweep", "--json"]) == 0
     found = json.loads(capfd.readouterr().out)
     assert [(each["kind"], each["id"], each["removed"]) for each in found] == [
@@ -255,7 +255,7 @@ def test_a_damaged_record_is_told_by_sweep_and_left(hostile: Hostile, capfd: pyt
 
 def test_a_job_that_runs_with_a_damaged_record_can_be_ended(hostile: Hostile) -> None:
     server = hostile.server("x")
-    hostile.put(Prefix("x").status, b"[1,2]")
+    hostile.put(JobKeys("x").status, b"[1,2]")
     assert perform(["rm", "x"]) == 125
     assert perform(["cancel", "x"]) == 0
     (state,) = hostile.api.call("ec2", "describe_instances", InstanceIds=[server])["Reservations"][0]["Instances"]
@@ -339,7 +339,7 @@ def test_a_second_ctrl_c_waits_for_no_results(
 @pytest.mark.parametrize("in_parts", [True, False])
 def test_what_comes_to_s3_counts_as_sending(hostile: Hostile, monkeypatch: pytest.MonkeyPatch, in_parts: bool) -> None:
     monkeypatch.setattr("skylift.client.jobs.jobs._STALLED", 0.0)
-    bucket, key = hostile.account.bucket, Prefix("x").result("a")
+    bucket, key = hostile.account.bucket, JobKeys("x").result("a")
     sending = _Sending(hostile.account, "x")
     if in_parts:
         upload = hostile.api.call("s3", "create_multipart_upload", Bucket=bucket, Key=key)["UploadId"]
@@ -373,7 +373,7 @@ def test_no_server_is_kept_because_it_says_so(hostile: Hostile) -> None:
 
 def test_ssh_takes_no_login_user_for_an_option(hostile: Hostile) -> None:
     hostile.server("x")
-    hostile.put(Prefix("x").host_keys, {**HOST_KEYS, "user": "-oProxyCommand=touch here"})
+    hostile.put(JobKeys("x").host_keys, {**HOST_KEYS, "user": "-oProxyCommand=touch here"})
     with pytest.raises(RecordDamaged, match="`user` cannot be '-oProxyCommand=touch here'"):
         Jobs(hostile.account.settings).shell("x", ("uptime",))
 
@@ -385,10 +385,10 @@ def test_nothing_of_a_server_reaches_the_terminal_as_it_is(
     hostile.status("x", state="failed", reason=f"{TERMINAL}reason", detail=f"one\n{TERMINAL}two", streams={})
     names = [f"out/{TERMINAL}a", f".{TERMINAL}b"]
     for name in names:
-        hostile.put(Prefix("x").result(name), b"")
+        hostile.put(JobKeys("x").result(name), b"")
     empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
     sent = [{"path": name, "size": 0, "sha256": empty} for name in names]
-    hostile.put(Prefix("x").manifest, {"results": sent, "unmatched": [TERMINAL], "left_behind": [TERMINAL]})
+    hostile.put(JobKeys("x").manifest, {"results": sent, "unmatched": [TERMINAL], "left_behind": [TERMINAL]})
     perform({"ps": ["ps", "--all"], "sweep": ["sweep", "--dry-run"]}.get(command, [command, "x"]))
     shown = "".join(capfd.readouterr())
     assert shown.replace("\n", "").isprintable(), shown

@@ -10,7 +10,7 @@ from hostile_json import MANIFEST, STATUS
 from test_hostile_record import Hostile, hostile  # noqa: F401 (a fixture)
 
 from skylift.cli.main import perform
-from skylift.client.job.record import Prefix
+from skylift.client.job.record import JobKeys
 
 WORDS = "half \ud800, whole \udbff\udfff \x1b[2J\x1b]0;title\x07\x9b31m\r\u202e\u2028\x00.\n"
 NOT_SENT = [{"path": f"out/\udce9{WORDS}", "reason": WORDS}]
@@ -37,7 +37,7 @@ def test_words_of_a_server(
 ) -> None:
     hostile.status("x", streams={"stdout": 0, "stderr": 0}, cut={}, checkpoint=None, **said)
     more = {"results": [], "not_sent": NOT_SENT, "left_behind": [WORDS], "changed": [WORDS], "unmatched": [WORDS]}
-    hostile.put(Prefix("x").manifest, {**MANIFEST, **more})
+    hostile.put(JobKeys("x").manifest, {**MANIFEST, **more})
     for command, *options in COMMANDS:
         which = ["x"] if command != "ps" else []
         code = perform([command, *options, *which])

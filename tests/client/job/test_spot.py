@@ -14,8 +14,8 @@ from skylift.client.job.job import Program, Spot
 from skylift.client.job.record import deadline_of, encode_record
 from skylift.client.job.settings import Settings
 from skylift.client.job.spot import read_spot, with_types
-from skylift.client.launch.fleet import Fleet, check_price, delete_fleets, fleet_request, template_request
-from skylift.client.launch.key import KeyPair
+from skylift.client.launch.fleet import JobFleet, check_price, delete_fleets, fleet_request, template_request
+from skylift.client.launch.key import LocalKeyPair
 from skylift.client.launch.network import Network
 from skylift.client.launch.role import JobRole, boundary_policy, job_policy
 from skylift.client.plan.plan_job import Order, plan_job
@@ -90,7 +90,7 @@ def test_the_record_says_that_another_server_may_go_on(folder: Path) -> None:
 
 def test_the_template_is_the_launch_but_for_its_place(folder: Path) -> None:
     job = plan_job(order(folder, spot=Spot()), folder, os.environ)
-    key = KeyPair("skylift-key", Path("key"), "ssh-ed25519 AAAA")
+    key = LocalKeyPair("skylift-key", Path("key"), "ssh-ed25519 AAAA")
     data = template_request(job, NETWORK, key, ROLE, "ami-1", "#!/bin/sh\n")["LaunchTemplateData"]
     assert data["NetworkInterfaces"] == [{"DeviceIndex": 0, "Groups": ["sg-1"], "AssociatePublicIpAddress": True}]
     assert data["UserData"] == "IyEvYmluL3NoCg=="
@@ -163,7 +163,7 @@ class Deletions:
 
 def test_a_fleet_that_could_not_be_deleted_is_told_and_one_that_is_gone_is_not() -> None:
     gone: Any = Deletions("fleetIdDoesNotExist")
-    delete_fleets(gone, [Fleet("fleet-1", "count")], servers_too=True)
+    delete_fleets(gone, [JobFleet("fleet-1", "count")], servers_too=True)
     there: Any = Deletions("unexpectedError")
     with pytest.raises(Refused, match="fleet-1: You may not"):
-        delete_fleets(there, [Fleet("fleet-1", "count")], servers_too=True)
+        delete_fleets(there, [JobFleet("fleet-1", "count")], servers_too=True)

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from skylift.client.errors import UsageError
-from skylift.client.job.record import Prefix
+from skylift.client.job.record import JobKeys
 from skylift.client.job.settings import Settings
 from skylift.client.job.tags import job_tags
 from skylift.client.jobs.cluster import TakeDown, clusters, find_clusters, members_of
@@ -35,7 +35,7 @@ def group_of(account: Account, name: str, made: float, kind: Kind = "cluster") -
 
 def record(account: Account, job: str, created: float) -> None:
     told = json.dumps({"created": created, "deadline": created + 7200}).encode()
-    account.api.put(account.bucket, Prefix(job).record, told)
+    account.api.put(account.bucket, JobKeys(job).record, told)
 
 
 def server(account: Account, job: str, *groups: str) -> None:

@@ -19,7 +19,7 @@ from whole_run import Seen
 
 from skylift.client.errors import ConnectionLost, RunError, SkyliftError, UsageError
 from skylift.client.jobs import copy
-from skylift.client.jobs.copy import Order, RemotePath, copy_by, parse_path, plan_copy
+from skylift.client.jobs.copy import CopyOrder, RemotePath, copy_by, parse_path, plan_copy
 from skylift.client.launch.key import ensure_key_file
 from skylift.client.remote.ssh import connect
 from skylift.client.steps import Clock
@@ -50,7 +50,7 @@ class Both:
     def cp(self, *words: str, recursive: bool = False) -> None:
         asyncio.run(self._cp(plan_copy(words, recursive=recursive)))
 
-    async def _cp(self, order: Order) -> None:
+    async def _cp(self, order: CopyOrder) -> None:
         async with self._server() as (port, host_key):
             connection = await connect("127.0.0.1", "me", self.key.private, [host_key], "j", port)
             try:

@@ -20,7 +20,7 @@ from skylift.cli.main import perform
 from skylift.client.attach import Attach
 from skylift.client.errors import JobNotFound, NotPermitted, RunError, Unreachable
 from skylift.client.job.outcome import Outcome
-from skylift.client.job.record import Prefix
+from skylift.client.job.record import JobKeys
 from skylift.client.job.settings import Settings
 from skylift.client.jobs.jobs import Jobs
 from skylift.client.jobs.logs import show_logs
@@ -54,7 +54,7 @@ def waiting(settings: Settings, api: Api, machine: Machine, seen: Seen, folder: 
 def test_submitted_job_is_the_servers_own(
     waiting: WaitingJob, api: Api, machine: Machine, folder: Path, elsewhere: Account
 ) -> None:
-    assert api.get(elsewhere.bucket, f"{Prefix(waiting.name).base}/server/attempts/1.json") is not None
+    assert api.get(elsewhere.bucket, f"{JobKeys(waiting.name).base}/server/attempts/1.json") is not None
     assert launch.live_servers(api)[0].instance == waiting.taken.server.instance
     go(machine)
     there = Seen()
@@ -93,9 +93,9 @@ def test_a_cloud_that_is_away_while_things_are_put_away(
     role.create_role(api, "over", elsewhere.number)
     ended = {"state": "succeeded", "final": True, "exit_code": 0, "reason": "", "streams": {}}
     for key, body in {
-        Prefix("over").record: {"keep": 0, "instance_type": "t3.small", "created": 1, "deadline": 2},
-        Prefix("over").status: ended,
-        Prefix("over").manifest: {"results": [], "unmatched": [], "left_behind": [], "final": True},
+        JobKeys("over").record: {"keep": 0, "instance_type": "t3.small", "created": 1, "deadline": 2},
+        JobKeys("over").status: ended,
+        JobKeys("over").manifest: {"results": [], "unmatched": [], "left_behind": [], "final": True},
     }.items():
         api.put(elsewhere.bucket, key, json.dumps(body).encode())
     remove, tried = role.remove_role_of, []
@@ -133,9 +133,9 @@ def test_results_that_are_interrupted_say_how_to_go_on(
 ) -> None:
     ensure_bucket(api, elsewhere.bucket)
     for key, body in {
-        Prefix("over").record: {"keep": 0, "instance_type": "t3.small", "created": 1, "deadline": 2, "outputs": ["a"]},
-        Prefix("over").status: SUCCEEDED,
-        Prefix("over").manifest: {**NO_RESULTS, "results": [{"path": "a", "size": 1, "sha256": "0" * 64}]},
+        JobKeys("over").record: {"keep": 0, "instance_type": "t3.small", "created": 1, "deadline": 2, "outputs": ["a"]},
+        JobKeys("over").status: SUCCEEDED,
+        JobKeys("over").manifest: {**NO_RESULTS, "results": [{"path": "a", "size": 1, "sha256": "0" * 64}]},
     }.items():
         api.put(elsewhere.bucket, key, json.dumps(body).encode())
     monkeypatch.chdir(folder)
@@ -150,7 +150,7 @@ def test_who_waits_for_a_map_puts_away_what_its_servers_cannot(elsewhere: Accoun
     (vpc, *_) = api.pages("ec2", "describe_vpcs", "Vpcs")
     make_job_group(api, "many", vpc["VpcId"], 1.0, "map")
     role.create_role(api, role.worker_of("many"), elsewhere.number, owner="many")
-    prefix = Prefix("many")
+    prefix = JobKeys("many")
     for key, body in {prefix.record: MAP, prefix.status: SUCCEEDED, prefix.manifest: NO_RESULTS}.items():
         api.put(elsewhere.bucket, key, json.dumps(body).encode())
     assert asyncio.run(wait(elsewhere, "many", Seen())).exit_code == 0
@@ -164,7 +164,7 @@ def test_who_waits_for_a_map_that_was_ended_early_is_told_why(
     """Its job has failed as any program does."""
     monkeypatch.setattr("skylift.place.local.local_settings", lambda *_: settings)
     ensure_bucket(api, elsewhere.bucket)
-    keys, prefix = MapKeys("many"), Prefix("many")
+    keys, prefix = MapKeys("many"), JobKeys("many")
     failed = {**SUCCEEDED, "state": "failed", "exit_code": 1, "reason": "The program exited with 1."}
     for key, body in {prefix.record: MAP, prefix.status: failed, prefix.manifest: NO_RESULTS}.items():
         api.put(elsewhere.bucket, key, json.dumps(body).encode())
@@ -192,7 +192,7 @@ def test_who_waits_for_a_map_reads_no_more_of_its_log_than_why_it_ended(
     """The log of a large map has thousands of entries, with all outcomes in them, as have those of the maps before."""
     monkeypatch.setattr("skylift.place.local.local_settings", lambda *_: settings)
     ensure_bucket(api, elsewhere.bucket)
-    keys, prefix = MapKeys("many"), Prefix("many")
+    keys, prefix = MapKeys("many"), JobKeys("many")
     failed = {**SUCCEEDED, "state": "failed", "exit_code": 1, "reason": "The program exited with 1."}
     for key, body in {prefix.record: MAP, prefix.status: failed, prefix.manifest: NO_RESULTS}.items():
         api.put(elsewhere.bucket, key, json.dumps(body).encode())
@@ -211,12 +211,12 @@ def test_who_waits_for_a_map_reads_no_more_of_its_log_than_why_it_ended(
     monkeypatch.setattr(Api, "get", noted)
     assert perform(["wait", "many"]) == 1
     assert [each for each in read if each.startswith(keys.log)] == [keys.log_entry(2)]
-    assert not [each for each in read if each.startswith(Prefix("before").base)]
+    assert not [each for each in read if each.startswith(JobKeys("before").base)]
 
 
 def test_a_map_whose_server_is_gone_is_told_how_to_go_on(elsewhere: Account, api: Api) -> None:
     ensure_bucket(api, elsewhere.bucket)
-    api.put(elsewhere.bucket, Prefix("many").record, json.dumps(MAP).encode())
+    api.put(elsewhere.bucket, JobKeys("many").record, json.dumps(MAP).encode())
     with pytest.raises(RunError, match="never reported") as caught:
         asyncio.run(wait(elsewhere, "many", Seen()))
     assert caught.value.advice.endswith("To run what is left: skylift map --resume many")
@@ -247,8 +247,8 @@ def test_logs_are_looked_at_while_it_runs_and_after(
 
 def test_logs_since_then(elsewhere: Account, api: Api) -> None:
     api.call("s3", "create_bucket", Bucket=elsewhere.bucket)
-    top = Prefix("x").stream("stdout")
-    api.put(elsewhere.bucket, Prefix("x").record, b'{"created": 1, "deadline": 2}')
+    top = JobKeys("x").stream("stdout")
+    api.put(elsewhere.bucket, JobKeys("x").record, b'{"created": 1, "deadline": 2}')
     api.put(elsewhere.bucket, f"{top}{0:020d}", b"before\n")
     (piece,) = api.pages("s3", "list_objects_v2", "Contents", Bucket=elsewhere.bucket, Prefix=top)
     told = Seen()
@@ -265,7 +265,7 @@ def test_logs_since_the_second_that_something_was_written(
     job = order(folder, source + "time.sleep(1.2)\nprint('new', time.time())\n")
     with host(api, machine):
         submit(job, settings, seen)
-    piece = f"{Prefix(job.name).stream('stdout')}{0:020d}"
+    piece = f"{JobKeys(job.name).stream('stdout')}{0:020d}"
     until(lambda: api.get(elsewhere.bucket, piece), "the old line, with its time")
     go(machine)
     machine.wait()
@@ -372,7 +372,7 @@ def test_who_waits_for_a_job_that_is_being_started_leaves_it_alone(elsewhere: Ac
     (vpc, *_) = api.pages("ec2", "describe_vpcs", "Vpcs")
     make_job_group(api, "many", vpc["VpcId"], 1.0, "map")
     role.create_role(api, role.worker_of("many"), elsewhere.number, owner="many")
-    prefix = Prefix("many")
+    prefix = JobKeys("many")
     api.put(elsewhere.bucket, prefix.record, json.dumps({**MAP, "created": time.time()}).encode())
     seen, made = Seen(), (job_groups(api), api.pages("iam", "list_roles", "Roles", PathPrefix="/skylift/"))
 
@@ -392,7 +392,7 @@ def test_who_waits_for_a_job_that_is_being_started_leaves_it_alone(elsewhere: Ac
 
 def test_a_job_that_is_removed_before_it_has_a_server_is_not_waited_for(elsewhere: Account, api: Api) -> None:
     ensure_bucket(api, elsewhere.bucket)
-    record = Prefix("gone").record
+    record = JobKeys("gone").record
     api.put(elsewhere.bucket, record, json.dumps({**MAP, "created": time.time()}).encode())
     seen = Seen()
 
@@ -413,7 +413,7 @@ def test_what_cannot_be_put_away_changes_no_outcome(
     ensure_bucket(api, elsewhere.bucket)
     (vpc, *_) = api.pages("ec2", "describe_vpcs", "Vpcs")
     make_job_group(api, "many", vpc["VpcId"], 1.0, "map")
-    prefix, failed = Prefix("many"), {**SUCCEEDED, "state": "failed", "exit_code": 7}
+    prefix, failed = JobKeys("many"), {**SUCCEEDED, "state": "failed", "exit_code": 7}
     for key, body in {prefix.record: MAP, prefix.status: failed, prefix.manifest: NO_RESULTS}.items():
         api.put(elsewhere.bucket, key, json.dumps(body).encode())
     call = api.call

@@ -15,7 +15,7 @@ from hostile_json import STATUS
 
 from skylift.cli.complete import job_name
 from skylift.cli.main import perform
-from skylift.client.job.record import INDEX, Prefix
+from skylift.client.job.record import INDEX, JobKeys
 from skylift.client.job.settings import Settings
 from skylift.client.job.tags import TAG_WORKER, job_tags
 from skylift.client.launch.bucket import ensure_bucket
@@ -54,7 +54,7 @@ class Past:
             "python": True,
             "argv": ["python", f"{name}.py", "--all", "a b"],
         }
-        self.put(Prefix(name).record, {**record, "instance_type": "t3.small", "keep": 0, "outputs": []})
+        self.put(JobKeys(name).record, {**record, "instance_type": "t3.small", "keep": 0, "outputs": []})
         if indexed:
             self.put(f"{INDEX}{name}", {})
         times = {
@@ -63,7 +63,7 @@ class Past:
             "ended": iso(self.now - ago + 62),
         }
         told = {**STATUS, "state": state, "role": None, "kept_until": None, **times, "program_seconds": 60.0, **more}
-        self.put(Prefix(name).status, told)
+        self.put(JobKeys(name).status, told)
 
     def server(self, job: str, *, worker: bool = False) -> None:
         image = self.account.api.call("ec2", "describe_images", Owners=["amazon"])["Images"][0]["ImageId"]
@@ -224,14 +224,14 @@ def test_a_map_has_the_servers_and_the_cost_of_all(past: Past, capfd: pytest.Cap
     past.server("many")
     past.job("many", ago=1000, of_map={"group": "skylift-workers.many"}, market=None)
     hour = {"instance_type": "t3.small", "market": "on-demand", "servers": 3, "seconds": 3600}
-    past.put(Prefix("many").progress, {"others": [hour]})
+    past.put(JobKeys("many").progress, {"others": [hour]})
     (found,) = listed(capfd)
     assert found["servers"] == 3
     assert found["cost_usd"] == pytest.approx(0.0208 * (1 + 61 / 3600), rel=0.01)
     assert perform(["ps"]) == 0
     assert f"{found['instance']} +2 " in capfd.readouterr().out
     # A server writes it: what cannot be is nothing.
-    past.put(Prefix("many").progress, {"others": [{**hour, "seconds": "long"}]})
+    past.put(JobKeys("many").progress, {"others": [{**hour, "seconds": "long"}]})
     (found,) = listed(capfd)
     assert found["cost_usd"] == pytest.approx(0.0208 * 61 / 3600, rel=0.02)
 
@@ -248,7 +248,7 @@ def test_a_job_on_a_kept_server_has_its_own_time(past: Past, capfd: pytest.Captu
 def test_one_that_vanished_before_it_told_anything(past: Past, capfd: pytest.CaptureFixture[str]) -> None:
     past.job("old", ago=500)
     past.job("lost", ago=100)
-    past.account.api.call("s3", "delete_object", Bucket=past.account.bucket, Key=Prefix("lost").status)
+    past.account.api.call("s3", "delete_object", Bucket=past.account.bucket, Key=JobKeys("lost").status)
     first, second = listed(capfd, "--all")
     assert (first["name"], first["state"], first["seconds"], first["cost_usd"]) == ("lost", "lost", None, None)
     assert second["name"] == "old"
@@ -264,7 +264,7 @@ def test_forget_all_that_have_ended(past: Past, capfd: pytest.CaptureFixture[str
     # A client writes the record before it starts the server.
     for name, ago in (("lost", 1000), ("begins", 10)):
         past.job(name, ago=ago)
-        past.account.api.call("s3", "delete_object", Bucket=past.account.bucket, Key=Prefix(name).status)
+        past.account.api.call("s3", "delete_object", Bucket=past.account.bucket, Key=JobKeys(name).status)
     assert perform(["rm", "--ended"]) == 2
     assert "--ended would forget 3 jobs: failed, old, lost." in capfd.readouterr().err
     assert len(past.account.recorded()) == 6

@@ -12,7 +12,7 @@ import pytest
 
 from skylift.cli.main import perform
 from skylift.client.errors import Unreachable
-from skylift.client.job.record import STARTING, Prefix, workers_name
+from skylift.client.job.record import STARTING, JobKeys, workers_name
 from skylift.client.job.settings import Settings
 from skylift.client.job.tags import TAG_WORKER, job_tags
 from skylift.client.jobs import jobs
@@ -43,12 +43,12 @@ class Left:
 
     def record(self, job: str, *, age: float = 0, deadline: float = 7200) -> None:
         record = {"created": self.now - age, "deadline": self.now - age + deadline}
-        self.api.put(self.account.bucket, Prefix(job).record, json.dumps(record).encode())
+        self.api.put(self.account.bucket, JobKeys(job).record, json.dumps(record).encode())
 
     def status(self, job: str, *, ago: float = 1000, **more: Any) -> None:
         updated = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(self.now - ago))
         status = {"state": "succeeded", "final": True, "updated": updated, "exit_code": 0, **more}
-        self.api.put(self.account.bucket, Prefix(job).status, json.dumps(status).encode())
+        self.api.put(self.account.bucket, JobKeys(job).status, json.dumps(status).encode())
 
     def server(self, job: str) -> str:
         image = self.api.call("ec2", "describe_images", Owners=["amazon"])["Images"][0]["ImageId"]
@@ -132,7 +132,7 @@ def test_inputs_stay_as_long_as_a_job_is_known_that_was_given_them(left: Left) -
         left.api.put(bucket, BLOBS + digest, b"x")
     record = {"created": left.now, "deadline": left.now + 7200, "packs": [{"sha256": "a" * 64}]}
     record["large"] = [{"place": "big", "sha256": "b" * 64}]
-    left.api.put(bucket, Prefix("ended").record, json.dumps(record).encode())
+    left.api.put(bucket, JobKeys("ended").record, json.dumps(record).encode())
     left.status("ended")
     assert left.found() == set(), "a client may be about to write its record"
     unknown = ("input", "-", "it belongs to no known job")
@@ -140,7 +140,7 @@ def test_inputs_stay_as_long_as_a_job_is_known_that_was_given_them(left: Left) -
     found = Sweep(left.account, time.time() + STARTING + 1).find()
     # Somebody takes what was to be removed; the other job is forgotten.
     record["packs"] = [{"sha256": "c" * 64}]
-    left.api.put(bucket, Prefix("new").record, json.dumps(record).encode())
+    left.api.put(bucket, JobKeys("new").record, json.dumps(record).encode())
     for each in found:
         each.remove()
     assert left.api.get(bucket, BLOBS + "c" * 64) == b"x"
@@ -181,8 +181,8 @@ def test_each_with_its_reason(left: Left) -> None:
     left.record("never", age=2000)
     left.record("killed", age=2000)
     left.status("killed", state="running", final=False)
-    left.api.put(left.account.bucket, Prefix("killed").env, b"{}")
-    left.api.call("s3", "create_multipart_upload", Bucket=left.account.bucket, Key=Prefix("killed").result("x"))
+    left.api.put(left.account.bucket, JobKeys("killed").env, b"{}")
+    left.api.call("s3", "create_multipart_upload", Bucket=left.account.bucket, Key=JobKeys("killed").result("x"))
     assert left.found() == {
         ("role", "ended", "its job has ended (succeeded)"),
         ("instance-profile", "ended", "its job has ended (succeeded)"),
@@ -323,7 +323,7 @@ def test_by_the_command_line(
     assert perform(["sweep"]) == 0
     assert "Nothing is left over" in capfd.readouterr().err
     # Logs and results of a job that has ended are its user's.
-    assert left.api.get(left.account.bucket, Prefix("ended").record) is not None
+    assert left.api.get(left.account.bucket, JobKeys("ended").record) is not None
 
 
 def test_ps_tells_jobs_apart(left: Left, settings: Settings) -> None:

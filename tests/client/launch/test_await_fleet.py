@@ -10,7 +10,7 @@ import pytest
 from skylift.client.errors import LaunchFailed
 from skylift.client.launch import fleet
 
-FLEET = fleet.Fleet("fleet-1", "x")
+FLEET = fleet.JobFleet("fleet-1", "x")
 NOT_HERE = "Your requested instance type (t3.small) is not supported in your requested Availability Zone (us-east-1e)."
 
 

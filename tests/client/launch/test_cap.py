@@ -18,7 +18,7 @@ from whole_run import Seen, host, order, run
 
 from skylift.client.attach import Attach
 from skylift.client.errors import NotPermitted, Refused, Unreachable
-from skylift.client.job.record import Prefix, workers_on_demand
+from skylift.client.job.record import JobKeys, workers_on_demand
 from skylift.client.job.settings import Settings
 from skylift.client.jobs.jobs import Jobs
 from skylift.client.jobs.sweep import Sweep
@@ -148,7 +148,7 @@ def test_attach_makes_the_cap_that_a_killed_client_has_not_made(
     account: Account, seen: Seen, tmp_path: Path, told: dict[str, bool], capped: bool
 ) -> None:
     """Of a job whose server tells that it keeps results: one of an earlier version would be terminated with them."""
-    instance, prefix, deadline = Yard(account).keep("x", streams={}, exit_code=0), Prefix("x"), int(time.time()) + 7200
+    instance, prefix, deadline = Yard(account).keep("x", streams={}, exit_code=0), JobKeys("x"), int(time.time()) + 7200
     record = {"created": deadline - 7200, "deadline": deadline, "keep": 60, **told}
     manifest = {"results": [], "unmatched": [], "left_behind": [], "final": True}
     for key, body in {prefix.record: record, prefix.manifest: manifest}.items():
@@ -241,7 +241,7 @@ def test_a_run_has_its_cap_while_its_server_is_there(
     seen.done = lambda step, detail, seconds: came.append((names(api), times(api))) if step == "server" else None  # type: ignore[method-assign]
     with host(api, machine) as found:
         outcome = run(job, settings, seen)
-    deadline = json.loads(api.get(open_account(settings, api).bucket, Prefix(job.name).record) or b"")["deadline"]
+    deadline = json.loads(api.get(open_account(settings, api).bucket, JobKeys(job.name).record) or b"")["deadline"]
     instance = found["instance"]
     asked = cap.server_requests(settings.account or "", instance, deadline)
     assert came == [([f"{instance}.stop", f"{instance}.terminate"], {each["ScheduleExpression"] for each in asked})]
@@ -267,8 +267,8 @@ def test_sweep_goes_on_where_scheduler_does_not_answer(account: Account, monkeyp
 def ended(account: Account, instance: str, job: str = "x") -> Jobs:
     """A job of one line whose server says that it was this one."""
     status = {"job": job, "state": "succeeded", "final": True, "instance": instance, "exit_code": 0}
-    account.api.put(account.bucket, Prefix(job).record, b'{"created": 0, "deadline": 60}')
-    account.api.put(account.bucket, Prefix(job).status, json.dumps(status).encode())
+    account.api.put(account.bucket, JobKeys(job).record, b'{"created": 0, "deadline": 60}')
+    account.api.put(account.bucket, JobKeys(job).status, json.dumps(status).encode())
     return Jobs(account.settings, account)
 
 

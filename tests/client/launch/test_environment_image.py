@@ -19,10 +19,10 @@ from skylift.client.launch.environment_image import (
     to_be_removed,
 )
 from skylift.client.remote.api import Api
-from skylift.client.ship.prebuilt import PrebuiltEnvironment
+from skylift.client.ship.prebuilt import EnvironmentPlace
 
 ACCOUNT = "123456789012"
-ENVIRONMENT = PrebuiltEnvironment("envs/recipe/ami-1/me-0001", "a" * 64)
+ENVIRONMENT = EnvironmentPlace("envs/recipe/ami-1/me-0001", "a" * 64)
 KEY = image_key(ENVIRONMENT, "ami-1")
 
 
@@ -96,8 +96,8 @@ def test_what_is_half_made_or_another_ones_is_not(other: dict[str, Any]) -> None
 
 def test_an_image_is_of_one_environment_on_one_image() -> None:
     others = [
-        (PrebuiltEnvironment("envs/other/ami-1/0001", "a" * 64), "ami-1"),
-        (PrebuiltEnvironment("envs/recipe/ami-1/0001", "b" * 64), "ami-1"),
+        (EnvironmentPlace("envs/other/ami-1/0001", "a" * 64), "ami-1"),
+        (EnvironmentPlace("envs/recipe/ami-1/0001", "b" * 64), "ami-1"),
         (ENVIRONMENT, "ami-2"),
     ]
     assert len({KEY, *(image_key(*each) for each in others)}) == 4

@@ -25,8 +25,8 @@ from skylift.client.launch.start import Start
 from skylift.client.plan.plan_job import Order, plan_job
 from skylift.client.remote.account import open_account
 from skylift.client.remote.api import Api
-from skylift.client.ship.prebuilt import PrebuiltEnvironment
-from skylift.client.ship.upload import Shipment, Upload
+from skylift.client.ship.prebuilt import EnvironmentPlace
+from skylift.client.ship.upload import InputUpload, Shipment
 
 PLACE = "envs/recipe/ami-1/me-0001"
 
@@ -37,7 +37,7 @@ def checked(settings: Settings, folder: Path) -> Checked:
     ensure_bucket(account.api, account.bucket)
     (folder / "job.py").touch()
     job = plan_job(Order(Program("script", "job.py"), env=["WORD=hush"], outputs=["*"]), folder, os.environ)
-    shipment = Shipment(job, 9_999_999_999, Upload((), (), ()), None, PrebuiltEnvironment(PLACE))
+    shipment = Shipment(job, 9_999_999_999, InputUpload((), (), ()), None, EnvironmentPlace(PLACE))
     return Checked(account, shipment, "ami-1", None, "configuration", (), base="ami-1")
 
 
@@ -177,7 +177,7 @@ def test_an_error_is_told_and_leaves_nothing(checked: Checked, seen: Seen) -> No
 
 
 def test_its_server_has_nothing_of_the_job(checked: Checked) -> None:
-    builder = sealed(checked, PrebuiltEnvironment(PLACE, "a" * 64, proven=True), "environment-1")
+    builder = sealed(checked, EnvironmentPlace(PLACE, "a" * 64, proven=True), "environment-1")
     record = json.loads(builder.shipment.record())
     assert (record["seal"], record["packs"], record["has_env"], record["outputs"]) == (True, [], False, [])
     assert record["prebuilt"] == {"place": PLACE, "sha256": "a" * 64, "shared": True, "proven": True}

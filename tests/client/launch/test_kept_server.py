@@ -20,7 +20,7 @@ from skylift.client.errors import LaunchFailed, NotPermitted, Refused
 from skylift.client.job import tags as tagging
 from skylift.client.job.cache import Cache
 from skylift.client.job.job import Job, Spot
-from skylift.client.job.record import Prefix
+from skylift.client.job.record import JobKeys
 from skylift.client.job.server import Server
 from skylift.client.job.server_record import HostKeys
 from skylift.client.job.settings import Settings
@@ -34,15 +34,15 @@ from skylift.client.launch.kept_connection import KeptConnection
 from skylift.client.launch.last_kept import LastKept, StartedConnection, last_kept, remember_kept
 from skylift.client.launch.network import Network
 from skylift.client.launch.server import launch_request, live_servers
+from skylift.client.launch.server_reuse import ServerReuse
 from skylift.client.launch.stages import Checked, Launched
-from skylift.client.launch.take_over import TakeOver
 from skylift.client.launch.undo import Undo
 from skylift.client.remote import ssh
 from skylift.client.remote.account import open_account
 from skylift.client.remote.api import Api
 from skylift.client.ship.blob_store import Blob
 from skylift.client.ship.pack import Pack
-from skylift.client.ship.upload import Shipment, Shipping, Upload
+from skylift.client.ship.upload import InputUpload, Shipment, Shipping
 from skylift.client.steps import Clock
 from skylift.client.submit import Submit
 
@@ -69,13 +69,13 @@ def test_one_of_two_has_it(yard: Yard) -> None:
     assert warm.claim_server(yard.account, "one", yard.waiting()) is not None
     assert warm.claim_server(yard.account, "two", yard.waiting()) is None
     assert warm.take_server(yard.account, "one", "kept")
-    assert json.loads(yard.api.get(yard.account.bucket, Prefix("kept").next) or b"") == {"job": "one"}
+    assert json.loads(yard.api.get(yard.account.bucket, JobKeys("kept").next) or b"") == {"job": "one"}
 
 
 def test_a_server_that_goes_off_is_nobodys(yard: Yard) -> None:
     yard.keep("kept")
     assert warm.claim_server(yard.account, "one", yard.waiting()) is not None
-    yard.api.put(yard.account.bucket, Prefix("kept").next, b'{"job": null}')
+    yard.api.put(yard.account.bucket, JobKeys("kept").next, b'{"job": null}')
     assert not warm.take_server(yard.account, "one", "kept")
 
 
@@ -83,7 +83,7 @@ def test_a_server_that_has_ended_while_all_was_sent(yard: Yard, tmp_path: Path, 
     """Its disk went with it, and nothing is left that could be tagged: the job is another server's."""
     instance = yard.keep("kept")
     found = warm.claim_server(yard.account, "one", yard.waiting())
-    yard.api.put(yard.account.bucket, Prefix("kept").next, b'{"job": null}')
+    yard.api.put(yard.account.bucket, JobKeys("kept").next, b'{"job": null}')
     yard.api.call("ec2", "terminate_instances", InstanceIds=[instance])
     assert not take(yard, found, order(tmp_path, "", name="one"), seen)
     assert yard.account.status("one") is None, "nothing was given up, either"
@@ -92,14 +92,14 @@ def test_a_server_that_has_ended_while_all_was_sent(yard: Yard, tmp_path: Path, 
 def take(yard: Yard, found: warm.KeptServer | None, job: Job, seen: Seen) -> bool:
     """Whether the job has taken over the server that it has claimed."""
     assert found is not None
-    upload = Upload((Pack(Blob("", "0", 0, BytesIO), 1, 0),), (), ())
+    upload = InputUpload((Pack(Blob("", "0", 0, BytesIO), 1, 0),), (), ())
     checked = Checked(yard.account, Shipment(job, 9_000, upload, None, None), "ami-1", None, "fit", (found,))
     shipping = Shipping(yard.account, seen, Clock(seen))
 
     async def take(server: Server) -> bool:
         async with Undo(yard.account, job.name, seen, lambda: False) as undo:
             connecting = KeptConnection(job.name)
-            taking = TakeOver(checked, shipping, undo, connecting, seen, Clock(seen), detached=False)
+            taking = ServerReuse(checked, shipping, undo, connecting, seen, Clock(seen), detached=False)
             taken = await taking.take(server)
             undo.keep()
         return taken
@@ -149,7 +149,7 @@ def test_a_server_that_is_not_taken_does_not_keep_the_cap_of_the_job_that_it_lur
 
     def answer(api: Api, service: str, operation: str, **params: Any) -> Any:
         if operation == "update_schedule":
-            api.put(yard.account.bucket, Prefix("kept").next, b'{"job": null}', first=True)
+            api.put(yard.account.bucket, JobKeys("kept").next, b'{"job": null}', first=True)
         return asked(api, service, operation, **params)
 
     monkeypatch.setattr(Api, "call", answer)
@@ -164,22 +164,22 @@ def test_a_server_that_leaves_after_it_was_taken(yard: Yard, tmp_path: Path, see
     it."""
     instance = yard.keep("kept")
     (server,) = yard.waiting()
-    upload = Upload((Pack(Blob("", hashlib.sha256(b"").hexdigest(), 0, BytesIO), 1, 0),), (), ())
+    upload = InputUpload((Pack(Blob("", hashlib.sha256(b"").hexdigest(), 0, BytesIO), 1, 0),), (), ())
     job, deadline = order(tmp_path, "", name="one"), int(time.time()) + 9_000
     checked = Checked(yard.account, Shipment(job, deadline, upload, None, None), "ami-1", None, "fit", (server,))
     shipping = Shipping(yard.account, seen, Clock(seen))
 
     def leave() -> None:
-        until(lambda: yard.api.has(yard.account.bucket, Prefix("kept").next), "the server to be taken")
+        until(lambda: yard.api.has(yard.account.bucket, JobKeys("kept").next), "the server to be taken")
         if claimed:
-            yard.api.put(yard.account.bucket, f"{Prefix('one').attempts}1.json", b"{}")
+            yard.api.put(yard.account.bucket, f"{JobKeys('one').attempts}1.json", b"{}")
         yard.api.call("ec2", "terminate_instances", InstanceIds=[instance])
 
     async def take() -> Launched | None:
         leaving = asyncio.ensure_future(asyncio.to_thread(leave))
         async with Undo(yard.account, "one", seen, lambda: False) as undo:
             connecting = KeptConnection("one")
-            found = await TakeOver(checked, shipping, undo, connecting, seen, Clock(seen), detached=True).run()
+            found = await ServerReuse(checked, shipping, undo, connecting, seen, Clock(seen), detached=True).run()
             undo.keep()
         await leaving
         return found
@@ -241,7 +241,7 @@ def test_a_run_takes_a_server_through_the_connection_that_has_begun_and_forgets_
     (server,) = live_servers(yard.api)
     assert server.address is not None
     published = {"user": "me", "keys": [HOST_KEY], "instance": instance}
-    yard.api.put(yard.account.bucket, Prefix("kept").host_keys, json.dumps(published).encode())
+    yard.api.put(yard.account.bucket, JobKeys("kept").host_keys, json.dumps(published).encode())
     settings = replace(yard.account.settings, cache=Cache(tmp_path / "cache"))
     host_keys, until = HostKeys("me", (HOST_KEY,), instance), yard.now + 600
     remembered = LastKept(yard.account.number, "kept", "t3.small", server.address, host_keys, until)
@@ -277,20 +277,20 @@ def test_a_server_that_leaves_while_the_job_is_checked_gets_nothing(yard: Yard, 
     (found,) = yard.waiting()
     assert found.waits(yard.now + 50)
     assert not found.waits(yard.now + 56)
-    job, upload = order(tmp_path, "", name="one"), Upload((), (), ())
+    job, upload = order(tmp_path, "", name="one"), InputUpload((), (), ())
     gone = (replace(found, until=yard.now),)
     checked = Checked(yard.account, Shipment(job, 9_000, upload, None, None), "ami-1", None, "fit", gone)
     shipping = Shipping(yard.account, seen, Clock(seen))
 
     async def take() -> Launched | None:
         async with Undo(yard.account, "one", seen, lambda: False) as undo:
-            return await TakeOver(
+            return await ServerReuse(
                 checked, shipping, undo, KeptConnection("one"), seen, Clock(seen), detached=False
             ).run()
 
     assert asyncio.run(take()) is None
-    assert not yard.api.has(yard.account.bucket, Prefix("one").record)
-    assert not yard.api.has(yard.account.bucket, Prefix("kept").claim)
+    assert not yard.api.has(yard.account.bucket, JobKeys("one").record)
+    assert not yard.api.has(yard.account.bucket, JobKeys("kept").claim)
 
 
 def test_a_server_whose_role_is_gone(yard: Yard) -> None:
@@ -307,7 +307,7 @@ def test_the_role_goes_along(yard: Yard) -> None:
     policy = role.job_policy("second", yard.account.bucket, yard.account.number, "us-east-1")
     warm.assign_server(yard.api, server, "second", policy)
     yard.api.put(
-        yard.account.bucket, Prefix("second").record, json.dumps({"created": yard.now, "deadline": 9e9}).encode()
+        yard.account.bucket, JobKeys("second").record, json.dumps({"created": yard.now, "deadline": 9e9}).encode()
     )
     (now,) = live_servers(yard.api)
     assert (now.instance, now.job, now.role) == (instance, "second", "skylift-first")
@@ -366,7 +366,7 @@ def test_the_role_of_a_server_that_is_gone(yard: Yard) -> None:
     """Its status tells which one that was, and its tag whether that is true."""
     instance = yard.keep("first")
     status = {"state": "succeeded", "final": True, "role": "skylift-first"}
-    yard.api.put(yard.account.bucket, Prefix("second").status, json.dumps(status).encode())
+    yard.api.put(yard.account.bucket, JobKeys("second").status, json.dumps(status).encode())
     warm.remove_roles(yard.account, "second", [])
     assert yard.roles() == ["skylift-first"], "it is the first job's still"
     (server,) = live_servers(yard.api)

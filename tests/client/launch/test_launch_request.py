@@ -11,7 +11,7 @@ import pytest
 from skylift.client.errors import LaunchFailed, Refused, UsageError
 from skylift.client.job.job import Job, Program
 from skylift.client.launch import server as launch
-from skylift.client.launch.key import KeyPair
+from skylift.client.launch.key import LocalKeyPair
 from skylift.client.launch.network import Network
 from skylift.client.launch.role import JobRole
 from skylift.client.plan.plan_job import Order, plan_job
@@ -19,7 +19,7 @@ from skylift.client.remote.advice import ADVICE
 from skylift.client.remote.api import Api
 
 ROLE = JobRole("skylift-x", "arn:aws:iam::123456789012:instance-profile/skylift/skylift-x")
-KEY = KeyPair("skylift-abc", Path("/nowhere"), "ssh-ed25519 AAAA")
+KEY = LocalKeyPair("skylift-abc", Path("/nowhere"), "ssh-ed25519 AAAA")
 NETWORK = Network("vpc-1", (("us-east-1a", "subnet-a"), ("us-east-1b", "subnet-b")), ("sg-1",), frozenset())
 
 

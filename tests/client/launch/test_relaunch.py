@@ -16,7 +16,7 @@ from whole_run import Seen
 
 from skylift.client.errors import RecordDamaged, Refused
 from skylift.client.job.job import MapPart, Program
-from skylift.client.job.record import Prefix
+from skylift.client.job.record import JobKeys
 from skylift.client.job.server import Server
 from skylift.client.job.settings import Access, Settings
 from skylift.client.jobs.jobs import Jobs
@@ -31,7 +31,7 @@ from skylift.client.launch.stages import Checked, Provisioned
 from skylift.client.plan.plan_job import Order, plan_job
 from skylift.client.remote.account import Account, open_account
 from skylift.client.remote.api import Api
-from skylift.client.ship.upload import Shipment, Upload
+from skylift.client.ship.upload import InputUpload, Shipment
 from skylift.client.waiting import pauses
 
 
@@ -50,7 +50,7 @@ class Case:
         return self.checked.job.name
 
     @property
-    def prefix(self) -> Prefix:
+    def prefix(self) -> JobKeys:
         return self.checked.prefix
 
     def watcher(self) -> Relaunch:
@@ -87,7 +87,7 @@ def case(settings: Settings, prepared: None, folder: Path, seen: Seen) -> Case:
     job = plan_job(Order(Program("script", "job.py")), folder, os.environ)
     part: Any = MapPart(b"", lambda _api, _bucket: None, servers=2)
     deadline = int(time.time()) + 3600
-    shipment = Shipment(replace(job, map=part), deadline, Upload((), (), ()), None, None, {})
+    shipment = Shipment(replace(job, map=part), deadline, InputUpload((), (), ()), None, None, {})
     checked = Checked(account, shipment, image, None, "", (), base=image)
     role.create_role(api, job.name, number, more=terms_of(checked).tags())
     found = role.equip_role(api, job.name, bucket, number)
@@ -303,7 +303,7 @@ def cancelled(case: Case) -> None:
 
 
 def resumed(case: Case) -> None:
-    case.account.api.put(case.account.bucket, Prefix("later").record, case.checked.shipment.record())
+    case.account.api.put(case.account.bucket, JobKeys("later").record, case.checked.shipment.record())
     case.put(case.prefix.resumed, {"job": "later"})
 
 

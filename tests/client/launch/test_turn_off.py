@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from whole_run import Seen
 
-from skylift.client.job.record import Prefix
+from skylift.client.job.record import JobKeys
 from skylift.client.job.server import Server
 from skylift.client.job.settings import Settings
 from skylift.client.job.tags import job_tags
@@ -58,7 +58,7 @@ def start(account: Account, job: str, owner: str = "") -> Server:
     given = {"MinCount": 1, "MaxCount": 1, "IamInstanceProfile": {"Arn": made.profile_arn}, "TagSpecifications": tags}
     api.call("ec2", "run_instances", ImageId=image, InstanceType="t3.small", **given)
     record = {"created": time.time(), "deadline": time.time() + 7200}
-    api.put(account.bucket, Prefix(job).record, json.dumps(record).encode())
+    api.put(account.bucket, JobKeys(job).record, json.dumps(record).encode())
     (server,) = live_servers(api, job)
     return server
 

@@ -14,7 +14,7 @@ from whole_run import Seen
 
 from skylift.client.errors import NotPermitted, Refused
 from skylift.client.job.job import MapPart, Program
-from skylift.client.job.record import Prefix, workers_name
+from skylift.client.job.record import JobKeys, workers_name
 from skylift.client.job.settings import Settings
 from skylift.client.job.tags import job_tags
 from skylift.client.launch import cap, role
@@ -27,7 +27,7 @@ from skylift.client.launch.worker_group import delete_groups, make_workers
 from skylift.client.plan.plan_job import Order, plan_job
 from skylift.client.remote.account import Account, open_account
 from skylift.client.remote.api import Api
-from skylift.client.ship.upload import Shipment, Upload
+from skylift.client.ship.upload import InputUpload, Shipment
 from skylift.client.steps import Clock
 
 
@@ -72,7 +72,7 @@ def case(settings: Settings, prepared: None, folder: Path, seen: Seen) -> Case:
     (folder / "job.py").touch()
     job = plan_job(Order(Program("script", "job.py")), folder, os.environ)
     part: Any = MapPart(b"", lambda _api, _bucket: None, servers=2)
-    shipment = Shipment(replace(job, map=part), 9_999_999_999, Upload((), (), ()), None, None)
+    shipment = Shipment(replace(job, map=part), 9_999_999_999, InputUpload((), (), ()), None, None)
     checked = Checked(account, shipment, other, None, "", (), base=base)
     role.create_role(api, job.name, number)
     found = role.equip_role(api, job.name, bucket, number)
@@ -208,4 +208,4 @@ def test_a_map_that_nobody_wanted_several_servers_for_goes_on_with_one(
     (note,) = case.seen.notes
     assert note.startswith("The map has one server, as a group of others cannot be made. ")
     # Its own server waits for them.
-    assert case.account.api.has(case.account.bucket, Prefix(job.name).dask)
+    assert case.account.api.has(case.account.bucket, JobKeys(job.name).dask)

@@ -13,7 +13,7 @@ import pytest
 from skylift.agent.workers.worker_group import ON_DEMAND
 from skylift.client.job.job import Job, Program, Spot
 from skylift.client.launch import fleet, role
-from skylift.client.launch.key import KeyPair
+from skylift.client.launch.key import LocalKeyPair
 from skylift.client.launch.network import Network
 from skylift.client.launch.role import JobRole, boundary_policy
 from skylift.client.launch.worker_group import coordinator_statements, group_requests, template_request, worker_policy
@@ -22,7 +22,7 @@ from skylift.cloud.services.api.authorize import Policies, decide
 from skylift.cloud.services.api.policy_document import parse_policy
 
 ROLE = JobRole("skylift-x-w", "arn:aws:iam::123456789012:instance-profile/skylift/skylift-x-w")
-KEY = KeyPair("skylift-abc", Path("/nowhere"), "ssh-ed25519 AAAA")
+KEY = LocalKeyPair("skylift-abc", Path("/nowhere"), "ssh-ed25519 AAAA")
 NETWORK = Network("vpc-1", (("us-east-1a", "subnet-a"), ("us-east-1b", "subnet-b")), ("sg-1", "sg-2"), frozenset())
 TEMPLATE = {"LaunchTemplateId": "lt-1", "Version": "1"}
 

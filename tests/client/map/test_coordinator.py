@@ -15,7 +15,7 @@ from skylift.client.map import coordinator as mind
 from skylift.client.map.coordinator import Coordinator, Task
 from skylift.client.map.log_writer import LogWriter, Superseded
 from skylift.client.map.outcome import InputState, entry_key
-from skylift.client.map.progress import MapServer, Progress
+from skylift.client.map.progress import Progress, ServerProgress
 from skylift.client.map.spec import Halt, MapInput, MapSpec
 
 Verdict = Callable[[dict[str, Any], list[int]], int | None]
@@ -62,8 +62,8 @@ class Pool:
             for each, code in zip(task, codes, strict=True)
         ]
 
-    def servers(self) -> Sequence[MapServer]:
-        return [MapServer("i-a", sum(map(len, self.running.values())))]
+    def servers(self) -> Sequence[ServerProgress]:
+        return [ServerProgress("i-a", sum(map(len, self.running.values())))]
 
 
 class Case:

@@ -14,7 +14,7 @@ import pytest
 from skylift.cli.logs import _show_input
 from skylift.client.errors import UsageError
 from skylift.client.job.job import MapPart, Program
-from skylift.client.job.record import Prefix, encode_record
+from skylift.client.job.record import JobKeys, encode_record
 from skylift.client.job.settings import Settings
 from skylift.client.launch.bucket import ensure_bucket
 from skylift.client.map.keys import MapKeys
@@ -37,7 +37,7 @@ class Case:
         (folder / "job.py").touch()
         job = plan_job(Order(Program("script", "job.py"), name=NAME), folder, {})
         job = replace(job, map=MapPart(b"", lambda *_: None))
-        self.put(Prefix(NAME).record, encode_record(job, created=1.0, deadline=2, packs=[], tools={}))
+        self.put(JobKeys(NAME).record, encode_record(job, created=1.0, deadline=2, packs=[], tools={}))
         self.put(MapKeys(NAME).spec, encode_spec(MapSpec(("python", "job.py"), True, (), (MapInput(0, "a", "a"),))))
         self.state("running")
         self.entries = 0
@@ -50,7 +50,7 @@ class Case:
 
     def state(self, state: str) -> None:
         status = {"job": NAME, "state": state, "final": state != "running", "exit_code": 1}
-        self.put(Prefix(NAME).status, json.dumps(status).encode())
+        self.put(JobKeys(NAME).status, json.dumps(status).encode())
 
     def log(self, entry: LogEntry) -> None:
         self.put(MapKeys(NAME).log_entry(self.entries), encode_entry(entry))
@@ -124,6 +124,6 @@ def test_what_an_earlier_attempt_has_written_is_not_the_running_ones(case: Case)
 
 @pytest.mark.parametrize("status", [b"", b"{", b'{"final": true}'])
 def test_a_state_that_cannot_be_read_says_nothing(case: Case, capfd: pytest.CaptureFixture[str], status: bytes) -> None:
-    case.put(Prefix(NAME).status, status)
+    case.put(JobKeys(NAME).status, status)
     case.logs()
     assert "It still runs" in capfd.readouterr().err

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skylift.client.map.looked_up import complete, encode_found
-from skylift.client.map.spec import MapInput, MapSpec, Place, encode_spec, parse_spec
+from skylift.client.map.spec import InputPlace, MapInput, MapSpec, encode_spec, parse_spec
 from skylift.contract.document import Malformed
 
-LOGS = Place("logs", "eu-west-1", "2026-*/*.gz")
+LOGS = InputPlace("logs", "eu-west-1", "2026-*/*.gz")
 SPEC = MapSpec(("python", "job.py"), True, (), (MapInput(0, "a.csv", "a.csv"),), total=1, places=(LOGS,))
 
 
@@ -38,7 +38,7 @@ def test_inputs_that_are_found_come_after_the_others() -> None:
 
 
 def test_an_object_that_two_places_name_is_one_input() -> None:
-    spec = replace(SPEC, places=(LOGS, Place("logs", "eu-west-1", "2026-11-28/a.gz")))
+    spec = replace(SPEC, places=(LOGS, InputPlace("logs", "eu-west-1", "2026-11-28/a.gz")))
     whole = complete(spec, encode_found([["2026-11-28/a.gz"], ["2026-11-28/a.gz"]]))
     assert [each.text for each in whole.inputs] == ["a.csv", "s3://logs/2026-11-28/a.gz"]
 
@@ -61,7 +61,7 @@ def test_nothing_found_is_no_error() -> None:
     ],
 )
 def test_what_a_place_names(place: str, keys: list[str], chosen: list[str]) -> None:
-    assert Place("logs", "eu-west-1", place).chosen(keys) == chosen
+    assert InputPlace("logs", "eu-west-1", place).chosen(keys) == chosen
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import pytest
 from skylift.client.errors import RunError, UsageError
 from skylift.client.map.inputs import Inputs, InputWords, find_inputs, read_split
 from skylift.client.map.sending import blob_of
-from skylift.client.map.spec import ObjectPart
+from skylift.client.map.spec import ObjectRange
 from skylift.client.ship.s3_input import S3Object, S3Source
 
 
@@ -211,11 +211,11 @@ def test_an_object_is_split_between_rows_where_it_is(folder: Path, how: str) -> 
     found = find(folder, place, split=9) if how == "word" else find(folder, listed=place, split=9)
     where = ("data", "us-east-1", "in/b.csv", "etag")
     assert [each.object for each in found.found] == [
-        ObjectPart(*where, 4, 4, 8, "b-0000.csv"), ObjectPart(*where, 4, 8, 12, "b-0001.csv"),
+        ObjectRange(*where, 4, 4, 8, "b-0000.csv"), ObjectRange(*where, 4, 8, 12, "b-0001.csv"),
     ]  # fmt: skip
     assert [(each.text, each.name) for each in found.found] == [(place, "b-0000.csv"), (place, "b-0001.csv")]
     # One that is small enough becomes a file, too, as the others do.
-    assert [each.object for each in find(folder, place, split=1000).found] == [ObjectPart(*where, 4, 4, 12, "b.csv")]
+    assert [each.object for each in find(folder, place, split=1000).found] == [ObjectRange(*where, 4, 4, 12, "b.csv")]
 
 
 def test_what_cannot_be_split_is_refused_by_name(folder: Path) -> None:

@@ -22,7 +22,7 @@ from skylift.client.map.outcome import (
     encode_entry,
     parse_entry,
 )
-from skylift.client.map.progress import GroupedError, MapServer, Progress, encode_progress, parse_progress
+from skylift.client.map.progress import GroupedError, Progress, ServerProgress, encode_progress, parse_progress
 from skylift.client.map.spec import Blob, Halt, MapInput, MapSpec, encode_spec, parse_spec
 from skylift.contract.document import Malformed
 
@@ -68,7 +68,7 @@ PROGRESS = Progress(
     running=2,
     rate=0.5,
     left=10.0,
-    servers=(MapServer("i-1", 2, 5, "t3.small"),),
+    servers=(ServerProgress("i-1", 2, 5, "t3.small"),),
     errors=(GroupedError("ValueError: x", 1, 7),),
     others=(ServerTime("t3.small", "spot", 3, 90.5),),
 )

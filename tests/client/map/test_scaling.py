@@ -11,9 +11,9 @@ import pytest
 
 from skylift.agent.remote.aws import Unreachable
 from skylift.agent.remote.prefix import Prefix
-from skylift.agent.workers.worker_group import Group, Member
+from skylift.agent.workers.worker_group import GroupMember, GroupState
 from skylift.client.job.server_time import ServerTime
-from skylift.client.map.scaling import FAILURES, MOST, Scaling
+from skylift.client.map.scaling import FAILURES, MOST, MapScaling
 from skylift.client.map.server_times import ServerTimes
 from skylift.client.map.spec import MapInput, MapSpec
 
@@ -27,11 +27,11 @@ class Servers:
         self.kind = ""
         self._number = 0
 
-    def look(self) -> Group | None:
+    def look(self) -> GroupState | None:
         while len(self.there) < self.desired and not self.full:
             self._number += 1
             self.there[f"i-{self._number}"] = True
-        return Group(self.desired, [Member(each, each not in self.dead, self.kind) for each in self.there])
+        return GroupState(self.desired, [GroupMember(each, each not in self.dead, self.kind) for each in self.there])
 
     def resize(self, desired: int) -> None:
         self.desired = desired
@@ -101,14 +101,14 @@ class Case:
 
     def scaling(
         self, *, at_first: int = MOST, keeps: bool = False, before: tuple[ServerTime, ...] = (), by_work: bool = False
-    ) -> Scaling:
+    ) -> MapScaling:
         inputs = (MapInput(0, "a", "a"),)
         spec = MapSpec(("python", "job.py"), True, (), inputs, servers=self.servers, by_work=by_work)
         key, known = {"ca": "CA", "cert": "C", "key": "K"}, self.folder / "known"
         prefix = cast(Prefix, self.bucket)
         say = self.said.append
         how: Any = {"at_first": at_first, "keeps": keeps, "before": before}
-        return Scaling(self.group, self.takers, prefix, spec, key, "keys/", known, say, **how)
+        return MapScaling(self.group, self.takers, prefix, spec, key, "keys/", known, say, **how)
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ def case(tmp_path: Path) -> Case:
     return Case(tmp_path)
 
 
-def begun(case: Case) -> Scaling:
+def begun(case: Case) -> MapScaling:
     scaling = case.scaling()
     scaling.step(Work(0))
     return scaling
@@ -273,7 +273,7 @@ def test_all_servers_may_be_taken_back_at_once(case: Case) -> None:
 def test_servers_count_from_their_first_look_to_their_last() -> None:
     now = 100.0
     times = ServerTimes((ServerTime("t3.small", "spot", 2, 60.0),), lambda: now)
-    small, large = Member("i-1", True, "t3.small", "spot"), Member("i-2", False, "t3.large", "on-demand")
+    small, large = GroupMember("i-1", True, "t3.small", "spot"), GroupMember("i-2", False, "t3.large", "on-demand")
     for members in ([small], [small, large], [large], [large], []):
         times.see(members)
         now += 10

@@ -17,8 +17,8 @@ from skylift.client.job.job import Program, Spot
 from skylift.client.job.server import Server
 from skylift.client.job.settings import Settings
 from skylift.client.launch import fleet, undo
-from skylift.client.launch.fleet import Fleet
-from skylift.client.launch.key import KeyPair
+from skylift.client.launch.fleet import JobFleet
+from skylift.client.launch.key import LocalKeyPair
 from skylift.client.launch.network import Network
 from skylift.client.launch.role import JobRole
 from skylift.client.launch.stages import Checked, Launched, Provisioned
@@ -28,12 +28,12 @@ from skylift.client.plan.plan_job import Order, plan_job
 from skylift.client.remote.patience import Patience
 from skylift.client.ship.blob_store import Blob
 from skylift.client.ship.pack import Pack
-from skylift.client.ship.upload import Shipment, Upload
+from skylift.client.ship.upload import InputUpload, Shipment
 from skylift.client.steps import Clock
 
 PROVISIONED = Provisioned(
     Network("vpc-1", (("us-east-1a", "subnet-a"),), ("sg-1",), frozenset()),
-    KeyPair("key", Path("key"), "ssh-ed25519 AAAA"),
+    LocalKeyPair("key", Path("key"), "ssh-ed25519 AAAA"),
     JobRole("skylift-count", "arn:aws:iam::123456789012:instance-profile/skylift/skylift-count"),
     "#!/bin/sh\n",
 )
@@ -53,17 +53,17 @@ class Market:
         monkeypatch.setattr("skylift.client.launch.start.cap_server", lambda *_, **__: self.done.append("cap"))
         monkeypatch.setattr(undo, "write_off", lambda *_, **__: self.done.append("write off"))
 
-    def _start(self, _: Any, request: dict[str, Any]) -> Fleet:
+    def _start(self, _: Any, request: dict[str, Any]) -> JobFleet:
         kind = request["TargetCapacitySpecification"]["DefaultTargetCapacityType"]
         self.done.append(f"start {kind}")
-        return Fleet(kind, "count")
+        return JobFleet(kind, "count")
 
-    def _await_server(self, _: Any, found: Fleet) -> Server:
+    def _await_server(self, _: Any, found: JobFleet) -> Server:
         if found.id not in self._room:
             raise LaunchFailed("No room.")
         return Server("i-1", "running", None, "", found.job, "t3.small", "")
 
-    def _delete(self, _: Any, fleets: list[Fleet], *, servers_too: bool) -> None:
+    def _delete(self, _: Any, fleets: list[JobFleet], *, servers_too: bool) -> None:
         assert servers_too
         self.done += [f"delete {each.id}" for each in fleets]
 
@@ -80,7 +80,7 @@ def start(folder: Path, settings: Settings, spot: Spot) -> str:
             bucket="bucket",
             settings=settings,
         )
-        upload = Upload((Pack(Blob("", "0", 0, BytesIO), 1, 0),), (), ())
+        upload = InputUpload((Pack(Blob("", "0", 0, BytesIO), 1, 0),), (), ())
         checked = Checked(account, Shipment(job, 9_000, upload, None, None), "ami-1", None, "fit", ())
         async with Undo(account, job.name, seen, lambda: False) as undo:
             launched: Launched = await Start(checked, undo, seen, Clock(seen), detached=True).run(PROVISIONED)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skylift.client.job.record import Prefix
+from skylift.client.job.record import JobKeys
 from skylift.client.job.settings import Settings
 from skylift.client.launch.bucket import ensure_bucket
 from skylift.client.price.history import History, PastRun, basis_of, read_history
@@ -30,10 +30,10 @@ def account(settings: Settings, api: Api) -> Account:
 
 def had(account: Account, name: str, argv: list[str], type_: str = "t3.small", **status: Any) -> None:
     record = {"argv": argv, "instance_type": type_, "created": 0, "deadline": NOW}
-    account.api.put(account.bucket, Prefix(name).record, json.dumps(record).encode())
+    account.api.put(account.bucket, JobKeys(name).record, json.dumps(record).encode())
     if status:
         told = {"state": "succeeded", "final": True, **status}
-        account.api.put(account.bucket, Prefix(name).status, json.dumps(told).encode())
+        account.api.put(account.bucket, JobKeys(name).status, json.dumps(told).encode())
 
 
 def test_runs_of_the_last_month(account: Account) -> None:
@@ -61,7 +61,7 @@ def test_runs_of_the_last_month(account: Account) -> None:
 def test_a_damaged_record_is_named_and_the_others_count(account: Account) -> None:
     had(account, "good", JOB, booted=BOOTED, ended="2026-09-20T10:30:00.500Z")
     had(account, "bad", JOB)
-    account.api.put(account.bucket, Prefix("bad").status, b"[1,2]")
+    account.api.put(account.bucket, JobKeys("bad").status, b"[1,2]")
     history = read_history(account, NOW)
     assert [each.job for each in history.runs] == ["good"]
     assert history.damaged == ("jobs/bad/server/status.json is damaged: it is not an object.",)
@@ -71,7 +71,7 @@ def test_no_run_was_longer_than_it_might_have_been(account: Account) -> None:
     """A server that says otherwise would keep whoever asks for a price busy for years."""
     had(account, "long", JOB, booted=BOOTED, ended="9999-12-31T23:59:59.000Z", program_seconds=1e9)
     record = {"argv": JOB, "instance_type": "t3.small", "created": NOW - 7200, "deadline": NOW - 3600}
-    account.api.put(account.bucket, Prefix("long").record, json.dumps(record).encode())
+    account.api.put(account.bucket, JobKeys("long").record, json.dumps(record).encode())
     history = read_history(account, NOW)
     assert [each.seconds for each in history.runs] == [3600]
     assert history.served("t3.small") == 1

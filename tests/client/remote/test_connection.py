@@ -23,24 +23,24 @@ from whole_run import Seen
 
 from skylift.client.errors import ConnectionLost, RunError, Unreachable
 from skylift.client.job.outcome import Outcome
-from skylift.client.job.record import Prefix, bucket_name
+from skylift.client.job.record import JobKeys, bucket_name
 from skylift.client.job.settings import Settings
 from skylift.client.job.states import State
 from skylift.client.launch.bucket import ensure_bucket
-from skylift.client.launch.key import KeyPair, ensure_key_file
+from skylift.client.launch.key import LocalKeyPair, ensure_key_file
 from skylift.client.remote.api import Api
 from skylift.client.remote.connection import Connection
 from skylift.client.remote.reconnect import Reconnect
 from skylift.client.remote.ssh import connect
 from skylift.client.watch.forward import Forward, Forwards
 from skylift.client.watch.stream import Follower, Status
-from skylift.python.watching import Watcher
+from skylift.python.watching import Recorder
 
 
 class Sshd:
     """Takes one key; forwards to the machine's sockets or, told not to, runs the supervisor's `attach` as sshd does."""
 
-    def __init__(self, machine: Machine, key: KeyPair, *, forwards: bool = True) -> None:
+    def __init__(self, machine: Machine, key: LocalKeyPair, *, forwards: bool = True) -> None:
         self.machine, self._key, self._forwards = machine, key, forwards
         self._host = asyncssh.generate_private_key("ssh-ed25519")
         self.host_key = self._host.export_public_key().decode().strip()
@@ -115,7 +115,7 @@ async def _pump(take: Any, give: Any, end: Callable[[], None]) -> None:
 
 
 @pytest.fixture
-def key(tmp_path: Path) -> KeyPair:
+def key(tmp_path: Path) -> LocalKeyPair:
     return ensure_key_file(tmp_path / "keys", "123456789012", "us-east-1")
 
 
@@ -128,7 +128,7 @@ def second(api: Api, settings: Settings, endpoint: str, shipped: Shipped) -> Ite
             yield Shipped(api, settings, machine, shipped.folder)
 
 
-def by_ssh(sshd: Sshd, key: KeyPair, shipped: Shipped, port: int) -> Callable[[], Any]:
+def by_ssh(sshd: Sshd, key: LocalKeyPair, shipped: Shipped, port: int) -> Callable[[], Any]:
     return functools.partial(connect, "127.0.0.1", "me", key.private, [sshd.host_key], shipped.prefix.job, port)
 
 
@@ -153,7 +153,7 @@ EXPECTED = b"".join(b"%09d\n" % number for number in range(20000))
 
 @pytest.mark.parametrize("forwards", [True, False])
 def test_output_by_ssh(
-    shipped: Shipped, machine: Machine, api: Api, settings: Settings, key: KeyPair, forwards: bool
+    shipped: Shipped, machine: Machine, api: Api, settings: Settings, key: LocalKeyPair, forwards: bool
 ) -> None:
     shipped.ship(LINES + WAIT_FOR_GO)
     shipped.boot()
@@ -177,7 +177,7 @@ def test_output_by_ssh(
 
 
 def test_a_supervisor_that_knows_nothing_of_usage_is_not_waited_for(
-    shipped: Shipped, machine: Machine, key: KeyPair, monkeypatch: pytest.MonkeyPatch
+    shipped: Shipped, machine: Machine, key: LocalKeyPair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An earlier version's takes no notice of an order that it does not know."""
     monkeypatch.setattr("skylift.client.remote.ssh._ANSWERING", 0.3)
@@ -206,7 +206,7 @@ def test_a_supervisor_that_knows_nothing_of_usage_is_not_waited_for(
 
 
 def test_a_look_shows_what_has_not_come_to_s3_yet(
-    shipped: Shipped, machine: Machine, api: Api, settings: Settings, key: KeyPair, monkeypatch: pytest.MonkeyPatch
+    shipped: Shipped, machine: Machine, api: Api, settings: Settings, key: LocalKeyPair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shipped.ship("import os, time\nos.write(1, b'fresh\\n')\nwhile not os.path.exists('go'): time.sleep(0.02)\n")
     shipped.boot()
@@ -232,7 +232,7 @@ def test_a_look_shows_what_has_not_come_to_s3_yet(
 
 
 def test_output_from_s3_shows_that_the_program_runs_before_a_status_does(api: Api, settings: Settings) -> None:
-    bucket, prefix = bucket_name(str(settings.account), settings.region), Prefix("quick")
+    bucket, prefix = bucket_name(str(settings.account), settings.region), JobKeys("quick")
     ensure_bucket(api, bucket)
     api.put(bucket, f"{prefix.stream('stdout')}{0:020d}", b"up\n")
     events: list[str] = []
@@ -255,7 +255,7 @@ def test_output_from_s3_shows_that_the_program_runs_before_a_status_does(api: Ap
     assert events == ["heard", "up\n"]
 
 
-def test_a_port_leads_through_whichever_connection_there_is(machine: Machine, key: KeyPair) -> None:
+def test_a_port_leads_through_whichever_connection_there_is(machine: Machine, key: LocalKeyPair) -> None:
     """One that breaks takes what went through it along, without a word on the screen; the next one leads again."""
     troubles: list[Any] = []
 
@@ -289,7 +289,7 @@ def test_a_port_leads_through_whichever_connection_there_is(machine: Machine, ke
 
 
 def test_connection_that_breaks_again_and_again_loses_and_repeats_nothing(
-    shipped: Shipped, machine: Machine, api: Api, settings: Settings, key: KeyPair
+    shipped: Shipped, machine: Machine, api: Api, settings: Settings, key: LocalKeyPair
 ) -> None:
     shipped.ship(
         "import os, sys, time\n"
@@ -347,7 +347,7 @@ def test_what_was_shown_of_a_server_that_is_lost_unannounced_is_kept_apart_from_
     second: Shipped,
     api: Api,
     settings: Settings,
-    key: KeyPair,
+    key: LocalKeyPair,
     tmp_path: Path,
     onto: str,
 ) -> None:
@@ -361,7 +361,7 @@ def test_what_was_shown_of_a_server_that_is_lost_unannounced_is_kept_apart_from_
         class Shows(Seen):
             def __init__(self) -> None:
                 super().__init__()
-                self.watcher = Watcher(out if onto == "file" else None)
+                self.watcher = Recorder(out if onto == "file" else None)
 
             def output(self, stream: Literal["stdout", "stderr"], data: bytes) -> None:
                 super().output(stream, data)
@@ -416,7 +416,7 @@ def test_what_was_shown_of_a_server_that_is_lost_unannounced_is_kept_apart_from_
             assert out.read() == log
 
 
-def test_server_with_another_host_key_is_not_spoken_to(machine: Machine, key: KeyPair) -> None:
+def test_server_with_another_host_key_is_not_spoken_to(machine: Machine, key: LocalKeyPair) -> None:
     async def main() -> None:
         sshd = Sshd(machine, key)
         other = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode()
@@ -427,7 +427,7 @@ def test_server_with_another_host_key_is_not_spoken_to(machine: Machine, key: Ke
     asyncio.run(main())
 
 
-def test_nobody_there(key: KeyPair) -> None:
+def test_nobody_there(key: LocalKeyPair) -> None:
     host = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode()
     with pytest.raises(ConnectionLost, match=r"refused|failed"):
         asyncio.run(connect("127.0.0.1", "me", key.private, [host], "x", 1))
@@ -448,7 +448,7 @@ def test_all_of_it_comes_from_s3_without_ssh(shipped: Shipped, machine: Machine,
 
 
 def test_order_given_while_ssh_is_away_arrives_when_it_is_back(
-    shipped: Shipped, machine: Machine, api: Api, settings: Settings, key: KeyPair
+    shipped: Shipped, machine: Machine, api: Api, settings: Settings, key: LocalKeyPair
 ) -> None:
     shipped.ship(
         "import time\ntry:\n    while True: time.sleep(0.1)\nexcept KeyboardInterrupt:\n    raise SystemExit(9)\n"
@@ -511,7 +511,7 @@ def test_cloud_that_is_away_is_told_revived_and_waited_for(
 
 
 def test_cloud_that_goes_away_while_ssh_works_is_noticed(
-    shipped: Shipped, machine: Machine, api: Api, settings: Settings, key: KeyPair, monkeypatch: pytest.MonkeyPatch
+    shipped: Shipped, machine: Machine, api: Api, settings: Settings, key: LocalKeyPair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("skylift.client.watch.stream._CHECK_PAUSE", 0.02)
     shipped.ship("import os, time\nwhile not os.path.exists('go'): time.sleep(0.01)\nprint('went on')\n")

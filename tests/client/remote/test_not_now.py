@@ -26,7 +26,7 @@ from skylift.client.job.settings import Settings
 from skylift.client.jobs.sweep import Sweep
 from skylift.client.launch import role
 from skylift.client.launch.bucket import ensure_bucket
-from skylift.client.launch.fleet import Fleet, delete_fleets
+from skylift.client.launch.fleet import JobFleet, delete_fleets
 from skylift.client.launch.server import live_servers
 from skylift.client.plan.plan_job import Order, plan_job
 from skylift.client.remote import patience
@@ -425,7 +425,7 @@ def test_a_fleet_that_ec2_did_not_delete_for_now_is_deleted(outside: Settings, w
 
     weather.add("DeleteFleets", "unexpectedError", times=3, status=200, body=answer("unexpectedError"))
     weather.add("DeleteFleets", "fleetNotInDeletableState", status=200, body=answer("fleetNotInDeletableState"))
-    delete_fleets(Api(outside), [Fleet("fleet-1", "count"), Fleet("fleet-2", "count")], servers_too=False)
+    delete_fleets(Api(outside), [JobFleet("fleet-1", "count"), JobFleet("fleet-2", "count")], servers_too=False)
     assert weather.count("DeleteFleets") == 4
 
 

@@ -20,7 +20,7 @@ from ports import quiet_port
 
 from skylift.client.errors import ConnectionLost
 from skylift.client.job.commands import port_forwarding_argv, sftp_argv, shared_argv
-from skylift.client.launch.key import KeyPair, ensure_key_file
+from skylift.client.launch.key import LocalKeyPair, ensure_key_file
 from skylift.client.remote import ssh
 from skylift.client.remote.connection import Frame
 from skylift.client.remote.job_socket import GOING_ON
@@ -30,7 +30,7 @@ Answer = Callable[[str, Any, Any], Any]
 
 
 @pytest.fixture
-def key(tmp_path: Path) -> KeyPair:
+def key(tmp_path: Path) -> LocalKeyPair:
     return ensure_key_file(tmp_path / "keys", "123456789012", "us-east-1")
 
 
@@ -46,7 +46,7 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 class Sshd:
     """Forwards to sockets that `answer` serves: it gets the path, and both streams."""
 
-    def __init__(self, key: KeyPair, answer: Answer) -> None:
+    def __init__(self, key: LocalKeyPair, answer: Answer) -> None:
         self._key, self._answer = key, answer
         self._host = asyncssh.generate_private_key("ssh-ed25519")
         self.host_key = self._host.export_public_key().decode().strip()
@@ -93,7 +93,7 @@ class Sshd:
         return ssh.connect("127.0.0.1", "me", self._key.private, [self.host_key], "next-job", port, **how)
 
 
-def served(key: KeyPair, answer: Answer, act: Callable[[Sshd, int], Any]) -> None:
+def served(key: LocalKeyPair, answer: Answer, act: Callable[[Sshd, int], Any]) -> None:
     async def main() -> None:
         sshd = Sshd(key, answer)
         async with sshd.serve() as port:
@@ -106,7 +106,7 @@ async def nothing(_path: str, _reader: Any, writer: Any) -> None:
     writer.close()
 
 
-def test_a_server_goes_on_and_its_next_socket_is_waited_for(key: KeyPair, folders: Path) -> None:
+def test_a_server_goes_on_and_its_next_socket_is_waited_for(key: LocalKeyPair, folders: Path) -> None:
     asked: list[str] = []
 
     async def answer(path: str, reader: Any, writer: Any) -> None:
@@ -132,7 +132,7 @@ def test_a_server_goes_on_and_its_next_socket_is_waited_for(key: KeyPair, folder
     assert list(folders.iterdir()) == []
 
 
-def test_a_server_that_has_gone_on_by_itself(key: KeyPair, folders: Path) -> None:
+def test_a_server_that_has_gone_on_by_itself(key: LocalKeyPair, folders: Path) -> None:
     asked: list[str] = []
 
     async def answer(path: str, reader: Any, writer: Any) -> None:
@@ -153,7 +153,7 @@ def test_a_server_that_has_gone_on_by_itself(key: KeyPair, folders: Path) -> Non
     assert list(folders.iterdir()) == []
 
 
-def test_a_server_whose_connection_has_ended_is_not_handed_over(key: KeyPair, folders: Path) -> None:
+def test_a_server_whose_connection_has_ended_is_not_handed_over(key: LocalKeyPair, folders: Path) -> None:
     """Its socket here is left behind, and nobody listens at it any more."""
 
     async def act(sshd: Sshd, port: int) -> None:
@@ -169,7 +169,7 @@ def test_a_server_whose_connection_has_ended_is_not_handed_over(key: KeyPair, fo
     assert list(folders.iterdir()) == []
 
 
-def test_an_order_counts_as_sent_only_when_the_supervisor_is_there(key: KeyPair, folders: Path) -> None:
+def test_an_order_counts_as_sent_only_when_the_supervisor_is_there(key: LocalKeyPair, folders: Path) -> None:
     heard: list[bytes] = []
     tries = 0
 
@@ -197,7 +197,7 @@ def test_an_order_counts_as_sent_only_when_the_supervisor_is_there(key: KeyPair,
     assert heard == [b'{"signal": "TERM"}\n']
 
 
-def test_the_last_order_of_who_leaves_arrives(key: KeyPair, folders: Path) -> None:
+def test_the_last_order_of_who_leaves_arrives(key: LocalKeyPair, folders: Path) -> None:
     """Also when OpenSSH has no processor at that moment."""
     heard: list[bytes] = []
 
@@ -222,7 +222,7 @@ def test_the_last_order_of_who_leaves_arrives(key: KeyPair, folders: Path) -> No
 
 
 @pytest.mark.parametrize("name", ["a:/etc/passwd", "../x", "A", "", "x y"])
-def test_a_name_that_is_no_jobs_forwards_nothing(key: KeyPair, folders: Path, name: str) -> None:
+def test_a_name_that_is_no_jobs_forwards_nothing(key: LocalKeyPair, folders: Path, name: str) -> None:
     """A kept server's last job is a tag's word."""
     with pytest.raises(ConnectionLost, match="no job's name"):
         asyncio.run(ssh.connect("127.0.0.1", "me", key.private, [], name, 1))
@@ -232,7 +232,7 @@ def test_a_name_that_is_no_jobs_forwards_nothing(key: KeyPair, folders: Path, na
     assert list(folders.iterdir()) == []
 
 
-def test_files_may_be_anywhere(key: KeyPair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_may_be_anywhere(key: LocalKeyPair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In folders that people have, and whose names OpenSSH would divide or replace."""
     odd = tmp_path / ("größe %h 100% 'a' \"b\" \\c ${HOME} #d a:b " + "long" * 30)
     odd.mkdir()
@@ -257,7 +257,7 @@ def test_files_may_be_anywhere(key: KeyPair, tmp_path: Path, monkeypatch: pytest
 
 
 def test_a_machine_without_ssh_says_what_to_install(
-    key: KeyPair, folders: Path, monkeypatch: pytest.MonkeyPatch
+    key: LocalKeyPair, folders: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(folders))
     assert not ssh.is_here()
@@ -266,7 +266,9 @@ def test_a_machine_without_ssh_says_what_to_install(
     assert list(folders.iterdir()) == []
 
 
-def test_a_machine_whose_shell_cannot_be_started(key: KeyPair, folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_whose_shell_cannot_be_started(
+    key: LocalKeyPair, folders: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     programs = folders.parent / "programs"
     programs.mkdir()
     (programs / "ssh").symlink_to("/usr/bin/ssh")
@@ -276,7 +278,7 @@ def test_a_machine_whose_shell_cannot_be_started(key: KeyPair, folders: Path, mo
     assert list(folders.iterdir()) == []
 
 
-def test_one_that_is_not_wanted_any_more_leaves_nothing(key: KeyPair, folders: Path) -> None:
+def test_one_that_is_not_wanted_any_more_leaves_nothing(key: LocalKeyPair, folders: Path) -> None:
     async def act(sshd: Sshd, port: int) -> None:
         async def connect_to_silence() -> None:
             await ssh.connect("127.0.0.1", "me", key.private, [], "x", silent.sockets[0].getsockname()[1])
@@ -313,7 +315,7 @@ def test_one_that_is_not_wanted_any_more_leaves_nothing(key: KeyPair, folders: P
     ids=["another protocol", "noise", "a terminal's codes", "nothing"],
 )
 def test_a_server_that_is_no_sshd(
-    key: KeyPair, folders: Path, monkeypatch: pytest.MonkeyPatch, said: bytes, word: str
+    key: LocalKeyPair, folders: Path, monkeypatch: pytest.MonkeyPatch, said: bytes, word: str
 ) -> None:
     if not said:
         monkeypatch.setattr(ssh, "_CONNECTING", 0.5)
@@ -334,7 +336,7 @@ def test_a_server_that_is_no_sshd(
     assert list(folders.iterdir()) == []
 
 
-def test_files_and_ports_share_one_connection(key: KeyPair, folders: Path, tmp_path: Path) -> None:
+def test_files_and_ports_share_one_connection(key: LocalKeyPair, folders: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"content")
     path = os.fsencode(tmp_path / "file")
 
@@ -396,7 +398,7 @@ asyncio.run(main())
 """
 
 
-def test_it_ends_with_a_client_that_is_killed(key: KeyPair, folders: Path) -> None:
+def test_it_ends_with_a_client_that_is_killed(key: LocalKeyPair, folders: Path) -> None:
     async def act(sshd: Sshd, port: int) -> None:
         client = await asyncio.create_subprocess_exec(
             *(sys.executable, "-c", CLIENT, str(key.private), sshd.host_key, str(port)),

@@ -21,8 +21,8 @@ from whole_run import Seen, order
 from skylift.agent.job import cap
 from skylift.agent.job.context import Context
 from skylift.agent.job.outcome import Ended
-from skylift.agent.remote.aws import NoAnswer, Refused, Unreachable, patiently
-from skylift.client.job.record import SCHEDULES, Prefix
+from skylift.agent.remote.aws import NoAnswer, Refused, Unreachable, retry_until
+from skylift.client.job.record import SCHEDULES, JobKeys
 from skylift.client.job.settings import Settings
 from skylift.client.launch import cap as launch_cap
 from skylift.client.launch import check
@@ -31,7 +31,7 @@ from skylift.client.launch.role import boundary_policy, capping_itself
 from skylift.client.launch.worker_group import policy_of_workers
 from skylift.client.remote.account import Account, open_account
 from skylift.client.remote.api import Api
-from skylift.client.schedule.making import MakeSchedule, Order
+from skylift.client.schedule.making import MakeSchedule, ScheduleOrder
 from skylift.client.schedule.recurrence import Recurrence
 from skylift.client.schedule.requests import keeping_disks, runs_policy
 from skylift.client.schedule.schedules import Schedules
@@ -53,7 +53,7 @@ def account(settings: Settings, prepared: None, api: Api) -> Account:
 
 def make(settings: Settings, folder: Path, seen: Seen) -> None:
     job = order(folder, SOURCE, name="nightly", outputs=["result.txt"])
-    what = Order(job, Recurrence("cron(0 2 * * ? *)"), "allow", "run job.py")
+    what = ScheduleOrder(job, Recurrence("cron(0 2 * * ? *)"), "allow", "run job.py")
     assert asyncio.run(MakeSchedule(what, settings, seen, Clock(seen)).run())
 
 
@@ -118,7 +118,7 @@ def test_nothing_of_the_job_runs_where_the_cloud_does_not_take_it(
     assert status is not None
     assert (status.state, status.exit_code) == ("broken", 125)
     assert "could not be told to end this server" in (status.reason or "")
-    assert not account.api.has(account.bucket, Prefix(RUN).result("result.txt"))
+    assert not account.api.has(account.bucket, JobKeys(RUN).result("result.txt"))
 
 
 def test_a_network_without_a_way_to_ask_is_known_before(
@@ -133,11 +133,11 @@ def test_a_network_without_a_way_to_ask_is_known_before(
     monkeypatch.setattr(check, "find_reach", lambda *_: Reach())
     make(settings, folder, seen)
     assert [each for each in seen.notes if "EventBridge Scheduler" in each] != []
-    record = json.loads(account.api.get(account.bucket, Prefix("nightly", SCHEDULES).record) or b"")
+    record = json.loads(account.api.get(account.bucket, JobKeys("nightly", SCHEDULES).record) or b"")
     assert record["schedule"]["caps"] == []
     boot(account, machine, metadata)
     assert caps(account.api) == []
-    assert account.api.has(account.bucket, Prefix(RUN).result("result.txt"))
+    assert account.api.has(account.bucket, JobKeys(RUN).result("result.txt"))
 
 
 class Asked:
@@ -164,7 +164,7 @@ class Asked:
 
 def ask(aws: Asked, seconds: float = 60.0) -> None:
     def retry(what: str, call: Callable[[], Any]) -> Any:
-        return patiently(what, call, time.time() + seconds)
+        return retry_until(what, call, time.time() + seconds)
 
     context = SimpleNamespace(aws=aws, retry=retry, deadline=9_000.0, source_name="schedules/nightly")
     (one, _) = launch_cap.caps_of_runs("1", "nightly")
@@ -221,7 +221,7 @@ def held(document: dict[str, Any]) -> Policies:
 
 
 OWN = held(runs_policy("nightly", BUCKET, NUMBER, REGION, (), [*CAPPING, keeping_disks("nightly", NUMBER, REGION)]))
-OTHERS = held(policy_of_workers(BUCKET, Prefix("nightly", SCHEDULES).base, runs_of("nightly"), (), CAPPING))
+OTHERS = held(policy_of_workers(BUCKET, JobKeys("nightly", SCHEDULES).base, runs_of("nightly"), (), CAPPING))
 
 
 @pytest.mark.parametrize("role", [OWN, OTHERS])

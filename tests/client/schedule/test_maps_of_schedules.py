@@ -13,9 +13,9 @@ from whole_run import Seen
 
 from skylift.client.errors import RecordDamaged, UsageError
 from skylift.client.job.job import Program
-from skylift.client.job.record import SCHEDULES, Prefix
+from skylift.client.job.record import SCHEDULES, JobKeys
 from skylift.client.job.settings import Settings
-from skylift.client.map.again import Again, Continuation
+from skylift.client.map.continuation import Continuation, ContinuedMap
 from skylift.client.map.inputs import InputWords
 from skylift.client.map.keys import MapKeys
 from skylift.client.map.looked_up import encode_found
@@ -28,7 +28,7 @@ from skylift.client.plan.plan_job import plan_job
 from skylift.client.plan.read_options import read_options
 from skylift.client.remote.account import Account, open_account
 from skylift.client.remote.api import Api
-from skylift.client.schedule.making import MakeSchedule, Order
+from skylift.client.schedule.making import MakeSchedule, ScheduleOrder
 from skylift.client.schedule.planning import plan_maps
 from skylift.client.schedule.recurrence import Recurrence
 from skylift.client.schedule.schedules import Schedules
@@ -57,7 +57,7 @@ def make(account: Account, seen: Seen, words: tuple[str, ...], name: str = "sums
     what = Program("script", "sum.py")
     asked = read_options({"out": "sum.json", "retries": 1}, what)
     job = plan_maps(asked, what, name, InputWords(words), MapLimits(), lambda: account.api)
-    order = Order(job, Recurrence("cron(0 2 * * ? *)"), "skip", "map sum.py")
+    order = ScheduleOrder(job, Recurrence("cron(0 2 * * ? *)"), "skip", "map sum.py")
     assert asyncio.run(MakeSchedule(order, account.settings, seen, Clock(seen)).run())
 
 
@@ -69,7 +69,7 @@ def statements(account: Account, schedule: str = "sums") -> list[dict[str, Any]]
 
 
 def test_what_is_kept_for_all_runs(account: Account) -> None:
-    prefix = Prefix("sums", SCHEDULES)
+    prefix = JobKeys("sums", SCHEDULES)
     spec = parse_spec(account.api.get(account.bucket, prefix.map) or b"")
     assert [(each.bucket, each.region, each.key) for each in spec.places] == [
         ("days-of-a-user", "us-east-1", "in/*.csv")
@@ -155,10 +155,10 @@ def test_a_run_stays_when_its_schedule_is_removed(account: Account) -> None:
 
 def test_a_map_of_the_users_own_keeps_its_spec_when_a_schedule_of_its_name_is_removed(account: Account) -> None:
     """It may be called as a run would be."""
-    account.api.put(account.bucket, Prefix(RUN).map, b"its own")
-    account.api.put(account.bucket, Prefix(RUN).record, b"{}")
+    account.api.put(account.bucket, JobKeys(RUN).map, b"its own")
+    account.api.put(account.bucket, JobKeys(RUN).record, b"{}")
     Schedules(account.settings, account).remove("sums")
-    kept = [account.api.get(account.bucket, each) for each in (Prefix(RUN).map, Prefix(RUN).record)]
+    kept = [account.api.get(account.bucket, each) for each in (JobKeys(RUN).map, JobKeys(RUN).record)]
     assert kept == [b"its own", b"{}"]
 
 
@@ -187,11 +187,11 @@ def ended(account: Account) -> None:
     for number, each in enumerate(entries):
         account.api.put(account.bucket, KEYS.log_entry(number), encode_entry(each))
     status = {"state": "failed", "final": True, "exit_code": 1, "instance": "i-0123456789abcdef0"}
-    account.api.put(account.bucket, Prefix(RUN).status, json.dumps(status).encode())
+    account.api.put(account.bucket, JobKeys(RUN).status, json.dumps(status).encode())
 
 
 def go_on(account: Account) -> None:
-    again = Again(account, Continuation(RUN, unfinished=True))
+    again = ContinuedMap(account, Continuation(RUN, unfinished=True))
     run = read_options({"name": "rest"}, Program("script", ""))
     order = replace(again.order(run.order, ()), program=again.program([], None, None))
     job = plan_job(order, Path.cwd(), {})

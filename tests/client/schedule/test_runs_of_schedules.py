@@ -19,14 +19,14 @@ from whole_run import Seen, order
 from skylift.agent.spot.spot_interruption import WHY
 from skylift.agent.spot.spot_notice import ACTION
 from skylift.client.errors import JobNotFound, Refused, RunError, UsageError
-from skylift.client.job.record import SCHEDULES, STARTING, Prefix
+from skylift.client.job.record import SCHEDULES, STARTING, JobKeys
 from skylift.client.job.settings import Settings
 from skylift.client.jobs.sweep import Sweep
 from skylift.client.launch.server import live_servers, terminate
 from skylift.client.remote.account import Account, open_account
 from skylift.client.remote.api import Api
 from skylift.client.schedule import making
-from skylift.client.schedule.making import MakeSchedule, Order
+from skylift.client.schedule.making import MakeSchedule, ScheduleOrder
 from skylift.client.schedule.recurrence import Recurrence
 from skylift.client.schedule.schedules import Schedules
 from skylift.client.schedule.template import find_template
@@ -43,7 +43,7 @@ def account(settings: Settings, prepared: None, api: Api) -> Account:
 
 def make(settings: Settings, folder: Path, seen: Seen, name: str = "nightly", source: str = SOURCE) -> None:
     job = order(folder, source, name=name, outputs=["result.txt"], env=["WORD=hush"])
-    what = Order(job, Recurrence("cron(0 2 * * ? *)", "Europe/Berlin"), "allow", "run job.py")
+    what = ScheduleOrder(job, Recurrence("cron(0 2 * * ? *)", "Europe/Berlin"), "allow", "run job.py")
     assert asyncio.run(MakeSchedule(what, settings, seen, Clock(seen)).run())
 
 
@@ -99,7 +99,7 @@ def test_a_schedule_and_its_runs(
     record = account.record(names[0])
     assert (record.outputs, record.created) == (("result.txt",), 1795914000.0)
     # No server has written a record, which would name results and deadline.
-    assert account.api.get(account.bucket, Prefix(names[0]).record) is None
+    assert account.api.get(account.bucket, JobKeys(names[0]).record) is None
     assert "removed; 2 runs of it stay" in schedules.remove("nightly")
     assert not any(everything(account).values())
     assert account.record(names[0]) == record
@@ -133,7 +133,7 @@ def test_a_claim_is_believed_only_if_it_is_no_older_than_the_server(
 ) -> None:
     """Programs of earlier runs may write there: all runs have one role."""
     make(settings, folder, seen)
-    run = Prefix("nightly-20261128-0100")
+    run = JobKeys("nightly-20261128-0100")
     account.api.put(account.bucket, f"{run.attempts}1.json", planted)
     started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + (3600 if older else -3600)))
     metadata.more["/latest/dynamic/instance-identity/document"] = json.dumps({"pendingTime": started}).encode()
@@ -173,7 +173,7 @@ def test_a_run_whose_spot_server_is_taken_back_has_an_end_and_its_results(
 ) -> None:
     """It was `lost` before, as nobody listened. With --retries it is not started again on such a server either."""
     make(settings, folder, seen, source=NOTICED.replace("CODE", str(code)))
-    key = Prefix("nightly", SCHEDULES).record
+    key = JobKeys("nightly", SCHEDULES).record
     record = json.loads(account.api.get(account.bucket, key) or b"")
     record["schedule"]["spot"], record["retry"] = True, {"times": 3, "on": [], "pause": 0.1}
     account.api.put(account.bucket, key, json.dumps(record).encode())
@@ -185,7 +185,7 @@ def test_a_run_whose_spot_server_is_taken_back_has_an_end_and_its_results(
     assert status is not None
     assert (status.state, status.final, status.exit_code) == (state, True, code)
     assert (WHY in (status.reason or "")) == (code != 0)
-    assert account.api.get(account.bucket, f"{Prefix('nightly-20261128-0100').base}/server/results/result.txt") == (
+    assert account.api.get(account.bucket, f"{JobKeys('nightly-20261128-0100').base}/server/results/result.txt") == (
         b"so far"
     )
 
@@ -223,7 +223,7 @@ def test_an_interrupt_leaves_nothing(
     settings: Settings, account: Account, seen: Seen, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = order(folder, "pass", name="nightly")
-    making_it = MakeSchedule(Order(job, Recurrence("rate(1 day)"), "allow", "run"), settings, seen, Clock(seen))
+    making_it = MakeSchedule(ScheduleOrder(job, Recurrence("rate(1 day)"), "allow", "run"), settings, seen, Clock(seen))
     create = making._create_schedule
 
     async def main() -> bool:
@@ -323,7 +323,7 @@ def test_a_damaged_record_is_told_and_can_be_removed(
     settings: Settings, account: Account, seen: Seen, folder: Path
 ) -> None:
     make(settings, folder, seen)
-    key = Prefix("nightly", SCHEDULES).record
+    key = JobKeys("nightly", SCHEDULES).record
     record = json.loads(account.api.get(account.bucket, key) or b"")
     schedules = Schedules(settings, account)
     for damage in (b"{", b"[]", json.dumps({**record, "schedule": {"overlap": "never", "lasts": 1}}).encode()):

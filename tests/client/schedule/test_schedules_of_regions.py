@@ -12,12 +12,12 @@ import pytest
 from whole_run import Seen, order
 
 from skylift.client.errors import Refused, UsageError
-from skylift.client.job.record import SCHEDULES, STARTING, Prefix
+from skylift.client.job.record import SCHEDULES, STARTING, JobKeys
 from skylift.client.job.settings import Settings
 from skylift.client.launch.bucket import ensure_bucket
 from skylift.client.remote.account import Account, open_account
 from skylift.client.remote.api import Api
-from skylift.client.schedule.making import MakeSchedule, Order
+from skylift.client.schedule.making import MakeSchedule, ScheduleOrder
 from skylift.client.schedule.recurrence import Recurrence
 from skylift.client.schedule.schedules import Schedules
 from skylift.client.steps import Clock
@@ -36,7 +36,7 @@ def elsewhere(settings: Settings) -> Settings:
 
 
 def make(settings: Settings, folder: Path, seen: Seen) -> None:
-    what = Order(order(folder, "pass", name="nightly"), Recurrence("rate(1 day)"), "allow", "run job.py")
+    what = ScheduleOrder(order(folder, "pass", name="nightly"), Recurrence("rate(1 day)"), "allow", "run job.py")
     assert asyncio.run(MakeSchedule(what, settings, seen, Clock(seen)).run())
 
 
@@ -68,13 +68,13 @@ def test_what_a_killed_client_left_in_one_region_is_removed_without_the_roles_of
 ) -> None:
     make(settings, folder, seen)
     before = roles(account)
-    record = account.api.get(account.bucket, Prefix("nightly", SCHEDULES).record)
+    record = account.api.get(account.bucket, JobKeys("nightly", SCHEDULES).record)
     other = open_account(elsewhere)
     ensure_bucket(other.api, other.bucket)
     schedules, later = Schedules(elsewhere, other), time.time() + 2 * STARTING
     for remove in (lambda: schedules.remove("nightly"), lambda: next(schedules.leftovers()).remove()):
         # It was killed between its claim and its roles.
-        other.api.put(other.bucket, Prefix("nightly", SCHEDULES).record, record or b"")
+        other.api.put(other.bucket, JobKeys("nightly", SCHEDULES).record, record or b"")
         with monkeypatch.context() as patch:
             patch.setattr("skylift.client.schedule.schedules.time.time", lambda: later)
             remove()

@@ -15,7 +15,7 @@ from whole_run import Seen
 
 from skylift.client.errors import Refused, UsageError
 from skylift.client.job.job import Job, MapPart, Program
-from skylift.client.job.record import SCHEDULES, Overlap, Prefix, workers_of_schedule
+from skylift.client.job.record import SCHEDULES, JobKeys, Overlap, workers_of_schedule
 from skylift.client.job.settings import Settings
 from skylift.client.launch.role import boundary_policy
 from skylift.client.launch.worker_group import policy_of_workers
@@ -24,7 +24,7 @@ from skylift.client.map.planning import AUTO, MapLimits
 from skylift.client.plan.read_options import read_options
 from skylift.client.remote.account import Account, open_account
 from skylift.client.remote.api import Api
-from skylift.client.schedule.making import MakeSchedule, Order
+from skylift.client.schedule.making import MakeSchedule, ScheduleOrder
 from skylift.client.schedule.planning import plan_maps
 from skylift.client.schedule.recurrence import Recurrence
 from skylift.client.schedule.requests import runs_policy
@@ -52,7 +52,9 @@ def planned(account: Account, servers: int = 4, overlap: Overlap = "skip", **opt
 
 
 def make(account: Account, seen: Seen, overlap: Overlap = "skip", servers: int = 4, **options: Any) -> None:
-    order = Order(planned(account, servers, overlap, **options), Recurrence("rate(1 day)"), overlap, "map sum.py")
+    order = ScheduleOrder(
+        planned(account, servers, overlap, **options), Recurrence("rate(1 day)"), overlap, "map sum.py"
+    )
     assert asyncio.run(MakeSchedule(order, account.settings, seen, Clock(seen)).run())
 
 
@@ -111,7 +113,7 @@ def test_all_of_it_is_made_with_the_schedule_and_goes_with_it(account: Account, 
     assert "'--worker'" not in base64.b64decode(own["UserData"]).decode()
     marks = [each for each in others["TagSpecifications"] if each["ResourceType"] == "instance"]
     assert {"Key": "skylift:worker", "Value": "yes"} in marks[0]["Tags"]
-    record = json.loads(api.get(account.bucket, Prefix("nightly", SCHEDULES).record) or b"")
+    record = json.loads(api.get(account.bucket, JobKeys("nightly", SCHEDULES).record) or b"")
     assert (record["map"]["group"], "relaunch" in record["map"]) == (GROUP, False)
     environment = record["map"]["tools"]["environment"]
     assert (environment["shared"], environment["alone"]) == (False, True), "no run puts Dask where others take it from"
@@ -220,7 +222,7 @@ def coordinator() -> Policies:
 
 
 def worker() -> Policies:
-    return held(policy_of_workers(BUCKET, Prefix("nightly", SCHEDULES).base, runs_of("nightly")))
+    return held(policy_of_workers(BUCKET, JobKeys("nightly", SCHEDULES).base, runs_of("nightly")))
 
 
 def group(name: str) -> str:

@@ -20,7 +20,7 @@ from skylift.agent.boot import PATIENCE
 from skylift.agent.environment import prebuilt as supervisor
 from skylift.client.job.job import Program
 from skylift.client.plan.plan_job import Order, plan_job
-from skylift.client.ship.prebuilt import PrebuiltEnvironment, builder_of, environment_statements, find_prebuilt
+from skylift.client.ship.prebuilt import EnvironmentPlace, builder_of, environment_statements, find_prebuilt
 from skylift.client.ship.recipe import Recipe
 
 PLACE = "envs/recipe/ami-1/me-0001"
@@ -28,7 +28,7 @@ PLACE = "envs/recipe/ami-1/me-0001"
 
 @pytest.fixture
 def seals(shipped: Shipped, uv: Machine) -> Any:
-    def seal(prebuilt: PrebuiltEnvironment) -> dict[str, Any]:
+    def seal(prebuilt: EnvironmentPlace) -> dict[str, Any]:
         """A server of which an image is made, with nothing of an earlier job but what images have."""
         uv.kill()
         for each in ("job", ".skylift-venv"):
@@ -46,7 +46,7 @@ def seals(shipped: Shipped, uv: Machine) -> Any:
 
 @pytest.fixture
 def boots(shipped: Shipped, uv: Machine) -> Any:
-    def boot(prebuilt: PrebuiltEnvironment, *, without_uv: bool = False, **order: Any) -> dict[str, Any]:
+    def boot(prebuilt: EnvironmentPlace, *, without_uv: bool = False, **order: Any) -> dict[str, Any]:
         """One job after the other on the same machine, each with a home that is new but for its own files."""
         uv.kill()
         for each in ("job", ".skylift-venv"):
@@ -62,8 +62,8 @@ def boots(shipped: Shipped, uv: Machine) -> Any:
     return boot
 
 
-def pinned(shipped: Shipped) -> PrebuiltEnvironment:
-    return PrebuiltEnvironment(PLACE, json.loads(shipped.read(f"{PLACE}/proven.json") or b"{}")["sha256"], proven=True)
+def pinned(shipped: Shipped) -> EnvironmentPlace:
+    return EnvironmentPlace(PLACE, json.loads(shipped.read(f"{PLACE}/proven.json") or b"{}")["sha256"], proven=True)
 
 
 def test_a_sealed_server_has_the_environment_and_no_program_has_run(
@@ -72,7 +72,7 @@ def test_a_sealed_server_has_the_environment_and_no_program_has_run(
     """It is as if it were an image: the next job on it, which is not a kept server's, finds what it needs."""
     (shipped.folder / "requirements.txt").write_text("leaf==1.0\n")
     (shipped.folder / "job.py").write_text(PROGRAM)
-    assert boots(PrebuiltEnvironment(PLACE))["environment"] == "built"
+    assert boots(EnvironmentPlace(PLACE))["environment"] == "built"
     trusted = pinned(shipped)
     status = seals(trusted)
     assert (status["state"], status.get("started")) == ("succeeded", None), uv.console()
@@ -93,7 +93,7 @@ def test_a_server_is_not_sealed_with_another_environment_than_the_pinned_one(
     """Nor is it built there, which would run what packages bring along."""
     (shipped.folder / "requirements.txt").write_text("leaf==1.0\n")
     (shipped.folder / "job.py").write_text(PROGRAM)
-    boots(PrebuiltEnvironment(PLACE))
+    boots(EnvironmentPlace(PLACE))
     trusted = pinned(shipped)
     pack = shipped.read(f"{PLACE}/pack-00000") or b""
     shipped.put(f"{PLACE}/pack-00000", pack.replace(b"VERSION = '1.0'", b"VERSION = '6.6'"))
@@ -112,7 +112,7 @@ def test_what_was_built_is_taken(shipped: Shipped, uv: Machine, boots: Any, kind
     if kind == "requirements":
         (shipped.folder / "requirements.txt").write_text("leaf==1.0\n")
     (shipped.folder / "job.py").write_text((HEADER if kind == "header" else "") + PROGRAM)
-    assert boots(PrebuiltEnvironment(PLACE))["environment"] == "built"
+    assert boots(EnvironmentPlace(PLACE))["environment"] == "built"
     status = boots(pinned(shipped), without_uv=True)
     assert (status["state"], status["environment"]) == ("succeeded", "taken"), uv.console()
     assert shipped.stream("stdout") == b"1.0 True\n"
@@ -123,7 +123,7 @@ def test_a_project_is_installed_beside_what_was_taken(shipped: Shipped, uv: Mach
     project(shipped.folder, "leaf")
     newer = uv.root / "packages/leaf-2.0-py3-none-any.whl"
     newer.rename(uv.root / "leaf-2.0-py3-none-any.whl")
-    assert boots(PrebuiltEnvironment(PLACE))["environment"] == "built"
+    assert boots(EnvironmentPlace(PLACE))["environment"] == "built"
     (uv.root / "leaf-2.0-py3-none-any.whl").rename(newer)
     status = boots(pinned(shipped))
     assert (status["state"], status["environment"]) == ("succeeded", "taken"), uv.console()
@@ -148,7 +148,7 @@ def test_packages_come_with_bytecode_that_holds_until_their_source_is_changed(
     """Python replaces what it finds stale, and compiles what it does not find: neither happens here."""
     (shipped.folder / "requirements.txt").write_text("leaf==1.0\n")
     (shipped.folder / "job.py").write_text(PROGRAM)
-    assert boots(PrebuiltEnvironment(PLACE))["environment"] == "built"
+    assert boots(EnvironmentPlace(PLACE))["environment"] == "built"
     (shipped.folder / "job.py").write_text(COMPILED)
     status = boots(pinned(shipped))
     assert (status["state"], status["environment"]) == ("succeeded", "taken"), uv.console()
@@ -159,7 +159,7 @@ def test_bytecode_that_its_program_has_planted_is_not_kept(shipped: Shipped, uv:
     (shipped.folder / "requirements.txt").write_text("leaf==1.0\n")
     planting = "import importlib.util as u; open(u.find_spec('leaf').cached, 'wb').write(b'planted')\n"
     (shipped.folder / "job.py").write_text(planting)
-    assert boots(PrebuiltEnvironment(PLACE))["state"] == "succeeded", uv.console()
+    assert boots(EnvironmentPlace(PLACE))["state"] == "succeeded", uv.console()
     packs = [shipped.read(f"{PLACE}/pack-00000") or b"", shipped.read(f"{PLACE}/index.json") or b""]
     assert not any(b"planted" in pack for pack in packs)
     if not packs[1]:
@@ -169,7 +169,7 @@ def test_bytecode_that_its_program_has_planted_is_not_kept(shipped: Shipped, uv:
 def test_what_was_changed_in_the_bucket_is_built_anew(shipped: Shipped, uv: Machine, boots: Any) -> None:
     (shipped.folder / "requirements.txt").write_text("leaf==1.0\n")
     (shipped.folder / "job.py").write_text(PROGRAM)
-    boots(PrebuiltEnvironment(PLACE))
+    boots(EnvironmentPlace(PLACE))
     trusted = pinned(shipped)
     pack = shipped.read(f"{PLACE}/pack-00000") or b""
     assert b"VERSION = '1.0'" in pack
@@ -185,7 +185,7 @@ def test_what_its_program_has_changed_is_not_kept(shipped: Shipped, uv: Machine,
     """Written down before the program starts, so that the change shows."""
     (shipped.folder / "requirements.txt").write_text("leaf==1.0\n")
     (shipped.folder / "job.py").write_text("import leaf\nopen(leaf.__file__, 'w').write('VERSION = 6.6')\n")
-    boots(PrebuiltEnvironment(PLACE))
+    boots(EnvironmentPlace(PLACE))
     kept = shipped.read(f"{PLACE}/index.json")
     if kept is None:
         assert "the environment is not kept: " in uv.console()
@@ -220,7 +220,7 @@ def test_the_newest_that_is_whole_is_found(shipped: Shipped) -> None:
     api, bucket = shipped._api, shipped._bucket
     recipe, image = Recipe("abc", locked=True), "ami-1"
 
-    def find(when: float = 0, recipe: Recipe = recipe) -> PrebuiltEnvironment:
+    def find(when: float = 0, recipe: Recipe = recipe) -> EnvironmentPlace:
         return find_prebuilt(api, bucket, recipe, image, when, "me")
 
     fresh = find()
@@ -234,18 +234,18 @@ def test_the_newest_that_is_whole_is_found(shipped: Shipped) -> None:
     shipped.put(f"{fresh.place}/proven.json", json.dumps({"sha256": digest}).encode())
     assert find().sha256 == "", "its files have not come yet"
     shipped.put(f"{fresh.place}/index.json", b"{}")
-    assert find() == PrebuiltEnvironment(fresh.place, digest, proven=True)
+    assert find() == EnvironmentPlace(fresh.place, digest, proven=True)
     for name in ("proven.json", "pin.json", "index.json"):
         # Its role may write pack-*, at any time.
         shipped.put(f"{fresh.place}/pack-x/{name}", json.dumps({"sha256": "1f" * 32}).encode())
-    assert find() == PrebuiltEnvironment(fresh.place, digest, proven=True)
+    assert find() == EnvironmentPlace(fresh.place, digest, proven=True)
     late = 4e9
-    assert find(late) == PrebuiltEnvironment(fresh.place, digest, proven=True)
+    assert find(late) == EnvironmentPlace(fresh.place, digest, proven=True)
     assert find(late, Recipe("abc", locked=False)).sha256 == "", "what no lock decides is resolved anew some day"
 
 
 def test_what_is_not_proven_is_only_for_who_has_built_it(shipped: Shipped) -> None:
-    def find(builder: str) -> PrebuiltEnvironment:
+    def find(builder: str) -> EnvironmentPlace:
         return find_prebuilt(shipped._api, shipped._bucket, Recipe("abc", locked=True), "ami-1", 0, builder)
 
     place, one, two = "envs/abc/ami-1/evil-1", "0f" * 32, "1f" * 32
@@ -253,7 +253,7 @@ def test_what_is_not_proven_is_only_for_who_has_built_it(shipped: Shipped) -> No
         shipped.put(f"{place}/{name}.json", json.dumps(content).encode())
     assert find("evil").sha256 == "", "it is not told whether anything is proven"
     shipped.put(f"{place}/proven.json", b"{}")
-    assert find("evil") == PrebuiltEnvironment(place, one)
+    assert find("evil") == EnvironmentPlace(place, one)
     assert find("me").sha256 == ""
     assert find("me").place.startswith("envs/abc/ami-1/me-")
     shipped.put("envs/abc/ami-1/other-1/proven.json", json.dumps({"sha256": two}).encode())
@@ -286,9 +286,9 @@ def test_nothing_in_a_project_decides_who_builds(tmp_path: Path) -> None:
 
 def test_a_role_may_write_what_it_builds_and_read_what_it_takes() -> None:
     assert environment_statements(None, "b") == []
-    (take,) = environment_statements(PrebuiltEnvironment(PLACE, "00"), "b")
+    (take,) = environment_statements(EnvironmentPlace(PLACE, "00"), "b")
     assert (take["Action"], take["Resource"]) == ("s3:GetObject", f"arn:aws:s3:::b/{PLACE}/*")
-    once, rest = environment_statements(PrebuiltEnvironment(PLACE), "b")
+    once, rest = environment_statements(EnvironmentPlace(PLACE), "b")
     assert once["Condition"] == {"Null": {"s3:if-none-match": "false"}}
     assert once["Resource"] == [f"arn:aws:s3:::b/{PLACE}/proven.json", f"arn:aws:s3:::b/{PLACE}/pin.json"]
     assert rest["Resource"] == [f"arn:aws:s3:::b/{PLACE}/index.json", f"arn:aws:s3:::b/{PLACE}/pack-*"]

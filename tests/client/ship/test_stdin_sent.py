@@ -21,14 +21,14 @@ from whole_run import Seen, host, order
 from skylift.client.errors import RunError
 from skylift.client.flow import Run
 from skylift.client.job.outcome import Outcome
-from skylift.client.job.record import Prefix, bucket_name
+from skylift.client.job.record import JobKeys, bucket_name
 from skylift.client.job.settings import Settings
 from skylift.client.launch.bucket import ensure_bucket
 from skylift.client.remote.api import Api
 from skylift.client.ship import stdin as module
 from skylift.client.ship.stdin import PIECE, Stdin, has_input
 
-JOB = Prefix("fed")
+JOB = JobKeys("fed")
 
 
 class Bucket:
@@ -285,4 +285,4 @@ def test_a_run_without_ssh_has_it_too(
     machine.wait()
     assert (outcome.exit_code, seen.streams["stdout"]) == (0, b"read one\nread two\nend\n")
     bucket: Any = bucket_name(str(settings.account), settings.region)
-    assert api.get(bucket, Prefix(job.name).stdin(0)) == b"one\n"
+    assert api.get(bucket, JobKeys(job.name).stdin(0)) == b"one\n"

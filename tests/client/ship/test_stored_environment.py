@@ -9,7 +9,7 @@ from shipped_job import Shipped
 from skylift.client.job.record import bucket_name
 from skylift.client.job.settings import Settings
 from skylift.client.remote.api import Api
-from skylift.client.ship.prebuilt import PrebuiltEnvironment, stored_environment
+from skylift.client.ship.prebuilt import EnvironmentPlace, stored_environment
 
 PLACE = "envs/recipe/ami-1/0001"
 
@@ -26,6 +26,6 @@ def test_it_is_whole_with_its_index_and_its_pins(shipped: Shipped, api: Api, set
     shipped.put(f"{PLACE}/pin.json", own)
     assert stored_environment(api, bucket, PLACE) is None, "whether anything is proven is not decided"
     shipped.put(f"{PLACE}/proven.json", b"{}")
-    assert stored_environment(api, bucket, PLACE) == (PrebuiltEnvironment(PLACE, "a" * 64), 7)
+    assert stored_environment(api, bucket, PLACE) == (EnvironmentPlace(PLACE, "a" * 64), 7)
     shipped.put(f"{PLACE}/proven.json", proven)
-    assert stored_environment(api, bucket, PLACE) == (PrebuiltEnvironment(PLACE, "b" * 64, proven=True), 7)
+    assert stored_environment(api, bucket, PLACE) == (EnvironmentPlace(PLACE, "b" * 64, proven=True), 7)

@@ -11,7 +11,7 @@ import pytest
 from whole_run import Seen
 
 from skylift.client.attach import Attach
-from skylift.client.job.record import Prefix
+from skylift.client.job.record import JobKeys
 from skylift.client.job.server import Server
 from skylift.client.job.settings import Settings
 from skylift.client.launch.bucket import ensure_bucket
@@ -89,7 +89,7 @@ def test_ctrl_c_after_leaving_does_not_end_the_job(account: Account, tmp_path: P
 
 
 def test_what_never_ran_leaves_no_secrets(account: Account) -> None:
-    api, bucket, prefix = account.api, account.bucket, Prefix("never")
+    api, bucket, prefix = account.api, account.bucket, JobKeys("never")
     api.put(bucket, prefix.env, b'{"TOKEN": "x"}')
     write_off(account, "never", None, interrupted=False)
     assert api.get(bucket, prefix.env) is None

@@ -26,7 +26,7 @@ from skylift.cloud.services.scheduler.group import make_default_group
 from skylift.cloud.services.vpc.vpc import make_default_vpc
 from skylift.cloud.store.database import Database
 from skylift.cloud.wire import checksum
-from skylift.cloud.wire.call import Call, Encode, Response
+from skylift.cloud.wire.call import Encode, ModelCall, Response
 from skylift.cloud.wire.endpoint import AwsEndpoint
 from skylift.cloud.wiring.dispatcher import Dispatcher
 
@@ -100,7 +100,7 @@ def serverless_cloud(tmp_path: Path, performs: Callable[[str], None] = lambda op
         register_image(tx, image)
     dispatcher = Dispatcher(database, ACCOUNT, REGION, lambda: None)
 
-    def perform(call: Call, encode: Encode) -> Response:
+    def perform(call: ModelCall, encode: Encode) -> Response:
         performs(call.operation)
         return dispatcher.perform(call, encode)
 

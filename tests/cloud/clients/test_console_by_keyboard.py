@@ -19,7 +19,7 @@ from playwright.sync_api import Locator, Page, expect
 from serverless_cloud import ACCOUNT, REGION, Cloud, serverless_cloud
 from shown_console import HOSTILE, Console
 
-from skylift.client.job.record import Prefix, bucket_name
+from skylift.client.job.record import JobKeys, bucket_name
 from skylift.cloud.domain.instance import Console as Said
 
 # It boots nothing; its browser is installed with what servers need.
@@ -147,7 +147,7 @@ def write_job(s3: Any, name: str) -> None:
     bucket, now = bucket_name(ACCOUNT, REGION), time.time()
     s3.create_bucket(Bucket=bucket)
     record = {"version": 1, "job": name, "python": True, "created": now, "deadline": now + 3600, "argv": [HOSTILE]}
-    s3.put_object(Bucket=bucket, Key=Prefix(name).record, Body=json.dumps(record).encode())
+    s3.put_object(Bucket=bucket, Key=JobKeys(name).record, Body=json.dumps(record).encode())
 
 
 def test_an_instance_is_found_selected_and_terminated(tab: Tab, console: Console, things: dict[str, str]) -> None:
@@ -282,7 +282,7 @@ def test_nothing_that_somebody_has_named_or_written_runs_on_any_screen(
         tx.add(Said(instance, said, datetime.now(UTC)))
     write_job(account.client("s3"), "hostile")
     for stream in ("stdout", "stderr"):
-        key = f"{Prefix('hostile').stream(stream)}{0:020}"
+        key = f"{JobKeys('hostile').stream(stream)}{0:020}"
         account.client("s3").put_object(Bucket=bucket_name(ACCOUNT, REGION), Key=key, Body=said.encode())
     page.goto(f"http://{console.host}/")
     screens = [str(each.get_attribute("href")) for each in page.get_by_role("navigation").get_by_role("link").all()]

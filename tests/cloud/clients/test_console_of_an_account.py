@@ -20,7 +20,7 @@ from playwright.sync_api import Browser, expect
 from serverless_cloud import ACCOUNT, REGION, Cloud, serverless_cloud
 from shown_console import HOSTILE, Console
 
-from skylift.client.job.record import Prefix, bucket_name
+from skylift.client.job.record import JobKeys, bucket_name
 from skylift.client.job.tags import job_tags
 from skylift.client.map.keys import MapKeys
 from skylift.client.map.outcome import InputOutcome, InputState, LogEntry, MapEnd, RunResult, RunStream, encode_entry
@@ -131,7 +131,7 @@ class Record:
         now = time.time()
         record = {"created": now, "deadline": now + 3600, "argv": ["python", "sum.py"], "map": {"tools": None}}
         self.put(self._keys.spec, encode_spec(spec))
-        self.put(Prefix(NAME).record, json.dumps({"version": 1, "job": NAME, "python": True, **record}).encode())
+        self.put(JobKeys(NAME).record, json.dumps({"version": 1, "job": NAME, "python": True, **record}).encode())
 
     def put(self, key: str, body: bytes) -> None:
         self._s3.put_object(Bucket=self._bucket, Key=key, Body=body)

@@ -14,7 +14,7 @@ from playwright.sync_api import expect
 from serverless_cloud import ACCOUNT, REGION, Cloud, serverless_cloud
 from shown_console import Console
 
-from skylift.client.job.record import Prefix, bucket_name
+from skylift.client.job.record import JobKeys, bucket_name
 
 # It boots nothing; its browser is installed with what servers need.
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("all_well")]
@@ -48,7 +48,7 @@ def write_job(s3: Any, name: str, results: list[str]) -> None:
     record = {"version": 1, "job": name, "python": True, "created": now, "deadline": now + 3600, "outputs": ["**"]}
     status = {"state": "running", "detail": HALF, "reason": HALF, "started": "2026-12-01T10:00:00.000Z"}
     sent = [{"path": each, "size": 1, "sha256": "0" * 64} for each in results]
-    prefix = Prefix(name)
+    prefix = JobKeys(name)
     for key, content in ((prefix.record, record), (prefix.status, status), (prefix.manifest, {"results": sent})):
         s3.put_object(Bucket=bucket_name(ACCOUNT, REGION), Key=key, Body=json.dumps(content).encode())
 

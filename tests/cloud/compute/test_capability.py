@@ -14,7 +14,7 @@ from ports import quiet_port
 from skylift.cloud.compute import capability, probe
 from skylift.cloud.compute.capability import LOCALHOST, Capability, assess, port_free
 from skylift.cloud.compute.network.loopback_range import LoopbackRanges
-from skylift.cloud.compute.packages import PARTS, Part
+from skylift.cloud.compute.packages import PARTS, Package
 from skylift.cloud.state.data import Endpoint
 from skylift.cloud.state.home import Home
 from skylift.cloud.state.person import Person, person_of
@@ -74,7 +74,7 @@ def test_images_of_servers_are_counted_with_what_is_only_theirs(home: Home) -> N
 
 
 def test_a_missing_program_names_its_package(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(capability, "PARTS", (Part("x", "the-package", programs=("no-such-program",)),))
+    monkeypatch.setattr(capability, "PARTS", (Package("x", "the-package", programs=("no-such-program",)),))
     missing = found(home)["x"]
     assert missing.ok is False
     assert "no-such-program" in missing.found

@@ -7,7 +7,7 @@ from typing import Any
 from ec2_fixtures import Cloud
 
 from skylift.cloud.loops.market.spot import SpotLoop
-from skylift.cloud.wiring.spot import Market
+from skylift.cloud.wiring.spot import SpotMarketRules
 
 SPOT = {"MarketType": "spot"}
 STOPS = {
@@ -23,7 +23,7 @@ class Scene:
         self.cloud = cloud
         self.woken: list[float] = []
         self._again = False
-        market = Market(cloud.caller.account, cloud.caller.region)
+        market = SpotMarketRules(cloud.caller.account, cloud.caller.region)
         self._loop = SpotLoop(cloud.database, market, self._wake, self.woken.append)
 
     def _wake(self) -> None:

@@ -13,7 +13,7 @@ from write_watch import MOST, Watch
 from skylift.cloud.domain.command import Command, CommandInvocation
 from skylift.cloud.domain.metric import Metric, Point, Summary
 from skylift.cloud.domain.volume import Volume
-from skylift.cloud.loops.cloudwatch.metering import Metering, Size
+from skylift.cloud.loops.cloudwatch.metering import Metering, TypeLimits
 from skylift.cloud.store.database import Database
 from skylift.cloud.store.metric import record
 from skylift.cloud.wiring.queries import Queries
@@ -31,7 +31,7 @@ def forget(cloud: Cloud) -> None:
 
 
 def meter(cloud: Cloud) -> None:
-    Metering(cloud.database, lambda _: None, lambda _: Size(1, 1)).step()
+    Metering(cloud.database, lambda _: None, lambda _: TypeLimits(1, 1)).step()
 
 
 def late_seconds_of_one_metric(cloud: Cloud) -> None:

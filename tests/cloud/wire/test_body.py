@@ -22,7 +22,7 @@ from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.state import durable
 from skylift.cloud.wire import body as bodies
 from skylift.cloud.wire import checksum
-from skylift.cloud.wire.body import Memory, Receiver, SmallBody, SpoolFile, announced, sink_for
+from skylift.cloud.wire.body import MemoryBody, Receiver, SmallBody, SpoolFile, announced, sink_for
 from skylift.cloud.wire.call import Request
 from skylift.cloud.wire.chunked import SIGNED, SIGNED_TRAILER, UNSIGNED_TRAILER, ChunkSignatures
 from skylift.cloud.wire.models import load
@@ -296,7 +296,7 @@ def test_some_need_none_though_the_model_says_so(operation: str) -> None:
 def test_other_bodies_stay_small() -> None:
     with pytest.raises(ServiceError, match="too big"):
         put({"content-length": str(bodies.LARGEST_IN_MEMORY + 1)}, operation=None)
-    receiver = Receiver(put({}, operation=None), Memory(), None)
+    receiver = Receiver(put({}, operation=None), MemoryBody(), None)
     with pytest.raises(ServiceError, match="too big"):
         for _ in range(5):
             receiver.feed(bytes(1024 * 1024))
@@ -367,4 +367,4 @@ def test_a_small_body_leaves_room_for_deletions(tmp_path: Path, monkeypatch: pyt
 
 def test_operations_without_an_object_keep_their_body_in_memory(tmp_path: Path) -> None:
     wanted = put({"content-length": "5", "content-md5": "1B2M2Y8AsgTpgAmY7PhCfg=="})
-    assert isinstance(sink_for(wanted, load("s3").operation("DeleteObjects"), tmp_path), Memory)
+    assert isinstance(sink_for(wanted, load("s3").operation("DeleteObjects"), tmp_path), MemoryBody)

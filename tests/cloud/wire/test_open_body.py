@@ -8,7 +8,7 @@ from pathlib import Path
 from skylift.cloud.domain.bucket import Extent
 from skylift.cloud.store import content
 from skylift.cloud.store.database import Database
-from skylift.cloud.wire.files import MOST_OPEN, OpenBody, Slice
+from skylift.cloud.wire.files import MOST_OPEN, FileSlice, OpenBody
 
 
 def test_an_object_of_many_parts_is_sent_to_its_end_although_it_is_deleted(tmp_path: Path) -> None:
@@ -24,7 +24,7 @@ def test_an_object_of_many_parts_is_sent_to_its_end_although_it_is_deleted(tmp_p
     with database.write() as tx:
         content.discard(tx, parts)
     gc.collect()
-    assert [piece.length for piece in sent.pieces() if isinstance(piece, Slice)] == [1] * len(parts)
+    assert [piece.length for piece in sent.pieces() if isinstance(piece, FileSlice)] == [1] * len(parts)
     sent.close()
     del sent
     gc.collect()

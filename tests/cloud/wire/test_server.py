@@ -30,7 +30,7 @@ from wire_endpoint import ACCESS_KEY, REGION, SECRET, DictService, Running, runn
 from skylift.cloud.domain.bucket import Extent, FileBody
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.wire import pipeline
-from skylift.cloud.wire.call import Call, Request, Response
+from skylift.cloud.wire.call import ModelCall, Request, Response
 from skylift.cloud.wire.endpoint import OF_SENDER, WORKERS
 from skylift.cloud.wire.files import IN_ONE_WRITE, MOST_OPEN
 from skylift.cloud.wire.server import LONGEST_LINE, HttpServer, blocking, gathered
@@ -362,7 +362,7 @@ class Held(DictService):
     let_go: threading.Event
     begun: threading.Semaphore
 
-    def _GetObject(self, params: Any, call: Call) -> dict[str, Any]:
+    def _GetObject(self, params: Any, call: ModelCall) -> dict[str, Any]:
         if call.source_ip == "127.0.0.1":
             self.begun.release()
             self.let_go.wait()

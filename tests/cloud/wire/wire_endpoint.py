@@ -18,9 +18,9 @@ from botocore.config import Config
 
 from skylift.cloud.domain.bucket import Extent, FileBody, Spool
 from skylift.cloud.domain.error import ServiceError
-from skylift.cloud.wire.call import Call
+from skylift.cloud.wire.call import ModelCall
 from skylift.cloud.wire.endpoint import AwsEndpoint
-from skylift.cloud.wire.settling import Settling
+from skylift.cloud.wire.transition_wait import TransitionWait
 
 REGION = "us-east-1"
 ACCESS_KEY = "AKIAWIRETESTS0000001"
@@ -43,13 +43,13 @@ class DictService:
     objects_dir: Path
     spool_dir: Path
     objects: dict[tuple[str, str], Stored] = field(default_factory=dict)
-    calls: list[Call] = field(default_factory=list)
+    calls: list[ModelCall] = field(default_factory=list)
     answers: dict[str, Any] = field(default_factory=dict)
     """What to answer, or raise, by operation name."""
     before_secret: Callable[[], None] = lambda: None
     """Called in each look for a key's secret."""
 
-    def perform(self, call: Call) -> dict[str, Any]:
+    def perform(self, call: ModelCall) -> dict[str, Any]:
         self.calls.append(call)
         answer = self.answers.get(call.operation)
         if isinstance(answer, Exception):
@@ -69,10 +69,10 @@ class DictService:
             raise ServiceError("ExpiredToken", "The provided token has expired.")
         return SECRET
 
-    def _GetCallerIdentity(self, params: Any, call: Call) -> dict[str, Any]:
+    def _GetCallerIdentity(self, params: Any, call: ModelCall) -> dict[str, Any]:
         return {"Account": "123456789012", "UserId": "root", "Arn": "arn:aws:iam::123456789012:root"}
 
-    def _PutObject(self, params: Any, call: Call) -> dict[str, Any]:
+    def _PutObject(self, params: Any, call: ModelCall) -> dict[str, Any]:
         body: Spool = params["Body"]
         name = body.file or secrets.token_hex(8)
         if body.data is None:
@@ -83,7 +83,7 @@ class DictService:
         self.objects[params["Bucket"], params["Key"]] = stored
         return {"ETag": f'"{body.md5}"', **{f"Checksum{name}": value for name, value in body.checksums.items()}}
 
-    def _GetObject(self, params: Any, call: Call) -> dict[str, Any]:
+    def _GetObject(self, params: Any, call: ModelCall) -> dict[str, Any]:
         stored = self._find(params)
         first, last = 0, stored.size - 1
         headers: dict[str, Any] = {}
@@ -94,7 +94,7 @@ class DictService:
         body = FileBody((Extent(stored.file, first, last - first + 1),))
         return {**self._described(stored), "ContentLength": body.size, "Body": body, **headers}
 
-    def _HeadObject(self, params: Any, call: Call) -> dict[str, Any]:
+    def _HeadObject(self, params: Any, call: ModelCall) -> dict[str, Any]:
         stored = self._find(params)
         return {**self._described(stored), "ContentLength": stored.size}
 
@@ -150,7 +150,7 @@ class Running:
 
 
 @contextmanager
-def running(directory: Path, settling: Settling | None = None) -> Iterator[Running]:
+def running(directory: Path, settling: TransitionWait | None = None) -> Iterator[Running]:
     """An endpoint on a free port of 127.0.0.1, in an event loop of its own."""
     spool, objects = directory / "spool", directory / "objects"
     spool.mkdir()

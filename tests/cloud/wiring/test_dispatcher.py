@@ -17,7 +17,7 @@ from skylift.cloud.services.api.operation import Answer, Handler, Outdated, Para
 from skylift.cloud.services.iam.identity import make_root_key, make_user_key
 from skylift.cloud.services.table import TABLE
 from skylift.cloud.store.database import Database, Tx
-from skylift.cloud.wire.call import Call, Credential, Response
+from skylift.cloud.wire.call import Credential, ModelCall, Response
 from skylift.cloud.wiring.dispatcher import TRIES, Dispatcher
 
 ACCOUNT = "123456789012"
@@ -58,7 +58,7 @@ def test_a_key_that_is_deleted_while_its_use_is_noted_does_not_act(database: Dat
 
     database.when_changed(delete_once_noted)
     dispatcher = Dispatcher(database, ACCOUNT, "us-east-1", lambda: None)
-    call = Call("iam", "CreateGroup", {"GroupName": "made"}, Credential(key.id), "127.0.0.1", "request")
+    call = ModelCall("iam", "CreateGroup", {"GroupName": "made"}, Credential(key.id), "127.0.0.1", "request")
     with pytest.raises(ServiceError) as refused:
         dispatcher.perform(call, encode)
     assert refused.value.code == "InvalidAccessKeyId"
@@ -85,7 +85,7 @@ def test_rules_of_lifecycle_wake_the_loops(
     dispatcher = Dispatcher(database, ACCOUNT, "us-east-1", lambda: wakes.append(operation))
     credential = Credential(key.access_key_id)
     dispatcher.perform(
-        Call("s3", operation, {"Bucket": "bucket", **params}, credential, "127.0.0.1", "request"), encode
+        ModelCall("s3", operation, {"Bucket": "bucket", **params}, credential, "127.0.0.1", "request"), encode
     )
     assert len(wakes) == woken
 
@@ -101,7 +101,9 @@ def test_s3_finds_the_bucket_before_it_refuses_by_name(
         tx.add(Bucket("known", "us-east-1", NOW, ACCOUNT))
     dispatcher = Dispatcher(database, ACCOUNT, "us-east-1", lambda: None)
     for name, code in (("known", "NotImplemented"), ("unknown", "NoSuchBucket")):
-        call = Call("s3", operation, {"Bucket": name, **params}, Credential(key.access_key_id), "127.0.0.1", "request")
+        call = ModelCall(
+            "s3", operation, {"Bucket": name, **params}, Credential(key.access_key_id), "127.0.0.1", "request"
+        )
         with pytest.raises(ServiceError) as refused:
             dispatcher.perform(call, encode)
         assert refused.value.code == code
@@ -113,7 +115,7 @@ def test_who_does_not_sign_learns_of_no_bucket_by_what_is_refused_by_name(databa
     dispatcher = Dispatcher(database, ACCOUNT, "us-east-1", lambda: None)
     answers = []
     for name in ("known", "unknown"):
-        call = Call("s3", "PutBucketWebsite", {"Bucket": name}, Credential(None), "127.0.0.1", "request")
+        call = ModelCall("s3", "PutBucketWebsite", {"Bucket": name}, Credential(None), "127.0.0.1", "request")
         with pytest.raises(ServiceError) as refused:
             dispatcher.perform(call, encode)
         answers.append((refused.value.code, refused.value.message))
@@ -123,7 +125,7 @@ def test_who_does_not_sign_learns_of_no_bucket_by_what_is_refused_by_name(databa
 
 def test_what_is_not_here_is_refused_by_name_also_where_nobody_signs(database: Database) -> None:
     dispatcher = Dispatcher(database, ACCOUNT, "us-east-1", lambda: None)
-    call = Call("sts", "AssumeRoleWithSAML", {}, Credential(None), "127.0.0.1", "request")
+    call = ModelCall("sts", "AssumeRoleWithSAML", {}, Credential(None), "127.0.0.1", "request")
     with pytest.raises(ServiceError, match="AssumeRoleWithSAML is not supported") as refused:
         dispatcher.perform(call, encode)
     assert refused.value.code == "InvalidAction"
@@ -151,7 +153,7 @@ def test_what_others_overtake_is_prepared_anew(
     row = replace(TABLE["iam", "CreateGroup"], prepare=prepare)
     monkeypatch.setitem(TABLE, ("iam", "CreateGroup"), row)
     dispatcher = Dispatcher(database, ACCOUNT, "us-east-1", lambda: None)
-    call = Call("iam", "CreateGroup", {"GroupName": "made"}, Credential(key.access_key_id), "127.0.0.1", "request")
+    call = ModelCall("iam", "CreateGroup", {"GroupName": "made"}, Credential(key.access_key_id), "127.0.0.1", "request")
     if overtaken == 2:
         assert dispatcher.perform(call, encode).status == 200
         assert len(prepared) == 3

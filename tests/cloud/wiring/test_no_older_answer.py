@@ -16,7 +16,7 @@ from fresh_state import fresh_state, quick_directory
 from skylift.cloud.domain.instance import KeyPair
 from skylift.cloud.services.iam.identity import make_root_key
 from skylift.cloud.store.database import Database
-from skylift.cloud.wire.call import Call, Credential, Response
+from skylift.cloud.wire.call import Credential, ModelCall, Response
 from skylift.cloud.wiring.dispatcher import Dispatcher
 
 ACCOUNT = "123456789012"
@@ -53,7 +53,7 @@ class Desk:
             return Response(200, {}, b"")
 
         self.dispatcher.perform(
-            Call("ec2", "DescribeKeyPairs", asked, Credential(self.root), "127.0.0.1", "request"), encode
+            ModelCall("ec2", "DescribeKeyPairs", asked, Credential(self.root), "127.0.0.1", "request"), encode
         )
         return {each["KeyName"]: int(each["Tags"][0]["Value"]) for each in answered}
 

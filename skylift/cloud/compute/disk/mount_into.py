@@ -6,7 +6,7 @@ paths are looked up in there, so that no link of the server's leads anywhere els
 
 AttachError
 +-- AttachRefused   the kernel would not; says which call
-+-- ServerOff       the server has ended meanwhile
++-- ServerGone       the server has ended meanwhile
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class AttachRefused(AttachError):
     """A system call failed."""
 
 
-class ServerOff(AttachError):
+class ServerGone(AttachError):
     """The server is no longer there."""
 
 
@@ -185,7 +185,7 @@ def _in_thread(action: Callable[[], None], pid: int) -> None:
         in_own_thread(action)
     except OSError as error:
         if isinstance(error, FileNotFoundError | ProcessLookupError) and not Path(f"/proc/{pid}").exists():
-            raise ServerOff(f"process {pid} has ended") from error
+            raise ServerGone(f"process {pid} has ended") from error
         if error.errno == errno.EBUSY:
             raise DiskInUse(f"{error.filename}: programs in the server use it") from error
         raise AttachRefused(f"mount in a server, or unmount: {error.strerror}") from error

@@ -24,7 +24,7 @@ _DUMPED = re.compile(r'(\S+) "(.*)";')
 
 
 @dataclass(frozen=True)
-class Entry:
+class AptSource:
     """One place to get packages from."""
 
     uris: tuple[str, ...]
@@ -88,17 +88,17 @@ def _os_release(etc: Path) -> tuple[str, str]:
     return fields.get("ID", ""), fields.get("VERSION_CODENAME", "")
 
 
-def _debian_part(entry: Entry, release: str) -> Entry | None:
+def _debian_part(entry: AptSource, release: str) -> AptSource | None:
     uris = tuple(uri for uri in entry.uris if uri.startswith(("http://", "https://")))
     suites = tuple(suite for suite in entry.suites if suite == release or suite.startswith(f"{release}-"))
     components = tuple(component for component in entry.components if component in _COMPONENTS)
     ours = not entry.signed_by or "debian-archive" in entry.signed_by
     if not (uris and suites and "main" in components and ours) or "trusted=yes" in entry.options:
         return None
-    return Entry(uris, suites, components)
+    return AptSource(uris, suites, components)
 
 
-def _entries(apt: Path) -> Iterator[Entry]:
+def _entries(apt: Path) -> Iterator[AptSource]:
     lists = [apt / "sources.list", *sorted((apt / "sources.list.d").glob("*.list"))]
     for file in lists:
         if file.is_file():
@@ -107,13 +107,13 @@ def _entries(apt: Path) -> Iterator[Entry]:
         yield from _deb822_entries(file.read_text())
 
 
-def _one_line_entries(text: str) -> Iterator[Entry]:
+def _one_line_entries(text: str) -> Iterator[AptSource]:
     """`deb [option=value ...] URI SUITE [COMPONENT...]`, see sources.list(5)."""
     for line in text.splitlines():
         found = re.match(r"deb\s+(?:\[([^\]]*)\]\s*)?(\S+)\s+(\S+)\s*([^#]*)", line.strip())
         if found:
             options = dict(option.partition("=")[::2] for option in (found[1] or "").split())
-            yield Entry(
+            yield AptSource(
                 (found[2],),
                 (found[3],),
                 tuple(found[4].split()),
@@ -122,14 +122,14 @@ def _one_line_entries(text: str) -> Iterator[Entry]:
             )
 
 
-def _deb822_entries(text: str) -> Iterator[Entry]:
+def _deb822_entries(text: str) -> Iterator[AptSource]:
     without_comments = "".join(line for line in text.splitlines(keepends=True) if not line.startswith("#"))
     for stanza in re.split(r"\n\s*\n", without_comments):
         unfolded = re.sub(r"\n[ \t]+", " ", stanza)
         fields = {name.lower(): value.strip() for name, value in re.findall(r"^([\w-]+):(.*)$", unfolded, re.MULTILINE)}
         if "deb" not in fields.get("types", "").split() or fields.get("enabled", "yes").lower() in ("no", "false"):
             continue
-        yield Entry(
+        yield AptSource(
             tuple(fields.get("uris", "").split()),
             tuple(fields.get("suites", "").split()),
             tuple(fields.get("components", "").split()),

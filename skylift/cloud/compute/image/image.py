@@ -7,7 +7,7 @@ finds what the first has built. See unneeded.py for when an image goes.
 ImageError
 +-- BuildToolMissing    mmdebstrap or another program is not installed
 +-- MirrorUnreachable   packages cannot be downloaded
-+-- DiskFull            no space left, before or in the middle of a build
++-- NoRoomForImage            no space left, before or in the middle of a build
 +-- WrongImage          the file is no image for this version and machine, or was changed
 +-- BuildFailed         anything else; carries the last lines of the log
 """
@@ -30,8 +30,8 @@ from pathlib import Path
 from typing import Literal
 
 from skylift.cloud.compute.image.apt_sources import build_options, debian_sources
-from skylift.cloud.compute.image.packed import NotTheImage, Packed, unpack_command
-from skylift.cloud.compute.image.recipe import Recipe, read_recipe
+from skylift.cloud.compute.image.packed import NotTheImage, PackedImage, unpack_command
+from skylift.cloud.compute.image.recipe import ImageRecipe, read_recipe
 from skylift.cloud.compute.image.stored import seen_from_inside
 from skylift.cloud.compute.image.uv import ProgramUnavailable, fetch_uv
 from skylift.cloud.state.data import Data, open_for_user
@@ -60,7 +60,7 @@ class MirrorUnreachable(ImageError):
     """A package mirror or index did not answer."""
 
 
-class DiskFull(ImageError):
+class NoRoomForImage(ImageError):
     """The data directory's file system has too little space."""
 
 
@@ -93,13 +93,13 @@ def built_images(data: Data) -> list[BuiltImage]:
     return sorted(map(_read, found.values()), key=lambda image: image.created)
 
 
-def default_image(data: Data, recipe: Recipe | None = None) -> BuiltImage | None:
+def default_image(data: Data, recipe: ImageRecipe | None = None) -> BuiltImage | None:
     """The image of this version's recipe, if it has been built."""
     file = data.images / f"{(recipe or read_recipe()).image_id}.json"
     return _read(file) if file.exists() else None
 
 
-def claim_image(data: Data, recipe: Recipe | None = None) -> bool:
+def claim_image(data: Data, recipe: ImageRecipe | None = None) -> bool:
     """Whether the image of this version's recipe is there for all. If so, no other cloud removes it until this cloud
     has had time to say that it needs it.
     """
@@ -111,7 +111,7 @@ def claim_image(data: Data, recipe: Recipe | None = None) -> bool:
 
 
 def ensure_image(
-    data: Data, progress: Progress, recipe: Recipe | None = None, packed: Packed | None = None
+    data: Data, progress: Progress, recipe: ImageRecipe | None = None, packed: PackedImage | None = None
 ) -> BuiltImage:
     """The image of this version's recipe, built now if it is not there (about half a minute; needs root), or taken
     from a file."""
@@ -149,7 +149,9 @@ def _usual_umask() -> Iterator[None]:
 class Build:
     """One build of one image, under the lock."""
 
-    def __init__(self, data: Data, recipe: Recipe, progress: Progress, lock: int, packed: Packed | None) -> None:
+    def __init__(
+        self, data: Data, recipe: ImageRecipe, progress: Progress, lock: int, packed: PackedImage | None
+    ) -> None:
         self._data = data
         self._recipe = recipe
         self._progress = progress
@@ -195,7 +197,7 @@ class Build:
         if free < self._recipe.needs_mib:
             raise self._disk_full()
 
-    def _unpack(self, packed: Packed) -> None:
+    def _unpack(self, packed: PackedImage) -> None:
         copy = self._place / "image.tar.gz"
         self._progress(0.1, "checking the file")
         packed.copy_to(copy, self._recipe.image_id)
@@ -220,7 +222,7 @@ class Build:
             file = self._place / "debian.sources"
             file.write_text(sources)
             command.append(str(file))
-        meter = Meter(self._recipe.expected, self._progress)
+        meter = BuildMeter(self._recipe.expected, self._progress)
         # If mmdebstrap is killed, it leaves files. The next build removes this place.
         temporary = self._place / "tmp"
         temporary.mkdir()
@@ -333,9 +335,9 @@ class Build:
         last = "\n".join(f"  {line}" for line in output[-12:])
         return BuildFailed(f"{program} ended with exit code {code}:\n{last}", self._log)
 
-    def _disk_full(self) -> DiskFull:
+    def _disk_full(self) -> NoRoomForImage:
         free = shutil.disk_usage(self._data.images).free >> 20
-        return DiskFull(
+        return NoRoomForImage(
             f"not enough disk space for the image in {self._data.images}: a build takes {self._recipe.needs_mib} MiB "
             f"and {free} MiB are free. Free some, or set SKYLIFT_DATA to a directory of root's on another disk."
         )
@@ -347,7 +349,7 @@ _UNREACHABLE = (
 )
 
 
-class Meter:
+class BuildMeter:
     """Turns what apt and dpkg say into how far a build is: each package is fetched, unpacked and set up once."""
 
     def __init__(self, packages: int, progress: Progress) -> None:

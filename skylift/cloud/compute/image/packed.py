@@ -26,7 +26,7 @@ class NotTheImage(Exception):
 
 
 @dataclass(frozen=True)
-class Packed:
+class PackedImage:
     """`digest` is what SHA-256 must give for all that `file` has, in hexadecimal digits."""
 
     file: BinaryIO

@@ -33,7 +33,7 @@ class RecipeFile:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class ImageRecipe:
     """The parts of an image. `needs_mib` is the free disk space that a build takes at its peak."""
 
     name: str
@@ -82,9 +82,9 @@ class Recipe:
         return f"{self.name}-{self.digest[:8]}"
 
 
-def read_recipe(folder: Path = FOLDER) -> Recipe:
+def read_recipe(folder: Path = FOLDER) -> ImageRecipe:
     text = tomllib.loads((folder / "recipe.toml").read_text())
-    return Recipe(
+    return ImageRecipe(
         name=text["name"],
         release=text["release"],
         description=text["description"],

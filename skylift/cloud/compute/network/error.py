@@ -2,7 +2,7 @@
 
 NetworkError
 +-- NoRangeFree     every address range of this machine belongs to a cloud
-+-- NotPermitted       the process is not root, or is root without the rights a host gives it
++-- KernelRefused       the process is not root, or is root without the rights a host gives it
 +-- ProgramMissing     nft, pasta, setpriv or unshare is not installed
 +-- NamespaceError     a network namespace could not be made, entered or removed
 +-- NetlinkRefused     the kernel refused one request about links, addresses, routes or rules
@@ -30,7 +30,7 @@ class NoRangeFree(NetworkError):
     """Every loopback range of this machine belongs to a cloud."""
 
 
-class NotPermitted(NetworkError):
+class KernelRefused(NetworkError):
     """The kernel says no to this user."""
 
 

@@ -16,8 +16,8 @@ from skylift.cloud.compute.network.loopback_range import LoopbackRange
 from skylift.cloud.compute.network.namespace import Namespace, listed_rules, load_ruleset, write_setting
 from skylift.cloud.compute.network.netlink import (
     KernelRoute,
+    Message,
     Netlink,
-    Request,
     add_veth,
     delete_link,
     link_up,
@@ -112,7 +112,7 @@ def connect(loopback: LoopbackRange, netlink: Netlink, uplink_namespace: Namespa
     load_ruleset(ruleset(loopback) + policy.fill(f"ip {loopback.table}"), "the host")
 
 
-def _way_in(loopback: LoopbackRange, index: int) -> Request:
+def _way_in(loopback: LoopbackRange, index: int) -> Message:
     return set_route(KernelRoute(str(loopback.carrier), link=index, via=uplink.INNER_ADDRESS))
 
 

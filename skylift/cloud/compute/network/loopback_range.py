@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
-from skylift.cloud.compute.network.error import NoRangeFree, NotPermitted
+from skylift.cloud.compute.network.error import KernelRefused, NoRangeFree
 from skylift.cloud.state.rootless import STORED, UIDS, rootless
 
 DIRECTORY = Path("/run/skylift/claims")
@@ -80,7 +80,7 @@ class LoopbackRanges:
     def take(self, home: Path, preferred: int | None = None) -> LoopbackRange:
         """The range of this home: the one it has, else a new one, of `preferred` if that is free.
 
-        Raises NoRangeFree, NotPermitted.
+        Raises NoRangeFree, KernelRefused.
         """
         with self._locked():
             present = self._read()
@@ -91,15 +91,15 @@ class LoopbackRanges:
             return loopback
 
     def find(self, home: Path) -> LoopbackRange | None:
-        """The range of this home, whether its cloud runs or not. Raises NotPermitted."""
+        """The range of this home, whether its cloud runs or not. Raises KernelRefused."""
         return next((loopback for loopback in self.all() if loopback.home == _canonical(home)), None)
 
     def all(self) -> list[LoopbackRange]:
-        """Raises NotPermitted where an earlier version made some root's alone, as a strict umask has it."""
+        """Raises KernelRefused where an earlier version made some root's alone, as a strict umask has it."""
         try:
             return self._read() if self._directory.is_dir() else []
         except PermissionError as error:
-            raise NotPermitted(f"{error.filename} can be read by root only: {error.strerror}") from error
+            raise KernelRefused(f"{error.filename} can be read by root only: {error.strerror}") from error
 
     def in_use(self, loopback: LoopbackRange) -> bool:
         """Whether the kernel has anything of its cloud, which then runs, or has servers that do."""
@@ -147,7 +147,7 @@ class LoopbackRanges:
         try:
             descriptor = self._lock()
         except PermissionError as error:
-            raise NotPermitted(f"{self._directory}: {error.strerror}; only root can take an address range") from error
+            raise KernelRefused(f"{self._directory}: {error.strerror}; only root can take an address range") from error
         try:
             yield
             if not self._read():

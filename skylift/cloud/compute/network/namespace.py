@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from skylift.cloud.compute.network.error import (
+    KernelRefused,
     NamespaceError,
-    NotPermitted,
     ProgramMissing,
     RulesetRefused,
     ServerGone,
@@ -59,7 +59,9 @@ class Namespace:
         except (FileNotFoundError, ProcessLookupError) as error:
             raise ServerGone(f"process {pid} has ended; its server must be started again") from error
         except PermissionError as error:
-            raise NotPermitted(f"network namespace of process {pid}: {error.strerror}; the cloud needs root") from error
+            raise KernelRefused(
+                f"network namespace of process {pid}: {error.strerror}; the cloud needs root"
+            ) from error
 
     def close(self) -> None:
         self.netlink.close()
@@ -169,7 +171,7 @@ def create_namespace(name: str) -> None:
     def create() -> None:
         if _LIBC.unshare(CLONE_NEWNET) != 0:
             code = ctypes.get_errno()
-            raise NotPermitted(f"create a network namespace: {os.strerror(code)}; the cloud needs root")
+            raise KernelRefused(f"create a network namespace: {os.strerror(code)}; the cloud needs root")
         name_thread(name, "thread-self")
 
     in_own_thread(create)

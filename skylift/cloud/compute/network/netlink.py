@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv4Network
 
 from skylift.cloud.compute.network import rtnetlink as rt
-from skylift.cloud.compute.network.error import NetlinkRefused, NotPermitted
+from skylift.cloud.compute.network.error import KernelRefused, NetlinkRefused
 from skylift.cloud.compute.network.rtnetlink import (
     Given,
     address_in,
@@ -58,7 +58,7 @@ _ALL_RULES = rt.RULE.pack(socket.AF_INET, 0, 0, 0, 0, 0, 0)
 
 
 @dataclass(frozen=True)
-class Request:
+class Message:
     """One netlink message; `said` names it in errors, `fine` are the errnos that mean it need not be done."""
 
     label: str
@@ -108,7 +108,7 @@ class LinkAddress:
 
 def add_veth(
     name: str, *, mtu: int, peer: str, peer_namespace: int, mac: str | None = None, peer_mac: str | None = None
-) -> Request:
+) -> Message:
     """A pair of links, both down (veth refuses to be made up): `peer` in the namespace of the file descriptor."""
     there: Given = {
         rt.IFLA_IFNAME: peer,
@@ -123,23 +123,23 @@ def add_veth(
         rt.IFLA_ADDRESS: _mac(mac),
         rt.IFLA_LINKINFO: attributes(kind),
     }
-    return Request(f"create link {name}", rt.RTM_NEWLINK, rt.NLM_F_CREATE | rt.NLM_F_EXCL, _link(here))
+    return Message(f"create link {name}", rt.RTM_NEWLINK, rt.NLM_F_CREATE | rt.NLM_F_EXCL, _link(here))
 
 
-def delete_link(name: str) -> Request:
-    return Request(f"delete link {name}", rt.RTM_DELLINK, 0, _link({rt.IFLA_IFNAME: name}), frozenset({errno.ENODEV}))
+def delete_link(name: str) -> Message:
+    return Message(f"delete link {name}", rt.RTM_DELLINK, 0, _link({rt.IFLA_IFNAME: name}), frozenset({errno.ENODEV}))
 
 
-def link_up(index: int, alias: str | None = None, *, arp: bool = True) -> Request:
+def link_up(index: int, alias: str | None = None, *, arp: bool = True) -> Message:
     """`alias` is a description of up to 255 bytes, which the kernel keeps with the link. Without `arp`, neighbours are
     only those that were set: the kernel asks for none, answers for none and learns none."""
     message = _link({rt.IFLA_IFALIAS: alias}, index=index, flags=IFF_UP | (0 if arp else IFF_NOARP))
-    return Request(f"set link {index} up", rt.RTM_NEWLINK, 0, message)
+    return Message(f"set link {index} up", rt.RTM_NEWLINK, 0, message)
 
 
 def add_address(
     index: int, address: str, prefix: int, *, broadcast: str | None = None, label: str | None = None
-) -> Request:
+) -> Message:
     """`label` begins with the link's name and a colon. An address brings no route to its network, but on loopback."""
     more = {
         rt.IFA_BROADCAST: _ipv4(broadcast),
@@ -147,15 +147,15 @@ def add_address(
         rt.IFA_FLAGS: None if index == LOOPBACK_INDEX else IFA_F_NOPREFIXROUTE,
     }
     message, label = _address(index, address, prefix, more), f"add address {address}/{prefix}"
-    return Request(label, rt.RTM_NEWADDR, rt.NLM_F_CREATE | rt.NLM_F_EXCL, message, frozenset({errno.EEXIST}))
+    return Message(label, rt.RTM_NEWADDR, rt.NLM_F_CREATE | rt.NLM_F_EXCL, message, frozenset({errno.EEXIST}))
 
 
-def delete_address(index: int, address: str, prefix: int) -> Request:
+def delete_address(index: int, address: str, prefix: int) -> Message:
     message = _address(index, address, prefix, {})
-    return Request(f"delete address {address}/{prefix}", rt.RTM_DELADDR, 0, message, frozenset({errno.EADDRNOTAVAIL}))
+    return Message(f"delete address {address}/{prefix}", rt.RTM_DELADDR, 0, message, frozenset({errno.EADDRNOTAVAIL}))
 
 
-def narrow_loopback() -> tuple[Request, ...]:
+def narrow_loopback() -> tuple[Message, ...]:
     """Loopback up, with 127.0.0.0/16 in place of all of 127.0.0.0/8 that the kernel gives it: the rest is routable."""
     return (
         link_up(LOOPBACK_INDEX),
@@ -164,37 +164,37 @@ def narrow_loopback() -> tuple[Request, ...]:
     )
 
 
-def set_route(route: KernelRoute) -> Request:
-    return Request(f"set route {route.target}", rt.RTM_NEWROUTE, rt.NLM_F_CREATE | rt.NLM_F_REPLACE, _route(route))
+def set_route(route: KernelRoute) -> Message:
+    return Message(f"set route {route.target}", rt.RTM_NEWROUTE, rt.NLM_F_CREATE | rt.NLM_F_REPLACE, _route(route))
 
 
-def delete_route(route: KernelRoute) -> Request:
+def delete_route(route: KernelRoute) -> Message:
     ignored = frozenset({errno.ESRCH, errno.ENODEV})
-    return Request(f"delete route {route.target}", rt.RTM_DELROUTE, 0, _route(route), ignored)
+    return Message(f"delete route {route.target}", rt.RTM_DELROUTE, 0, _route(route), ignored)
 
 
-def add_rule(rule: TableRule) -> Request:
+def add_rule(rule: TableRule) -> Message:
     flags = rt.NLM_F_CREATE | rt.NLM_F_EXCL
-    return Request(f"add {rule}", rt.RTM_NEWRULE, flags, _table_rule(rule), frozenset({errno.EEXIST}))
+    return Message(f"add {rule}", rt.RTM_NEWRULE, flags, _table_rule(rule), frozenset({errno.EEXIST}))
 
 
-def serve_marked(table: int, priority: int = 1001) -> list[Request]:
+def serve_marked(table: int, priority: int = 1001) -> list[Message]:
     """Packets that have a mark, and those that the namespace itself sends, look into this table."""
     place: Given = {rt.FRA_TABLE: table, rt.FRA_PRIORITY: priority}
     marked = _rule({**place, rt.FRA_FWMARK: 0, rt.FRA_FWMASK: 0xFFFFFFFF}, flags=FIB_RULE_INVERT)
     kind, flags, there = rt.RTM_NEWRULE, rt.NLM_F_CREATE | rt.NLM_F_EXCL, frozenset({errno.EEXIST})
     rules = (marked, _rule({**place, rt.FRA_IIFNAME: "lo"}))
-    return [Request(f"add rule to look into table {table}", kind, flags, rule, there) for rule in rules]
+    return [Message(f"add rule to look into table {table}", kind, flags, rule, there) for rule in rules]
 
 
-def delete_rule(rule: TableRule) -> Request:
-    return Request(f"delete {rule}", rt.RTM_DELRULE, 0, _table_rule(rule), frozenset({errno.ENOENT}))
+def delete_rule(rule: TableRule) -> Message:
+    return Message(f"delete {rule}", rt.RTM_DELRULE, 0, _table_rule(rule), frozenset({errno.ENOENT}))
 
 
-def set_neighbour(index: int, address: str, mac: str) -> Request:
+def set_neighbour(index: int, address: str, mac: str) -> Message:
     fixed = rt.NEIGHBOUR.pack(socket.AF_INET, index, NUD_PERMANENT, 0, 0)
     message = fixed + attributes({rt.NDA_DST: _ipv4(address), rt.NDA_LLADDR: _mac(mac)})
-    return Request(f"set neighbour {address}", rt.RTM_NEWNEIGH, rt.NLM_F_CREATE | rt.NLM_F_REPLACE, message)
+    return Message(f"set neighbour {address}", rt.RTM_NEWNEIGH, rt.NLM_F_CREATE | rt.NLM_F_REPLACE, message)
 
 
 class Netlink:
@@ -211,7 +211,7 @@ class Netlink:
     def close(self) -> None:
         self._socket.close()
 
-    def do(self, *requests: Request) -> None:
+    def do(self, *requests: Message) -> None:
         """Send the requests together; the first that the kernel refuses is the error, later ones may have been done."""
         if not requests:
             return
@@ -231,7 +231,7 @@ class Netlink:
                     refused = NetlinkRefused(request.label, code, detail)
         if refused is not None:
             if refused.code == errno.EPERM:
-                raise NotPermitted(f"{refused}; the cloud needs root with CAP_NET_ADMIN") from refused
+                raise KernelRefused(f"{refused}; the cloud needs root with CAP_NET_ADMIN") from refused
             raise refused
 
     def link_index(self, name: str) -> int | None:

@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
 
 
-class Network:
+class CloudNetwork:
     """Every method may be called from any thread, one at a time runs; each is idempotent."""
 
     def __init__(self, loopback: LoopbackRange, openings: Sequence[Opening] = ()) -> None:

@@ -60,7 +60,7 @@ class Names(Protocol):
 
 
 @dataclass(frozen=True)
-class Question:
+class DnsQuestion:
     """`name` is in lower case without a final dot; `raw` is the question section as it came."""
 
     name: str
@@ -69,7 +69,7 @@ class Question:
     raw: bytes
 
 
-def read_question(query: bytes) -> Question | None:
+def read_question(query: bytes) -> DnsQuestion | None:
     """The one question of a query; None for anything else."""
     if len(query) < _HEADER.size:
         return None
@@ -91,10 +91,10 @@ def read_question(query: bytes) -> Question | None:
         return None
     kind, family = struct.unpack_from("!HH", query, offset)
     name = b".".join(labels).lower().decode("latin-1")
-    return Question(name, kind, family, query[_HEADER.size : offset + 4])
+    return DnsQuestion(name, kind, family, query[_HEADER.size : offset + 4])
 
 
-def respond(query: bytes, question: Question | None, code: int, found: Sequence[bytes] = ()) -> bytes:
+def respond(query: bytes, question: DnsQuestion | None, code: int, found: Sequence[bytes] = ()) -> bytes:
     """A response of our own; `found` is what a record of the kind that was asked for says, for each record."""
     identity, flags, *_ = _HEADER.unpack_from(query)
     authority = _AUTHORITATIVE if code in (NOERROR, NXDOMAIN) else 0
@@ -108,7 +108,7 @@ def respond(query: bytes, question: Question | None, code: int, found: Sequence[
     return b"".join([head, question.raw if question else b"", *records])
 
 
-def truncated(query: bytes, question: Question) -> bytes:
+def truncated(query: bytes, question: DnsQuestion) -> bytes:
     """A response without records, and with the bit that marks it as too large for a datagram."""
     response = respond(query, question, NOERROR)
     flags = int.from_bytes(response[2:4], "big") | _TRUNCATED
@@ -199,7 +199,7 @@ class Resolver:
             return await self._forward(query, question, stream)
         return own if stream or len(own) <= LARGEST_DATAGRAM else truncated(query, question)
 
-    def _own(self, query: bytes, question: Question) -> bytes | None:
+    def _own(self, query: bytes, question: DnsQuestion) -> bytes | None:
         address = reversed_address(question.name)
         if address is not None:
             return self._reverse(query, question, address)
@@ -214,7 +214,7 @@ class Resolver:
         wanted = question.kind == A and question.family == IN
         return respond(query, question, NOERROR, [IPv4Address(ip).packed for ip in addresses] if wanted else ())
 
-    def _reverse(self, query: bytes, question: Question, address: str) -> bytes | None:
+    def _reverse(self, query: bytes, question: DnsQuestion, address: str) -> bytes | None:
         name = self._names.name_of(self._vpc_id, address)
         if name is None:
             return None
@@ -223,7 +223,7 @@ class Resolver:
         wanted = question.kind == PTR and question.family == IN
         return respond(query, question, NOERROR, [encode_name(name)] if wanted else ())
 
-    async def _forward(self, query: bytes, question: Question, stream: bool) -> bytes:
+    async def _forward(self, query: bytes, question: DnsQuestion, stream: bool) -> bytes:
         ask = _ask_by_tcp if stream else _ask_by_udp
         for _ in range(ROUNDS):
             for upstream in self._host.upstreams():
@@ -256,7 +256,7 @@ def is_private(name: str) -> bool:
     return name.endswith((".ec2.internal", ".compute.internal"))
 
 
-class Room:
+class PendingRequests:
     """The requests of one VPC's clients that are under way, by address: no client takes the others' share."""
 
     def __init__(self) -> None:
@@ -294,7 +294,7 @@ async def serve(resolver: Resolver, sockets: Sequence[socket.socket]) -> Serving
     loop = asyncio.get_running_loop()
     transports: list[asyncio.DatagramTransport] = []
     servers = []
-    queries, connections = Room(), Room()
+    queries, connections = PendingRequests(), PendingRequests()
     for one in sockets:
         if one.type == socket.SOCK_DGRAM:
             transport, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(resolver, queries), sock=one)
@@ -305,7 +305,7 @@ async def serve(resolver: Resolver, sockets: Sequence[socket.socket]) -> Serving
 
 
 class _Datagrams(asyncio.DatagramProtocol):
-    def __init__(self, resolver: Resolver, room: Room) -> None:
+    def __init__(self, resolver: Resolver, room: PendingRequests) -> None:
         self._resolver = resolver
         self._room = room
         self._tasks: set[asyncio.Task[None]] = set()
@@ -331,7 +331,7 @@ class _Datagrams(asyncio.DatagramProtocol):
 
 
 class _Streams:
-    def __init__(self, resolver: Resolver, room: Room) -> None:
+    def __init__(self, resolver: Resolver, room: PendingRequests) -> None:
         self._resolver = resolver
         self._room = room
 
@@ -359,7 +359,7 @@ class _Streams:
 
 
 class _Ask(asyncio.DatagramProtocol):
-    def __init__(self, query: bytes, question: Question) -> None:
+    def __init__(self, query: bytes, question: DnsQuestion) -> None:
         self._query = query
         self._question = question
         self.response: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
@@ -373,7 +373,7 @@ class _Ask(asyncio.DatagramProtocol):
             self.response.set_exception(error)
 
 
-async def _ask_by_udp(query: bytes, question: Question, upstream: Upstream) -> bytes:
+async def _ask_by_udp(query: bytes, question: DnsQuestion, upstream: Upstream) -> bytes:
     """A socket, and with it a source port, for every query: an answer cannot be guessed by its number alone."""
     loop = asyncio.get_running_loop()
     transport, protocol = await loop.create_datagram_endpoint(lambda: _Ask(query, question), remote_addr=upstream)
@@ -384,7 +384,7 @@ async def _ask_by_udp(query: bytes, question: Question, upstream: Upstream) -> b
         transport.close()
 
 
-async def _ask_by_tcp(query: bytes, question: Question, upstream: Upstream) -> bytes:
+async def _ask_by_tcp(query: bytes, question: DnsQuestion, upstream: Upstream) -> bytes:
     reader, writer = await asyncio.open_connection(*upstream)
     try:
         writer.write(len(query).to_bytes(2, "big") + query)
@@ -400,7 +400,7 @@ async def _read_message(reader: asyncio.StreamReader) -> bytes:
     return await reader.readexactly(int.from_bytes(await reader.readexactly(2), "big"))
 
 
-def _answers(response: bytes, query: bytes, question: Question) -> bool:
+def _answers(response: bytes, query: bytes, question: DnsQuestion) -> bool:
     if len(response) < _HEADER.size or response[:2] != query[:2] or not response[2] & 0x80:
         return False
     # Some servers leave the question out of an error.

@@ -25,7 +25,7 @@ from skylift.cloud.compute.network.netlink import (
     LOOPBACK_INDEX,
     MAIN,
     KernelRoute,
-    Request,
+    Message,
     TableRule,
     add_address,
     add_rule,
@@ -511,7 +511,7 @@ def _belongings(plan: VpcPlan) -> dict[str, _Belonging]:
     return {at.private_ip: (one.id, at.public_ip) for one in plan.interfaces for at in one.addresses}
 
 
-def _lead(index: int, interface: NetworkInterface, addresses: set[str]) -> list[Request]:
+def _lead(index: int, interface: NetworkInterface, addresses: set[str]) -> list[Message]:
     """Routes these addresses to the interface's link, with its MAC as a fixed neighbour."""
     return [
         request

@@ -12,7 +12,7 @@ _NUMBERS = {"tcp": 6, "udp": 17, "icmp": 1}
 _NAMES = {number: name for name, number in _NUMBERS.items()}
 
 
-class Traffic(Protocol):
+class TrafficRule(Protocol):
     """A security group's rule, or a network ACL's entry."""
 
     @property
@@ -23,7 +23,7 @@ class Traffic(Protocol):
     def to_port(self) -> int: ...
 
 
-def protocol_match(traffic: Traffic) -> str:
+def protocol_match(traffic: TrafficRule) -> str:
     """The match on protocol and ports, empty for all traffic.
 
     `-1` in `from_port` means every port, or for ICMP every type; in `to_port` every code.
@@ -43,7 +43,7 @@ def protocol_match(traffic: Traffic) -> str:
     return f"{name} dport {ports}"
 
 
-def _icmp_match(traffic: Traffic) -> str:
+def _icmp_match(traffic: TrafficRule) -> str:
     if traffic.from_port == -1:
         return "meta l4proto icmp"
     code = "" if traffic.to_port == -1 else f" icmp code {traffic.to_port}"

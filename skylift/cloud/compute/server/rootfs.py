@@ -2,7 +2,7 @@
 
 RootfsError
 +-- MountRefused   the kernel or the state directory's file system cannot do it; says what to try
-+-- DiskFull       there is no room for the server's disk
++-- NoRoomForRoot       there is no room for the server's disk
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class MountRefused(RootfsError):
     """A mount failed."""
 
 
-class DiskFull(RootfsError):
+class NoRoomForRoot(RootfsError):
     """There is no room for the server's disk."""
 
 
@@ -212,7 +212,7 @@ class Rootfs:
 
 def not_made(error: OSError) -> RootfsError:
     """Why a server's root could not be made or written."""
-    kind = DiskFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else RootfsError
+    kind = NoRoomForRoot if error.errno in (errno.ENOSPC, errno.EDQUOT) else RootfsError
     return kind(f"cannot write {error.filename or 'its root'}: {error.strerror}")
 
 
@@ -250,7 +250,7 @@ def _mount_overlay(layers: str, target: Path) -> None:
         return
     code = ctypes.get_errno()
     if code == errno.ENOSPC:
-        raise DiskFull(f"cannot mount {target}: {os.strerror(code)}")
+        raise NoRoomForRoot(f"cannot mount {target}: {os.strerror(code)}")
     raise _refused(f"mount -t overlay -o {layers} overlay {target}: {os.strerror(code)}")
 
 

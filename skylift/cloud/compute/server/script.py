@@ -37,7 +37,7 @@ class ServerOff(ScriptError):
     """The server does not run, or has ended meanwhile."""
 
 
-class Unheard(ScriptError):
+class Unresponsive(ScriptError):
     """The server runs, and did not answer. A server that is paused for a snapshot starts no programs."""
 
 
@@ -96,7 +96,11 @@ class Scripts:
                     stream.close()
             process.wait()
         if not answer and what == "run":
-            raise Unheard("the server said nothing") if self._runs(server_id) else ServerOff("the server does not run")
+            raise (
+                Unresponsive("the server said nothing")
+                if self._runs(server_id)
+                else ServerOff("the server does not run")
+            )
         return answer
 
     def _answer(self, process: subprocess.Popen[bytes], given: bytes, deadline: float) -> bytes:

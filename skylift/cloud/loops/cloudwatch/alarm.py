@@ -15,7 +15,7 @@ from functools import partial
 
 from skylift.cloud.domain.alarm import Alarm, DueAction
 from skylift.cloud.domain.error import ServiceError
-from skylift.cloud.domain.metric import Point, Wanted
+from skylift.cloud.domain.metric import Point, WantedSummaries
 from skylift.cloud.loops.cloudwatch.evaluation import Verdict, evaluate, evaluation_range
 from skylift.cloud.loops.guard import guarded
 from skylift.cloud.loops.ticker import TICK
@@ -100,7 +100,7 @@ def _verdict(tx: Tx, alarm: Alarm) -> Verdict:
     end = now - now % alarm.period
     start = end - evaluation_range(alarm) * alarm.period
     found: dict[int, Point] = {}
-    for point in summaries(tx, Wanted(alarm.metric, start, end, alarm.period, alarm.unit)):
+    for point in summaries(tx, WantedSummaries(alarm.metric, start, end, alarm.period, alarm.unit)):
         known = found.get(point.at)
         found[point.at] = point if known is None else replace(point, summary=known.summary + point.summary)
     points = [found.get(start + number * alarm.period) for number in range(evaluation_range(alarm))]

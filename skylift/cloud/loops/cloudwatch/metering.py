@@ -28,7 +28,7 @@ CHECKS = ("StatusCheckFailed", "StatusCheckFailed_Instance", "StatusCheckFailed_
 
 
 @dataclass(frozen=True)
-class Size:
+class TypeLimits:
     """The resources that a type may use."""
 
     vcpus: int
@@ -49,7 +49,7 @@ class Metering:
     """`read` asks the kernel, `size_of` the catalogue."""
 
     def __init__(
-        self, database: Database, read: Callable[[str], Reading | None], size_of: Callable[[str], Size]
+        self, database: Database, read: Callable[[str], Reading | None], size_of: Callable[[str], TypeLimits]
     ) -> None:
         self._database = database
         self._read = read

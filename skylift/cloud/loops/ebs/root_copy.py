@@ -18,7 +18,7 @@ Along = Callable[[], Callable[[], None]]
 """Work that is done at the moment of the copy; it returns the work that remains after that."""
 
 
-class Captures(Protocol):
+class RootCaptures(Protocol):
     """The part of compute's captures that this drives; see compute/image/image_from_disk.py."""
 
     def take(
@@ -33,7 +33,7 @@ class Captures(Protocol):
     def pack(self, file: Path, size_gib: int, *, lower: Path, disk: Path, uid_base: int) -> None: ...
 
 
-class FileSystems(Protocol):
+class RootDisks(Protocol):
     """The part of compute's disks that this drives; see compute/disk/disk.py."""
 
     def mounted(self) -> set[str]: ...
@@ -48,8 +48,8 @@ class RootCopies:
     """`lock_of(volume_id)` is the lock of a volume; `make` is called with that of the root volume."""
 
     database: Database
-    disks: FileSystems
-    captures: Captures
+    disks: RootDisks
+    captures: RootCaptures
     pauses: ServerPauses
     lock_of: Callable[[str], threading.RLock]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from skylift.cloud.compute.disk.disk import DiskError, DiskInUse
-from skylift.cloud.compute.disk.mount_into import ServerOff
+from skylift.cloud.compute.disk.mount_into import ServerGone
 from skylift.cloud.compute.error import ComputeError
 from skylift.cloud.domain.instance import Instance
 from skylift.cloud.domain.volume import Modification, Snapshot, Volume
@@ -26,7 +26,7 @@ PATIENCE = 1.0
 """Seconds between two attempts to take a volume from programs that use it."""
 
 
-class FileSystems(Protocol):
+class VolumeDisks(Protocol):
     """The part of compute's disks that this loop drives; see compute/disk/disk.py."""
 
     def make(self, volume_id: str, size_gib: int) -> None: ...
@@ -40,7 +40,7 @@ class FileSystems(Protocol):
     def remove(self, volume_id: str) -> None: ...
 
 
-class Machines(Protocol):
+class VolumeServers(Protocol):
     """The part of compute's servers that this loop drives."""
 
     def running(self) -> dict[str, int]: ...
@@ -62,8 +62,8 @@ class VolumeLoop:
     """
 
     database: Database
-    disks: FileSystems
-    machines: Machines
+    disks: VolumeDisks
+    machines: VolumeServers
     mounts: Mounts
     pauses: ServerPauses
     locks: VolumeLocks
@@ -202,7 +202,7 @@ class VolumeLoop:
                 self._put_in(row, pid)
                 if self.machines.running().get(row.instance_id) != pid:
                     self.disks.unmount(row.id)
-        except ServerOff:
+        except ServerGone:
             self.disks.unmount(row.id)
         except DiskError as error:
             log.error("volume %s of %s: %s", row.id, row.instance_id, error)

@@ -13,13 +13,13 @@ from typing import Protocol
 from skylift.cloud.compute.disk.disk import NoRoom
 from skylift.cloud.compute.error import ComputeError
 from skylift.cloud.compute.server.oci import ServerPlan
-from skylift.cloud.compute.server.rootfs import DiskFull, SeedFile
+from skylift.cloud.compute.server.rootfs import NoRoomForRoot, SeedFile
 from skylift.cloud.compute.server.server import ASK_AGAIN, EXIT_POWEROFF, EXIT_REBOOT, Status
 from skylift.cloud.domain.instance import Console, Instance, State
 from skylift.cloud.domain.network import NetworkInterface, Subnet
 from skylift.cloud.domain.volume import Volume
 from skylift.cloud.loops.work import Work
-from skylift.cloud.process.laps import Laps
+from skylift.cloud.process.step_times import StepTimes
 from skylift.cloud.store.database import Database, StoreError, Tx
 from skylift.cloud.store.network import elastic_ip, remove_interface, unsettled
 
@@ -257,7 +257,7 @@ class InstanceLoop:
             server_spec = self.server_spec(tx, row)
             interfaces = [one for one in _of_server(tx, row.id) if one.attachment != "detaching"]
             subnets = {subnet.id: subnet for subnet in tx.find(Subnet)}
-        laps = Laps()
+        laps = StepTimes()
         try:
             self.volumes.before_boot(row.id)
             pid = self.machines.create(server_spec.plan, server_spec.seed)
@@ -276,7 +276,7 @@ class InstanceLoop:
         except ComputeError as error:
             log.error("instance %s: launch failed: %s", row.id, error)
             target: State = "stopped" if row.booted else "terminated"
-            full = isinstance(error, DiskFull | NoRoom)
+            full = isinstance(error, NoRoomForRoot | NoRoom)
             code = "Server.InsufficientInstanceCapacity" if full else "Server.InternalError"
             self._finish(row, target, code, f"{code}: {error}")
             return

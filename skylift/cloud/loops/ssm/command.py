@@ -16,7 +16,7 @@ from functools import partial
 from typing import Protocol
 
 from skylift.cloud.compute.error import ComputeError
-from skylift.cloud.compute.server.script import Closing, ServerOff, Unheard
+from skylift.cloud.compute.server.script import Closing, ServerOff, Unresponsive
 from skylift.cloud.domain.command import (
     STDERR,
     STDOUT,
@@ -60,7 +60,7 @@ Allowance = Callable[[str, int], int]
 """(a number or a percentage, a number of servers) -> the number."""
 
 
-class Scripts(Protocol):
+class ScriptRunner(Protocol):
     """The part of compute that this loop drives; see compute/server/script.py."""
 
     def run(self, server_id: str, script: Script) -> ScriptEnd: ...
@@ -81,7 +81,7 @@ class CommandLoop:
     """`changed()` has the loops run again, `wake_in(seconds)` after a while."""
 
     database: Database
-    scripts: Scripts
+    scripts: ScriptRunner
     rules: Rules
     changed: Callable[[], None]
     wake_in: Callable[[float], None]
@@ -193,7 +193,7 @@ class CommandLoop:
                 # Its end is about to be noted, or its start: it is asked again then.
                 self.wake_in(AGAIN)
                 return
-            except Unheard as error:
+            except Unresponsive as error:
                 self._unheard[key] += 1
                 if self._unheard[key] < TRIES:
                     self.wake_in(AGAIN)

@@ -30,7 +30,7 @@ LONGEST_PAUSE = 60.0
 """The most seconds until a VPC that failed is tried again; each pause is twice as long as the last."""
 
 
-class Networks(Protocol):
+class NetworkDriver(Protocol):
     """The part of compute's network that this loop drives."""
 
     @property
@@ -50,7 +50,7 @@ class NetworkLoop:
     """
 
     database: Database
-    networks: Networks
+    networks: NetworkDriver
     on_vpcs: Callable[[list[VpcPlan]], Mapping[str, Exception]]
     wake_in: Callable[[float], None]
 

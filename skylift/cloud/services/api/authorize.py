@@ -22,7 +22,7 @@ from skylift.cloud.services.api.denial_message import sealed
 from skylift.cloud.services.api.iam_rules import without_tags
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.policy_document import PolicyDocument, Statement, parse_policy
-from skylift.cloud.services.api.principal import Who, denied, granted, who_is, widest
+from skylift.cloud.services.api.principal import CallerNames, denied, granted, who_is, widest
 from skylift.cloud.services.api.public_policy import is_public
 from skylift.cloud.services.api.resource_key import of_resource
 from skylift.cloud.store.database import Tx
@@ -58,7 +58,7 @@ class Policies:
     session: tuple[PolicyDocument, ...] | None = None
     resource: tuple[PolicyDocument, ...] = ()
     endpoint: PolicyDocument | None = None
-    who: Who = field(default_factory=Who)
+    who: CallerNames = field(default_factory=CallerNames)
 
     def groups(self) -> list[tuple[str, tuple[PolicyDocument, ...]]]:
         """Each group by AWS's name for it; all of them have to allow."""

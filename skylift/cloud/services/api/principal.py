@@ -24,7 +24,7 @@ _ORDER: tuple[Reach, ...] = ("nobody", "account", "limited", "whole")
 
 
 @dataclass(frozen=True)
-class Who:
+class CallerNames:
     """The names of a caller in policies. An anonymous one has none. `holder` is the role or user of a session."""
 
     own: str | None = None
@@ -34,18 +34,18 @@ class Who:
     bounded: bool = False
 
 
-def who_is(tx: Tx, caller: Caller) -> Who:
+def who_is(tx: Tx, caller: Caller) -> CallerNames:
     if caller.kind == "anonymous":
-        return Who()
+        return CallerNames()
     name = caller.user or caller.federator
     holder = tx.get(Role, name=caller.role) if caller.role else tx.get(User, name=name) if name else None
     account = frozenset({caller.account, f"arn:aws:iam::{caller.account}:root"})
     if holder is None:
-        return Who(caller.arn, None, account, caller.kind == "root")
-    return Who(caller.arn, holder.arn, account, bounded=bool(holder.permissions_boundary))
+        return CallerNames(caller.arn, None, account, caller.kind == "root")
+    return CallerNames(caller.arn, holder.arn, account, bounded=bool(holder.permissions_boundary))
 
 
-def granted(statement: Statement, who: Who) -> Reach:
+def granted(statement: Statement, who: CallerNames) -> Reach:
     """The way in which an Allow of this statement names the caller in its principals."""
     if statement.principals is not None:
         return _reach(statement.principals, who)
@@ -53,7 +53,7 @@ def granted(statement: Statement, who: Who) -> Reach:
     return "nobody" if excepted else "limited"
 
 
-def denied(statement: Statement, who: Who) -> bool:
+def denied(statement: Statement, who: CallerNames) -> bool:
     """Whether a Deny of this statement is meant for the caller. A deny for the account is for everybody in it."""
     if statement.principals is not None:
         return _reach(statement.principals, who) != "nobody"
@@ -64,7 +64,7 @@ def widest(reaches: list[Reach]) -> Reach:
     return max(reaches, key=_ORDER.index, default="nobody")
 
 
-def _reach(principals: Principals, who: Who) -> Reach:
+def _reach(principals: Principals, who: CallerNames) -> Reach:
     named = set(principals.aws)
     if who.own in named:
         return "whole"
@@ -75,7 +75,7 @@ def _reach(principals: Principals, who: Who) -> Reach:
     return "nobody"
 
 
-def _spared(principals: Principals, who: Who) -> bool:
+def _spared(principals: Principals, who: CallerNames) -> bool:
     """Whether NotPrincipal takes this very caller out of a Deny. Naming the account spares its root only.
 
     A session is denied with its role and by itself, so that both have to be named: "AWS might validate the account

@@ -33,7 +33,7 @@ from skylift.cloud.services.autoscaling.scaling_launch import check_template, na
 from skylift.cloud.services.autoscaling.scaling_rules import invalid
 from skylift.cloud.services.ec2.capacity import free_room, spot_price
 from skylift.cloud.services.ec2.launch_template import data_of
-from skylift.cloud.services.ec2.pool import Offer, Pool, Strategy, ranked
+from skylift.cloud.services.ec2.pool import Pool, PoolOffer, Strategy, ranked
 from skylift.cloud.store.database import Tx
 
 if TYPE_CHECKING:
@@ -102,14 +102,14 @@ def pools(tx: Tx, group: ScalingGroup, members: Sequence[ScalingMember], place: 
         if one.market == place.market:
             have[one.type, one.zone] += one.units
     weights = group.weights
-    offers: list[Offer] = []
+    offers: list[PoolOffer] = []
     wanted: dict[int, Wanted] = {}
     for priority, override in enumerate(overrides):
         template = override.get("LaunchTemplateSpecification") or place.template
         kind = override.get("InstanceType") or data_of(version_meant(tx, template)).get("InstanceType", "")
         room = free_room(tx, kind, place.zone, place.market)
         spot = place.market == "spot"
-        offer = Offer(
+        offer = PoolOffer(
             Pool(kind, place.zone, weights.get(kind, 1), priority, None, LaunchRequest(subnet_id=place.subnet_id), {}),
             room=math.inf if room is None else room,
             price=spot_price(tx, kind, place.zone) if spot else on_demand(kind, region),

@@ -27,7 +27,7 @@ Context = dict[str, str | tuple[str, ...]]
 T = TypeVar("T")
 
 
-class Paged(TypedDict):
+class PagedRules(TypedDict):
     """The members of a request that is answered in pages."""
 
     MaxRecords: NotRequired[int]
@@ -67,7 +67,7 @@ def require_members(tx: Tx, group: ScalingGroup, ids: list[str]) -> list[Scaling
 
 
 def page(
-    params: Paged, items: list[T], key: Callable[[T], str], size: int = PAGE, most: int = MOST
+    params: PagedRules, items: list[T], key: Callable[[T], str], size: int = PAGE, most: int = MOST
 ) -> tuple[list[T], Next]:
     """The items of a page, in their order, and the member that leads to the next. A token names its last item.
 

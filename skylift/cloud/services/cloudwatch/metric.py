@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
-from skylift.cloud.domain.metric import STATISTICS, Filter, Metric, Point, Summary, Wanted
+from skylift.cloud.domain.metric import STATISTICS, Filter, Metric, Point, Summary, WantedSummaries
 from skylift.cloud.services.api.dimension import dimensions
 from skylift.cloud.services.api.operation import Check, Handler, Nothing, Params, below, unprepared
 from skylift.cloud.services.api.page_token import after, leads_to
@@ -165,7 +165,7 @@ def statistics(
             "You may reduce the datapoints requested by increasing Period, or decreasing the time range.",
         )
     metric = Metric(params["Namespace"], params["MetricName"], dimensions(params, ""))
-    points = summaries(tx, Wanted(metric, start, end, period, params.get("Unit")))
+    points = summaries(tx, WantedSummaries(metric, start, end, period, params.get("Unit")))
     return {"Label": metric.name, "Datapoints": [_datapoint(point, names) for point in points]}
 
 

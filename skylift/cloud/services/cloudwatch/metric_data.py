@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
-from skylift.cloud.domain.metric import Metric, Point, Wanted
+from skylift.cloud.domain.metric import Metric, Point, WantedSummaries
 from skylift.cloud.services.api.dimension import dimensions
 from skylift.cloud.services.api.operation import below
 from skylift.cloud.services.api.page_token import after, leads_to
@@ -69,7 +69,7 @@ class _Asked:
     id: str
     label: str
     statistic: str
-    wanted: Wanted
+    wanted: WantedSummaries
 
 
 def _told_apart_by(queries: list[cloudwatch.MetricDataQuery]) -> list[Literal["Stat", "Period"]]:
@@ -99,7 +99,9 @@ def _asked(
         return None
     first = math.floor(start / period) * period
     label = query.get("Label") or " ".join([metric.name, *(str(asked[member]) for member in apart)])
-    return _Asked(query["Id"], label, statistic, Wanted(metric, first, math.ceil(end), period, asked.get("Unit")))
+    return _Asked(
+        query["Id"], label, statistic, WantedSummaries(metric, first, math.ceil(end), period, asked.get("Unit"))
+    )
 
 
 def _page(tx: Tx, asked: Sequence[_Asked], params: cloudwatch.GetMetricDataInput) -> cloudwatch.GetMetricDataOutput:

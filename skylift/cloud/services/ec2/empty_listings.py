@@ -21,7 +21,7 @@ LIMITS = Limits(least=1)
 
 
 @dataclass(frozen=True)
-class Absent:
+class EmptyListing:
     """One such list, by the member of the answer. `of` is what an id is of, and `id` how its error code spells that;
     `filters` is how the model spells that parameter; `paged` is whether the list has pages."""
 
@@ -44,17 +44,17 @@ class Absent:
 
 
 ABSENT = (
-    Absent("CapacityReservations", "CapacityReservation", "Id"),
-    Absent("CarrierGateways", "CarrierGateway"),
-    Absent("CustomerGateways", "CustomerGateway", paged=False),
-    Absent("EgressOnlyInternetGateways", "EgressOnlyInternetGateway", "Id"),
-    Absent("FlowLogs", "FlowLog", "Id", filters="Filter"),
-    Absent("InstanceConnectEndpoints", "InstanceConnectEndpoint", "Id"),
-    Absent("TransitGatewayAttachments", "TransitGatewayAttachment"),
-    Absent("TransitGatewayVpcAttachments", "TransitGatewayAttachment"),
-    Absent("TransitGateways", "TransitGateway"),
-    Absent("VpnConnections", "VpnConnection", paged=False),
-    Absent("VpnGateways", "VpnGateway", paged=False),
+    EmptyListing("CapacityReservations", "CapacityReservation", "Id"),
+    EmptyListing("CarrierGateways", "CarrierGateway"),
+    EmptyListing("CustomerGateways", "CustomerGateway", paged=False),
+    EmptyListing("EgressOnlyInternetGateways", "EgressOnlyInternetGateway", "Id"),
+    EmptyListing("FlowLogs", "FlowLog", "Id", filters="Filter"),
+    EmptyListing("InstanceConnectEndpoints", "InstanceConnectEndpoint", "Id"),
+    EmptyListing("TransitGatewayAttachments", "TransitGatewayAttachment"),
+    EmptyListing("TransitGatewayVpcAttachments", "TransitGatewayAttachment"),
+    EmptyListing("TransitGateways", "TransitGateway"),
+    EmptyListing("VpnConnections", "VpnConnection", paged=False),
+    EmptyListing("VpnGateways", "VpnGateway", paged=False),
 )
 
 

@@ -33,13 +33,13 @@ from skylift.cloud.services.ec2.instance_view import InstanceContext, reservatio
 from skylift.cloud.services.ec2.launch_market import Terms, available_count, with_zone
 from skylift.cloud.services.ec2.launch_neutral import NEUTRAL
 from skylift.cloud.services.ec2.launch_parameter import LAUNCH
-from skylift.cloud.services.ec2.launch_place import LaunchInterface, Place, place
+from skylift.cloud.services.ec2.launch_place import LaunchInterface, LaunchPlace, place
 from skylift.cloud.services.ec2.launch_request import launch_request, tagged
 from skylift.cloud.services.ec2.launch_template_version import with_template
 from skylift.cloud.services.ec2.metadata_defaults import default_options, refuse_tokenless
 from skylift.cloud.services.ec2.placement_group import Room, refuse_without_room, room_for
 from skylift.cloud.services.ec2.profile import wanted_profile
-from skylift.cloud.services.ec2.spot_option import REQUEST, SpotWish, market_wish
+from skylift.cloud.services.ec2.spot_option import REQUEST, SpotOptions, market_wish
 from skylift.cloud.services.ec2.spot_status import fulfilled, write_request
 from skylift.cloud.services.ec2.tagging import MOST_AT_ONCE, OF_ROW
 from skylift.cloud.services.ec2.tenancy import HostPlacement, host_placement
@@ -173,7 +173,7 @@ class _Plan:
 
     image: Image
     kind: InstanceType
-    where: Place
+    where: LaunchPlace
     devices: list[BlockDevice]
     key: KeyPair | None
     profile: InstanceProfile | None
@@ -206,7 +206,7 @@ class _Launch:
         *,
         template_tags: Tags,
         spot: SpotRequest | None = None,
-        wish: SpotWish | None = None,
+        wish: SpotOptions | None = None,
     ) -> None:
         self._tx = tx
         self._caller = caller
@@ -277,7 +277,7 @@ class _Launch:
         return keypair.by_name(self._tx, name) if name else None
 
     def _addresses(
-        self, kind: InstanceType, where: Place, room: Room | None, hosts: HostPlacement, *, on_market: bool
+        self, kind: InstanceType, where: LaunchPlace, room: Room | None, hosts: HostPlacement, *, on_market: bool
     ) -> list[list[tuple[str, ...]]]:
         least, most = self._request.least, self._request.most
         if least < 1:

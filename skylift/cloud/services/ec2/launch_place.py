@@ -49,7 +49,7 @@ class LaunchInterface:
 
 
 @dataclass(frozen=True)
-class Place:
+class LaunchPlace:
     """`nics` are in the order of their device indexes, from 0."""
 
     nics: tuple[LaunchInterface, ...]
@@ -64,7 +64,7 @@ class Place:
         return any(nic.existing or any(nic.addresses) for nic in self.nics)
 
 
-def place(tx: Tx, caller: Caller, request: LaunchRequest) -> Place:
+def place(tx: Tx, caller: Caller, request: LaunchRequest) -> LaunchPlace:
     """Raises EC2's errors for what does not exist, does not fit together or is taken."""
     asked = _interfaces(request)
     nics = [_nic(tx, caller, request, one, alone=len(asked) == 1) for one in asked]
@@ -73,7 +73,7 @@ def place(tx: Tx, caller: Caller, request: LaunchRequest) -> Place:
             raise combination(
                 "The network interfaces of an instance have to be in one VPC and in one availability zone."
             )
-    return Place(tuple(nics))
+    return LaunchPlace(tuple(nics))
 
 
 def default_subnet(tx: Tx, zone: str | None, within: tuple[str, ...] | None = None) -> Subnet:

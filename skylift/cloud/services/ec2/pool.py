@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TypedDict
 
 from skylift.catalogue import InstanceType
-from skylift.cloud.domain.fleet import MARKETS, FleetConfig, FleetOverride, Market, Source
+from skylift.cloud.domain.fleet import MARKETS, FleetConfig, FleetOverride, FleetSource, Market
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.instance import Image
 from skylift.cloud.domain.launch_request import InterfaceRequest, LaunchRequest, PlacementRequest, over
@@ -45,7 +45,7 @@ class Pool:
     priority: float
     max_price: str | None
     launch: LaunchRequest
-    source: Source
+    source: FleetSource
     markets: frozenset[Market] = frozenset(MARKETS)
 
     @property
@@ -162,7 +162,7 @@ def _types(
 
 
 @dataclass(frozen=True)
-class Offer:
+class PoolOffer:
     """A pool at this moment.
 
     `room` is how many more instances it has capacity for, `price` USD an hour of one (None where it is not known),
@@ -174,7 +174,7 @@ class Offer:
     price: float | None
     units: float
 
-    def with_one_of(self, pool: Pool) -> Offer:
+    def with_one_of(self, pool: Pool) -> PoolOffer:
         """After an instance has been launched there."""
         if (self.pool.type, self.pool.zone) != (pool.type, pool.zone):
             return self
@@ -193,7 +193,7 @@ class Strategy(TypedDict, total=False):
     InstancePoolsToUseCount: int
 
 
-def ranked(market: Market, options: Strategy, offers: Iterable[Offer], needed: float) -> list[Offer]:
+def ranked(market: Market, options: Strategy, offers: Iterable[PoolOffer], needed: float) -> list[PoolOffer]:
     """The offers in the order in which a fleet that needs so many units takes its next instance from them.
 
     Among equals the order of the request decides.
@@ -203,7 +203,7 @@ def ranked(market: Market, options: Strategy, offers: Iterable[Offer], needed: f
     weighted = any(offer.pool.weight <= needed for offer in found)
     strategy = options.get("AllocationStrategy", "lowest-price")
 
-    def price(offer: Offer) -> float:
+    def price(offer: PoolOffer) -> float:
         return offer.unit_price(weighted=weighted)
 
     if market == "on-demand":

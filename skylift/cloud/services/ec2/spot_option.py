@@ -32,7 +32,7 @@ REQUEST = "spot-instances-request"
 
 
 @dataclass(frozen=True)
-class SpotWish:
+class SpotOptions:
     """`max_price` None is what the type costs on demand."""
 
     type: Literal["one-time", "persistent"] = "one-time"
@@ -66,7 +66,7 @@ class SpotWish:
         )
 
 
-def market_wish(tx: Tx, request: LaunchRequest) -> SpotWish | None:
+def market_wish(tx: Tx, request: LaunchRequest) -> SpotOptions | None:
     """The spot options that InstanceMarketOptions ask for; None is on demand."""
     asked = request.market
     if asked is None:
@@ -88,10 +88,10 @@ def market_wish(tx: Tx, request: LaunchRequest) -> SpotWish | None:
     if request.termination_protected:
         raise not_protected()
     _refuse_group(behavior, request.place)
-    return SpotWish(kind, max_price(asked.max_price), behavior, None, _later(tx, asked.valid_until, "validUntil"))
+    return SpotOptions(kind, max_price(asked.max_price), behavior, None, _later(tx, asked.valid_until, "validUntil"))
 
 
-def requested(tx: Tx, params: ec2.RequestSpotInstancesRequest, launch: LaunchRequest) -> SpotWish:
+def requested(tx: Tx, params: ec2.RequestSpotInstancesRequest, launch: LaunchRequest) -> SpotOptions:
     """The spot options that RequestSpotInstances asks for."""
     kind = one_of(params.get("Type", "one-time"), "type", TYPES)
     start, end = params.get("ValidFrom"), _later(tx, params.get("ValidUntil"), "validUntil")
@@ -99,7 +99,7 @@ def requested(tx: Tx, params: ec2.RequestSpotInstancesRequest, launch: LaunchReq
         raise invalid_value(end, "validUntil", "It has to be later than validFrom.")
     behavior = _behavior(params.get("InstanceInterruptionBehavior", "terminate"), kind)
     _refuse_group(behavior, launch.place)
-    return SpotWish(kind, max_price(params.get("SpotPrice")), behavior, start, end)
+    return SpotOptions(kind, max_price(params.get("SpotPrice")), behavior, start, end)
 
 
 def refuse_price(tx: Tx, type_name: str, zone: str, max_price: float | None) -> None:

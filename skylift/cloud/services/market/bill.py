@@ -15,7 +15,7 @@ from skylift.cloud.domain.reservation import ReservedInstances
 from skylift.cloud.services.api.refusal import combination, invalid_value, missing
 from skylift.cloud.services.ec2.capacity import priced, usual_price
 from skylift.cloud.services.market.control import reads
-from skylift.cloud.services.market.invoice import DIGITS, Line, draw_up, grouped, total
+from skylift.cloud.services.market.invoice import DIGITS, InvoiceLine, draw_up, grouped, total
 from skylift.cloud.services.market.reserved_use import HOUR
 from skylift.cloud.services.market.tariff import STORAGE_AS_OF
 from skylift.cloud.store.database import Tx
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from aws_shapes import skylift
 
 
-Key = Callable[[Line], str]
+Key = Callable[[InvoiceLine], str]
 """The key by which lines are grouped."""
 
 GROUPS = ("instance", "option", "type", "tag")
@@ -56,7 +56,7 @@ def get_bill(tx: Tx, caller: Caller, params: skylift.GetBillRequest) -> skylift.
     }
 
 
-def _lines(tx: Tx, region: str, start: datetime, end: datetime) -> list[Line]:
+def _lines(tx: Tx, region: str, start: datetime, end: datetime) -> list[InvoiceLine]:
     first = datetime.fromtimestamp(start.timestamp() // HOUR * HOUR, UTC)
     last = datetime.fromtimestamp(-(-end.timestamp() // HOUR) * HOUR, UTC)
     prices: dict[tuple[str, str], list[SpotPrice]] = {}
@@ -88,11 +88,11 @@ def _key(params: skylift.GetBillRequest) -> Key | None:
     return keys[by] if by else None
 
 
-def _group(name: str, lines: list[Line]) -> skylift.BillGroup:
+def _group(name: str, lines: list[InvoiceLine]) -> skylift.BillGroup:
     return {"Key": name, "Amount": _spelled(total(lines)), "UnpricedLines": sum(line.amount is None for line in lines)}
 
 
-def _line(line: Line) -> skylift.BillLine:
+def _line(line: InvoiceLine) -> skylift.BillLine:
     return {
         "ResourceId": line.resource_id,
         **({"InstanceId": line.instance_id} if line.instance_id else {}),

@@ -21,7 +21,7 @@ from skylift.cloud.domain.market import ANY_TYPE, Capacity
 from skylift.cloud.services.ec2.capacity import BEYOND_QUOTA, free_quota, free_room, on_demand_price, spot_price
 from skylift.cloud.services.ec2.instance import end
 from skylift.cloud.services.ec2.launch import how_many, launch_weighed
-from skylift.cloud.services.ec2.pool import Offer, Pool, Strategy, ranked
+from skylift.cloud.services.ec2.pool import Pool, PoolOffer, Strategy, ranked
 from skylift.cloud.services.ec2.tagging import MOST_AT_ONCE, OF_ROW
 from skylift.cloud.services.market.fleet_view import add_launched
 from skylift.cloud.store.database import Tx
@@ -47,7 +47,7 @@ class Filling:
 
     fleet: Fleet
     market: Market
-    offers: list[Offer]
+    offers: list[PoolOffer]
     missing: float
     tags: tuple[TagRequest, ...] = ()
     least: float = 0
@@ -91,7 +91,7 @@ def choose_group(tx: Tx, caller: Caller, filling: Filling) -> None:
     """
     options, needed = filling.fleet.options(filling.market), filling.missing
     one_type, one_zone = options.get("SingleInstanceType"), options.get("SingleAvailabilityZone")
-    groups: dict[tuple[str, str], list[Offer]] = defaultdict(list)
+    groups: dict[tuple[str, str], list[PoolOffer]] = defaultdict(list)
     units: dict[tuple[str, str], float] = defaultdict(float)
     errors: dict[tuple[str, str], tuple[Pool, ServiceError]] = {}
     for offer in filling.offers:
@@ -139,7 +139,7 @@ def take(tx: Tx, caller: Caller, steps: Iterator[Step]) -> bool:
     return True
 
 
-def offers_of(tx: Tx, caller: Caller, fleet: Fleet, market: Market, pools: list[Pool]) -> list[Offer]:
+def offers_of(tx: Tx, caller: Caller, fleet: Fleet, market: Market, pools: list[Pool]) -> list[PoolOffer]:
     units: dict[tuple[str, str], float] = defaultdict(float)
     for member in members_left(tx, fleet.id):
         if member.market == market and not member.leaving:
@@ -172,11 +172,11 @@ def error_view(pool: Pool, market: Market, error: ServiceError) -> LaunchError:
     }
 
 
-def _offer(tx: Tx, caller: Caller, market: Market, bounded: Bounds, pool: Pool, units: float) -> Offer:
+def _offer(tx: Tx, caller: Caller, market: Market, bounded: Bounds, pool: Pool, units: float) -> PoolOffer:
     is_bounded = not bounded.isdisjoint({(pool.type, pool.zone), (ANY_TYPE, pool.zone)})
     room = free_room(tx, pool.type, pool.zone, market) if is_bounded else None
     price = spot_price(tx, pool.type, pool.zone) if market == "spot" else on_demand_price(pool.type, caller.region)
-    return Offer(pool, room=math.inf if room is None else room, price=price, units=units)
+    return PoolOffer(pool, room=math.inf if room is None else room, price=price, units=units)
 
 
 def _launch(

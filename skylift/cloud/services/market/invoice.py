@@ -17,7 +17,7 @@ from typing import Literal
 from skylift.cloud.domain.reservation import ReservedInstances
 from skylift.cloud.domain.usage import Usage
 from skylift.cloud.services.market import tariff
-from skylift.cloud.services.market.reserved_use import HOUR, Grant, Need, apply
+from skylift.cloud.services.market.reserved_use import HOUR, CoveredUse, Grant, apply
 
 LEAST_SECONDS = 60
 DIGITS = Decimal("0.0000000001")
@@ -30,7 +30,7 @@ SpotPrices = Callable[[str, str, datetime], float | None]
 
 
 @dataclass(frozen=True)
-class Line:
+class InvoiceLine:
     """The cost of one resource at one price. `price` is for an hour, of a volume for a month; it and `amount` are None
     if no source has a price. `reserved_id` is the reservation whose hours cover the use.
     """
@@ -75,7 +75,7 @@ def draw_up(
     start: datetime,
     end: datetime,
     now: datetime,
-) -> list[Line]:
+) -> list[InvoiceLine]:
     """The lines for what was paid from `start` to `end`, whole seconds both. `usages` have to be all that was going on
     in the clock hours of these two and between: reserved hours are given out by the clock hour."""
     period = _Period(_seconds(start), _seconds(end))
@@ -89,12 +89,12 @@ def draw_up(
     return [*_added_up(pieces), *(line for one in held for line in _fees(one, period))]
 
 
-def total(lines: Iterable[Line]) -> Decimal:
+def total(lines: Iterable[InvoiceLine]) -> Decimal:
     return sum((line.amount for line in lines if line.amount is not None), Decimal(0))
 
 
-def grouped(lines: Iterable[Line], key: Callable[[Line], str]) -> dict[str, list[Line]]:
-    found: dict[str, list[Line]] = defaultdict(list)
+def grouped(lines: Iterable[InvoiceLine], key: Callable[[InvoiceLine], str]) -> dict[str, list[InvoiceLine]]:
+    found: dict[str, list[InvoiceLine]] = defaultdict(list)
     for line in lines:
         found[key(line)].append(line)
     return dict(found)
@@ -135,7 +135,7 @@ def _instances(
     spans: list[_Span], reservations: list[ReservedInstances], spot_price: SpotPrices, region: str, period: _Period
 ) -> Iterator[_Piece]:
     """The seconds that make up a minute count as if it had run on, for reservations too."""
-    needs: list[Need] = []
+    needs: list[CoveredUse] = []
     for number, span in enumerate(spans):
         usage = span.usage
         if usage.kind != "instance":
@@ -147,9 +147,9 @@ def _instances(
             yield _Piece(usage, "host", seconds, Fraction(0), Fraction(0))
         else:
             whole = (usage.type, usage.zone, usage.tenancy)
-            needs.append(Need(2 * number, *whole, span.start, span.end))
+            needs.append(CoveredUse(2 * number, *whole, span.start, span.end))
             if span.least:
-                needs.append(Need(2 * number + 1, *whole, span.end, span.end + span.least))
+                needs.append(CoveredUse(2 * number + 1, *whole, span.end, span.end + span.least))
     grants = [
         Grant(one.id, one.type, one.zone, one.tenancy, one.count, _seconds(one.start), _seconds(one.end))
         for one in reservations
@@ -258,19 +258,19 @@ def _region_fee(spans: list[_Span], period: _Period) -> Iterator[_Piece]:
 REGION_FEE = "dedicated-per-region-fee"
 
 
-def _fees(one: ReservedInstances, period: _Period) -> Iterator[Line]:
+def _fees(one: ReservedInstances, period: _Period) -> Iterator[InvoiceLine]:
     """The part that was paid at the start, and the one for each hour since then, used or not."""
     begun, ends = _seconds(one.start), _seconds(one.end)
     if period.holds(begun) and one.fixed_price:
         paid = _rounded(_of(one.fixed_price) * one.count)
-        yield Line(one.id, "reserved", one.type, Fraction(0), None, paid, tags=one.tags)
+        yield InvoiceLine(one.id, "reserved", one.type, Fraction(0), None, paid, tags=one.tags)
     seconds = period.of(Fraction(begun), Fraction(ends)) * one.count
     if seconds and one.hourly_price:
         price = _of(one.hourly_price)
-        yield Line(one.id, "reserved", one.type, seconds, price, _rounded(price * seconds / HOUR), tags=one.tags)
+        yield InvoiceLine(one.id, "reserved", one.type, seconds, price, _rounded(price * seconds / HOUR), tags=one.tags)
 
 
-def _added_up(pieces: Iterable[_Piece]) -> list[Line]:
+def _added_up(pieces: Iterable[_Piece]) -> list[InvoiceLine]:
     """One line for each resource and price."""
     seconds: dict[tuple[object, ...], Fraction] = defaultdict(Fraction)
     costs: dict[tuple[object, ...], Fraction | None] = defaultdict(Fraction)
@@ -286,7 +286,7 @@ def _added_up(pieces: Iterable[_Piece]) -> list[Line]:
         before = costs[key]
         costs[key] = None if before is None or piece.cost is None else before + piece.cost
     return [
-        Line(
+        InvoiceLine(
             resource_id=piece.usage.resource_id,
             option=piece.option,
             type=piece.usage.type,

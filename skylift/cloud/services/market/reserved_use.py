@@ -37,7 +37,7 @@ _METAL = {
 
 
 @dataclass(frozen=True)
-class Need:
+class CoveredUse:
     """A server that ran from `start` to `end`, in seconds; `key` is the caller's to know it by."""
 
     key: int
@@ -74,7 +74,7 @@ class Used:
 class _Open(NamedTuple):
     """A part of a need that is still to be covered, in seconds of one clock hour."""
 
-    need: Need
+    need: CoveredUse
     start: Fraction
     end: Fraction
 
@@ -82,7 +82,7 @@ class _Open(NamedTuple):
 class _NeedPart(NamedTuple):
     """The part of a need in one clock hour, in seconds of the hour."""
 
-    need: Need
+    need: CoveredUse
     start: int
     end: int
 
@@ -118,12 +118,12 @@ def is_flexible(grant: Grant) -> bool:
     )
 
 
-def apply(needs: Iterable[Need], grants: Iterable[Grant]) -> list[Used]:
+def apply(needs: Iterable[CoveredUse], grants: Iterable[Grant]) -> list[Used]:
     """All needs again, cut where a reservation begins or ceases to cover them."""
     # Of several that would do, the one that was bought first: AWS does not say which.
     in_order = sorted(grants, key=lambda one: (one.zone is None, is_flexible(one), one.start, one.id))
     used = _Used()
-    hours: dict[int, list[Need]] = defaultdict(list)
+    hours: dict[int, list[CoveredUse]] = defaultdict(list)
     for need in needs:
         if any(_matches(grant, need) for grant in in_order):
             for hour in range(need.start // HOUR, -(-need.end // HOUR)):
@@ -205,7 +205,7 @@ def _units(instance_type: str) -> Fraction:
     return Fraction(0) if found is None else found
 
 
-def _matches(grant: Grant, need: Need) -> bool:
+def _matches(grant: Grant, need: CoveredUse) -> bool:
     """Whether it could cover this at some time."""
     if grant.tenancy != need.tenancy or grant.zone not in (None, need.zone):
         return False

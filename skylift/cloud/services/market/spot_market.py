@@ -40,7 +40,7 @@ _AGAIN = timedelta(seconds=10)
 
 
 @dataclass(frozen=True)
-class Step:
+class MarketChange:
     """`id` is the request's or, of notices and ends, the instance's. `before` is written over with `after`."""
 
     what: Literal["notice", "end", "release", "write", "launch", "start"]
@@ -53,13 +53,13 @@ class Step:
         return f"{self.what} {self.id}"
 
 
-def plan(tx: Tx, caller: Caller) -> list[Step]:
+def plan(tx: Tx, caller: Caller) -> list[MarketChange]:
     """The steps that are due now; reads only."""
     looks = _Looks(tx, caller)
     return [*_against_instances(tx), *(step for request in live_requests(tx) for step in _for(tx, looks, request))]
 
 
-def carry_out(tx: Tx, caller: Caller, step: Step) -> None:
+def carry_out(tx: Tx, caller: Caller, step: MarketChange) -> None:
     """Raises ServiceError where a launch is refused; what it had written by then must not be kept."""
     match step.what:
         case "notice":
@@ -92,7 +92,7 @@ def carry_out(tx: Tx, caller: Caller, step: Step) -> None:
                 tx.save(fulfilled(tx, request, instance_row))
 
 
-def put_off(tx: Tx, step: Step, error: ServiceError) -> None:
+def put_off(tx: Tx, step: MarketChange, error: ServiceError) -> None:
     """A launch was refused after all: somebody else was given the room, or it was not in view beforehand."""
     request = tx.get(SpotRequest, id=step.id)
     if request is not None and request.state == "open":
@@ -110,14 +110,14 @@ def next_moment(tx: Tx) -> datetime | None:
     return min((moment for moment in moments if moment > tx.now), default=None)
 
 
-def _against_instances(tx: Tx) -> Iterator[Step]:
+def _against_instances(tx: Tx) -> Iterator[MarketChange]:
     for instance in on_spot(tx):
         notice = tx.get(SpotNotice, instance_id=instance.id)
         if notice is not None and notice.due is not None:
             if _is_due(tx, notice, instance):
-                yield Step("end", instance.id)
+                yield MarketChange("end", instance.id)
         elif _too_dear(tx, instance):
-            yield Step("notice", instance.id)
+            yield MarketChange("notice", instance.id)
 
 
 class _Looks:
@@ -140,21 +140,21 @@ class _Looks:
         return self._known[wanted]
 
 
-def _for(tx: Tx, looks: _Looks, request: SpotRequest) -> Iterator[Step]:
+def _for(tx: Tx, looks: _Looks, request: SpotRequest) -> Iterator[MarketChange]:
     followed = _followed(tx, request)
     if followed != request:
-        yield Step("write", request.id, request, followed)
+        yield MarketChange("write", request.id, request, followed)
     elif _wants_launch(tx, request):
         refusal = looks.refusal(request)
         waiting = refused(tx, request, refusal) if refusal else None
         if waiting is None:
-            yield Step("launch", request.id)
+            yield MarketChange("launch", request.id)
         elif waiting != request:
-            yield Step("write", request.id, request, waiting)
+            yield MarketChange("write", request.id, request, waiting)
     elif _to_release(tx, request) is not None:
-        yield Step("release", request.id)
+        yield MarketChange("release", request.id)
     elif _to_start(tx, request) is not None:
-        yield Step("start", request.id)
+        yield MarketChange("start", request.id)
 
 
 def _followed(tx: Tx, request: SpotRequest) -> SpotRequest:

@@ -17,7 +17,7 @@ from skylift.cloud.store.database import Tx
 
 
 @dataclass(frozen=True)
-class Absent:
+class AbsentSetting:
     """One such question: the operation, the action that it needs, and what S3 says where there is nothing, which is
     `answer` or an error of status 404."""
 
@@ -40,34 +40,34 @@ _KINDS = ("Analytics", "IntelligentTiering", "Inventory", "Metrics")
 """A bucket may have several of each, which are told apart by `Id`."""
 
 ABSENT = (
-    Absent("GetBucketAccelerateConfiguration", "GetAccelerateConfiguration", takes=PAYER),
-    Absent("GetBucketLogging", "GetBucketLogging"),
-    Absent("GetBucketNotificationConfiguration", "GetBucketNotification"),
-    Absent(
+    AbsentSetting("GetBucketAccelerateConfiguration", "GetAccelerateConfiguration", takes=PAYER),
+    AbsentSetting("GetBucketLogging", "GetBucketLogging"),
+    AbsentSetting("GetBucketNotificationConfiguration", "GetBucketNotification"),
+    AbsentSetting(
         "GetBucketReplication",
         "GetReplicationConfiguration",
         code="ReplicationConfigurationNotFoundError",
         message="The replication configuration was not found",
     ),
-    Absent("GetBucketRequestPayment", "GetBucketRequestPayment", {"Payer": "BucketOwner"}),
-    Absent(
+    AbsentSetting("GetBucketRequestPayment", "GetBucketRequestPayment", {"Payer": "BucketOwner"}),
+    AbsentSetting(
         "GetBucketWebsite",
         "GetBucketWebsite",
         code="NoSuchWebsiteConfiguration",
         message="The specified bucket does not have a website configuration",
     ),
-    Absent(
+    AbsentSetting(
         "GetObjectLockConfiguration",
         "GetBucketObjectLockConfiguration",
         code="ObjectLockConfigurationNotFoundError",
         message="Object Lock configuration does not exist for this bucket",
     ),
     *(
-        Absent(f"ListBucket{kind}Configurations", f"Get{kind}Configuration", _NO_MORE, takes="ContinuationToken")
+        AbsentSetting(f"ListBucket{kind}Configurations", f"Get{kind}Configuration", _NO_MORE, takes="ContinuationToken")
         for kind in _KINDS
     ),
     *(
-        Absent(
+        AbsentSetting(
             f"GetBucket{kind}Configuration",
             f"Get{kind}Configuration",
             code="NoSuchConfiguration",

@@ -14,7 +14,7 @@ from skylift.cloud.services.s3.error import invalid_argument, invalid_token
 from skylift.cloud.services.s3.operation import LISTED, on_bucket
 from skylift.cloud.services.s3.rules import bucket_arn, bucket_of, checked_limit, owner
 from skylift.cloud.services.s3.storage_class import listed
-from skylift.cloud.store.bucket import Entry, Listing, list_objects
+from skylift.cloud.store.bucket import ListedObject, ObjectPage, list_objects
 from skylift.cloud.store.database import Tx
 
 if TYPE_CHECKING:
@@ -116,10 +116,12 @@ def name_of(item: str | Keyed) -> str:
     return item if isinstance(item, str) else item.key
 
 
-def _page(tx: Tx, bucket: Bucket, params: OfList, after: str, limit: int, *, covers: bool = False) -> Listing[Entry]:
+def _page(
+    tx: Tx, bucket: Bucket, params: OfList, after: str, limit: int, *, covers: bool = False
+) -> ObjectPage[ListedObject]:
     """A marker of the first version within a common prefix is past all of it; StartAfter of the second is not."""
     if limit == 0:
-        return Listing((), truncated=False)
+        return ObjectPage((), truncated=False)
     return list_objects(
         tx,
         bucket.name,
@@ -131,7 +133,7 @@ def _page(tx: Tx, bucket: Bucket, params: OfList, after: str, limit: int, *, cov
     )
 
 
-def _described(bucket: Bucket, page: Listing[Entry], params: OfList, limit: int) -> _Described:
+def _described(bucket: Bucket, page: ObjectPage[ListedObject], params: OfList, limit: int) -> _Described:
     encode = encoder(params.get("EncodingType"))
     answer: _Described = {
         "Name": bucket.name,
@@ -146,7 +148,7 @@ def _described(bucket: Bucket, page: Listing[Entry], params: OfList, limit: int)
     return answer
 
 
-def _listed(tx: Tx, bucket: Bucket, page: Listing[Entry], params: OfList, *, with_owner: bool) -> _Listed:
+def _listed(tx: Tx, bucket: Bucket, page: ObjectPage[ListedObject], params: OfList, *, with_owner: bool) -> _Listed:
     encode = encoder(params.get("EncodingType"))
     asked = params.get("OptionalObjectAttributes", [])
     contents: list[s3.Object] = []

@@ -28,7 +28,7 @@ class _OfTags(OfObject):
     Tagging: NotRequired[s3.Tagging]
 
 
-class Tagged(TypedDict):
+class TaggedObject(TypedDict):
     Tagging: NotRequired[str]
 
 
@@ -55,7 +55,7 @@ def delete(tx: Tx, caller: Caller, params: s3.DeleteObjectTaggingRequest) -> s3.
     return described(bucket, found)
 
 
-def from_header(params: Tagged) -> dict[str, str]:
+def from_header(params: TaggedObject) -> dict[str, str]:
     """The tags that x-amz-tagging writes like a query string: `a=1&b=2`."""
     header = params.get("Tagging")
     if not header:

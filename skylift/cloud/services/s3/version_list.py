@@ -14,7 +14,7 @@ from skylift.cloud.services.s3.object_version import check_id
 from skylift.cloud.services.s3.operation import LISTED, on_bucket
 from skylift.cloud.services.s3.rules import bucket_arn, bucket_of, checked_limit, owner
 from skylift.cloud.services.s3.storage_class import listed
-from skylift.cloud.store.bucket import GREATEST, Listing, VersionEntry, list_versions, sequence_of, version_of
+from skylift.cloud.store.bucket import GREATEST, ObjectPage, VersionEntry, list_versions, sequence_of, version_of
 from skylift.cloud.store.database import Tx
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def list_all(tx: Tx, caller: Caller, params: s3.ListObjectVersionsRequest) -> s3
     encode = encoder(params.get("EncodingType"))
     limit = checked_limit(params.get("MaxKeys"), "max-keys")
     prefix, delimiter, marker = params.get("Prefix", ""), params.get("Delimiter", ""), params.get("KeyMarker", "")
-    page: Listing[VersionEntry] = Listing((), truncated=False)
+    page: ObjectPage[VersionEntry] = ObjectPage((), truncated=False)
     after, older_than = _place(tx, bucket, params)
     if limit:
         page = list_versions(

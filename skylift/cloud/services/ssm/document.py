@@ -28,7 +28,7 @@ _TAKES = ("commands", "workingDirectory", "executionTimeout")
 
 
 @dataclass(frozen=True)
-class Inputs:
+class RunShellParameters:
     """The parameters of AWS-RunShellScript."""
 
     text: str
@@ -54,7 +54,7 @@ def document(caller: Caller, asked: str, version: str) -> str:
     return name
 
 
-def inputs(name: str, parameters: dict[str, list[str]]) -> Inputs:
+def inputs(name: str, parameters: dict[str, list[str]]) -> RunShellParameters:
     """Raises InvalidParameters for what the document does not take."""
     for unknown in (key for key in parameters if key not in _TAKES):
         raise _invalid(f"{name} has no parameter {unknown}. It has {', '.join(_TAKES)}.")
@@ -73,7 +73,7 @@ def inputs(name: str, parameters: dict[str, list[str]]) -> Inputs:
     if not _TIME.fullmatch(seconds):
         raise _invalid(f"executionTimeout is {seconds!r}. It is a number of seconds from 1 to 172800.")
     # As on AWS, a path that is not absolute is one below a directory of downloads, which there is none of here.
-    return Inputs(text, directory if directory.startswith("/") else DIRECTORY, int(seconds))
+    return RunShellParameters(text, directory if directory.startswith("/") else DIRECTORY, int(seconds))
 
 
 def _one(name: str, parameters: dict[str, list[str]], key: str, usual: str) -> str:

@@ -23,7 +23,7 @@ _BY_PATH = ("Type", "KeyId", "Label")
 
 
 @dataclass(frozen=True)
-class Filter:
+class ParameterFilter:
     """Values of one filter are alternatives; several filters must all match."""
 
     key: str
@@ -31,26 +31,26 @@ class Filter:
     values: tuple[str, ...]
 
 
-def describe_filters(params: ssm.DescribeParametersRequest) -> list[Filter]:
+def describe_filters(params: ssm.DescribeParametersRequest) -> list[ParameterFilter]:
     """Either kind of filters that DescribeParameters takes; the older one compares names from their beginning."""
     if params.get("Filters") and params.get("ParameterFilters"):
         raise invalid("You can use either Filters or ParameterFilters in a single request.")
     older = [
-        Filter(one["Key"], "BeginsWith" if one["Key"] == "Name" else "Equals", tuple(one["Values"]))
+        ParameterFilter(one["Key"], "BeginsWith" if one["Key"] == "Name" else "Equals", tuple(one["Values"]))
         for one in params.get("Filters") or []
     ]
     return older or _checked(params.get("ParameterFilters"), _DESCRIBE, tags=True)
 
 
-def by_path_filters(given: list[ssm.ParameterStringFilter] | None) -> list[Filter]:
+def by_path_filters(given: list[ssm.ParameterStringFilter] | None) -> list[ParameterFilter]:
     return _checked(given, _BY_PATH, tags=False)
 
 
-def matches(tx: Tx, version: ParameterVersion, filters: Iterable[Filter]) -> bool:
+def matches(tx: Tx, version: ParameterVersion, filters: Iterable[ParameterFilter]) -> bool:
     return all(_matches(tx, version, one) for one in filters)
 
 
-def with_label(tx: Tx, name: str, labels: Iterable[Filter]) -> ParameterVersion | None:
+def with_label(tx: Tx, name: str, labels: Iterable[ParameterFilter]) -> ParameterVersion | None:
     """The version of a parameter whose labels are asked for, the newest of several."""
     versions = reversed(tx.find(ParameterVersion, name=name))
     return next(
@@ -58,7 +58,7 @@ def with_label(tx: Tx, name: str, labels: Iterable[Filter]) -> ParameterVersion 
     )
 
 
-def _matches(tx: Tx, version: ParameterVersion, wanted: Filter) -> bool:
+def _matches(tx: Tx, version: ParameterVersion, wanted: ParameterFilter) -> bool:
     match wanted.key:
         case "Path":
             return any(_is_below(version.name, path, wanted.option == "Recursive") for path in wanted.values)
@@ -78,7 +78,7 @@ def _matches(tx: Tx, version: ParameterVersion, wanted: Filter) -> bool:
     return value is not None and (not wanted.values or value in wanted.values)
 
 
-def _compares(text: str, wanted: Filter) -> bool:
+def _compares(text: str, wanted: ParameterFilter) -> bool:
     match wanted.option:
         case "BeginsWith":
             return text.startswith(wanted.values)
@@ -93,8 +93,10 @@ def _is_below(name: str, path: str, deep: bool) -> bool:
     return rooted.startswith(prefix) and (deep or "/" not in rooted.removeprefix(prefix))
 
 
-def _checked(given: list[ssm.ParameterStringFilter] | None, keys: tuple[str, ...], *, tags: bool) -> list[Filter]:
-    filters: list[Filter] = []
+def _checked(
+    given: list[ssm.ParameterStringFilter] | None, keys: tuple[str, ...], *, tags: bool
+) -> list[ParameterFilter]:
+    filters: list[ParameterFilter] = []
     for one in given or []:
         key = one["Key"]
         if key not in keys and not (tags and key.startswith("tag:")):
@@ -113,7 +115,7 @@ def _checked(given: list[ssm.ParameterStringFilter] | None, keys: tuple[str, ...
         _check_option(key, option)
         values = tuple(one.get("Values") or ())
         _check_values(key, values)
-        filters.append(Filter(key, option, values))
+        filters.append(ParameterFilter(key, option, values))
     return filters
 
 

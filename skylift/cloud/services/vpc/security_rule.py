@@ -42,7 +42,7 @@ class Traffic:
 
 
 @dataclass(frozen=True)
-class Key:
+class RuleKey:
     """The key of a rule. Two rules with the same one are equal: direction, traffic and peer, which is one of four
     kinds."""
 
@@ -83,8 +83,8 @@ def traffic(rule: Rule) -> Traffic:
     return Traffic(rule.protocol, rule.from_port, rule.to_port)
 
 
-def key(rule: Rule) -> Key:
-    return Key(rule.egress, traffic(rule), rule.cidr, rule.cidr6, rule.group_id, rule.prefix_list_id)
+def key(rule: Rule) -> RuleKey:
+    return RuleKey(rule.egress, traffic(rule), rule.cidr, rule.cidr6, rule.group_id, rule.prefix_list_id)
 
 
 def allow_all_out() -> Rule:

@@ -19,13 +19,13 @@ from skylift.cloud.compute.image.apt_sources import build_options, debian_source
 from skylift.cloud.compute.image.image import (
     BuildFailed,
     BuiltImage,
-    DiskFull,
     MirrorUnreachable,
+    NoRoomForImage,
     built_images,
     default_image,
     ensure_image,
 )
-from skylift.cloud.compute.image.recipe import FOLDER, Recipe, read_recipe
+from skylift.cloud.compute.image.recipe import FOLDER, ImageRecipe, read_recipe
 from skylift.cloud.compute.image.stored import STORED, seen_from_inside
 from skylift.cloud.state.data import Data
 from skylift.cloud.state.home import Home
@@ -39,11 +39,11 @@ def silent(fraction: float, text: str) -> None:
 
 
 @pytest.fixture
-def small(tmp_path: Path) -> Recipe:
+def small(tmp_path: Path) -> ImageRecipe:
     return small_recipe(tmp_path)
 
 
-def small_recipe(place: Path) -> Recipe:
+def small_recipe(place: Path) -> ImageRecipe:
     """All of the steps and few of the packages."""
     folder = place / "recipe"
     shutil.copytree(FOLDER, folder, ignore=shutil.ignore_patterns("__pycache__"))
@@ -58,7 +58,7 @@ def data(tmp_path: Path) -> Data:
     return Data(tmp_path / "data" / "1000" / "cloud")
 
 
-def test_the_same_recipe_is_the_same_image_and_any_change_is_another(small: Recipe) -> None:
+def test_the_same_recipe_is_the_same_image_and_any_change_is_another(small: ImageRecipe) -> None:
     again = read_recipe(small.folder)
     assert (again.image_id, again.image_name) == (small.image_id, small.image_name)
     assert re.fullmatch(r"ami-[0-9a-f]{17}", small.image_id)
@@ -74,13 +74,13 @@ def test_every_file_of_the_recipe_is_used() -> None:
     assert used == {path.name for path in FOLDER.iterdir() if path.is_file()}
 
 
-def test_too_little_space_is_said_before_anything_is_done(data: Data, small: Recipe) -> None:
-    with pytest.raises(DiskFull, match=r"are free.*SKYLIFT_DATA"):
+def test_too_little_space_is_said_before_anything_is_done(data: Data, small: ImageRecipe) -> None:
+    with pytest.raises(NoRoomForImage, match=r"are free.*SKYLIFT_DATA"):
         ensure_image(data, silent, replace(small, needs_mib=1 << 40))
     assert [path.name for path in data.images.iterdir()] == [".lock"]
 
 
-def building(data: Data, recipe: Recipe) -> list[str]:
+def building(data: Data, recipe: ImageRecipe) -> list[str]:
     code = (
         "import sys; from pathlib import Path; from skylift.cloud.state.data import Data\n"
         "from skylift.cloud.compute.image.image import ensure_image\n"
@@ -97,7 +97,7 @@ class Story:
     data: Data
     theirs: Data
     """Of another user of this machine."""
-    recipe: Recipe
+    recipe: ImageRecipe
     image: BuiltImage
     umask: int
     """After the build: before it, it was 077."""
@@ -149,7 +149,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     shutil.rmtree(place)
 
 
-def kill_a_build(data: Data, recipe: Recipe, temporary: Path) -> None:
+def kill_a_build(data: Data, recipe: ImageRecipe, temporary: Path) -> None:
     """In the middle: what it leaves is the next one's to remove."""
     temporary.mkdir()
     environment = {**os.environ, "TMPDIR": str(temporary)}
@@ -222,16 +222,16 @@ def full_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.real
-def test_a_disk_that_fills_up_is_said_and_nothing_is_left(full_disk: Path, small: Recipe) -> None:
+def test_a_disk_that_fills_up_is_said_and_nothing_is_left(full_disk: Path, small: ImageRecipe) -> None:
     data = Data(full_disk / "1000" / "cloud")
-    with pytest.raises(DiskFull, match="not enough disk space"):
+    with pytest.raises(NoRoomForImage, match="not enough disk space"):
         ensure_image(data, silent, replace(small, needs_mib=1))
     assert {path.name for path in data.images.iterdir()} == {".lock", f"build-{calling_user().uid}.log"}
     assert built_images(data) == []
 
 
 @pytest.mark.real
-def test_a_package_that_is_not_there_fails_with_the_last_lines_of_the_log(data: Data, small: Recipe) -> None:
+def test_a_package_that_is_not_there_fails_with_the_last_lines_of_the_log(data: Data, small: ImageRecipe) -> None:
     with pytest.raises(BuildFailed, match="no-such-package-anywhere") as failure:
         ensure_image(data, silent, replace(small, packages=("no-such-package-anywhere",)))
     assert failure.value.log is not None
@@ -240,7 +240,9 @@ def test_a_package_that_is_not_there_fails_with_the_last_lines_of_the_log(data: 
 
 
 @pytest.mark.real
-def test_a_mirror_that_does_not_answer_is_named(data: Data, small: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mirror_that_does_not_answer_is_named(
+    data: Data, small: ImageRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     with pytest.raises(MirrorUnreachable, match="cannot be downloaded"):
         ensure_image(data, silent, small)

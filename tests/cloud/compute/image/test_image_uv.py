@@ -15,7 +15,7 @@ import pytest
 
 from skylift.catalogue.uv import VERSION, Wheel
 from skylift.cloud.compute.image import uv
-from skylift.cloud.compute.image.recipe import Recipe, read_recipe
+from skylift.cloud.compute.image.recipe import ImageRecipe, read_recipe
 from skylift.cloud.compute.image.uv import ProgramUnavailable, fetch_uv
 from skylift.cloud.state.person import Person
 
@@ -162,5 +162,5 @@ def test_root_removes_nothing_in_a_folder_that_became_a_link(
 
 def test_an_image_with_another_uv_is_another_image(monkeypatch: pytest.MonkeyPatch) -> None:
     before = read_recipe().image_id
-    monkeypatch.setattr(Recipe, "uv", Wheel(("any",), "0" * 64))
+    monkeypatch.setattr(ImageRecipe, "uv", Wheel(("any",), "0" * 64))
     assert read_recipe().image_id != before

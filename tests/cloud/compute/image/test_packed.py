@@ -22,7 +22,7 @@ from skylift.cloud.compute.image.image import (
     default_image,
     ensure_image,
 )
-from skylift.cloud.compute.image.packed import Packed, pack_command
+from skylift.cloud.compute.image.packed import PackedImage, pack_command
 from skylift.cloud.compute.image.recipe import read_recipe
 from skylift.cloud.compute.image.stored import STORED
 from skylift.cloud.state.data import Data
@@ -36,7 +36,7 @@ def data(tmp_path: Path) -> Data:
 
 
 def take(data: Data, content: bytes, digest: str = "") -> BuiltImage:
-    packed = Packed(io.BytesIO(content), digest or hashlib.sha256(content).hexdigest())
+    packed = PackedImage(io.BytesIO(content), digest or hashlib.sha256(content).hexdigest())
     return ensure_image(data, lambda _fraction, _text: None, packed=packed)
 
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from skylift.cloud.compute.image.debian13.shutdown import Refused, due, parse
+from skylift.cloud.compute.image.debian13.shutdown import ShutdownRefused, due, parse
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_force_skips_the_orderly_part() -> None:
 @pytest.mark.parametrize("line", ["shutdown -x now", "shutdown --later", "poweroff now", "reboot --bogus"])
 def test_unknown_options_are_refused_by_name(line: str) -> None:
     name, *arguments = line.split()
-    with pytest.raises(Refused, match=arguments[0]):
+    with pytest.raises(ShutdownRefused, match=arguments[0]):
         parse(name, arguments)
 
 
@@ -74,5 +74,5 @@ def test_times() -> None:
 
 @pytest.mark.parametrize("when", ["later", "25:00", "12:60", "+x", "-5", "12:5", ""])
 def test_what_is_not_a_time_is_refused(when: str) -> None:
-    with pytest.raises(Refused, match="is not a time"):
+    with pytest.raises(ShutdownRefused, match="is not a time"):
         due(when, 0.0)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from skylift.cloud.compute.network.error import NoRangeFree, NotPermitted
+from skylift.cloud.compute.network.error import KernelRefused, NoRangeFree
 from skylift.cloud.compute.network.loopback_range import NUMBERS, LoopbackRange, LoopbackRanges
 
 
@@ -88,7 +88,7 @@ def test_only_root_can_claim(tmp_path: Path) -> None:
     if root:
         os.seteuid(65534)
     try:
-        with pytest.raises(NotPermitted, match="only root"):
+        with pytest.raises(KernelRefused, match="only root"):
             LoopbackRanges(lambda number: False, locked / "claims").take(tmp_path / "one")
     finally:
         if root:

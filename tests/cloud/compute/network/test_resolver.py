@@ -429,7 +429,7 @@ async def test_one_server_cannot_take_all_the_room(monkeypatch: pytest.MonkeyPat
 
 
 def test_room_is_given_back() -> None:
-    room = module.Room()
+    room = module.PendingRequests()
     assert all(room.take("10.0.0.1") for _ in range(module.CLIENT_LIMIT))
     assert not room.take("10.0.0.1")
     room.give_back("10.0.0.1")

@@ -15,7 +15,7 @@ from real_server import until
 
 from skylift.agent.workers import input_helper
 from skylift.cloud.compute.image.image import default_image
-from skylift.cloud.compute.server.rootfs import DiskFull, Rootfs, SeedFile
+from skylift.cloud.compute.server.rootfs import NoRoomForRoot, Rootfs, SeedFile
 from skylift.cloud.compute.server.server import EXIT_POWEROFF, EXIT_REBOOT, HostKeys, no_host_keys
 from skylift.cloud.state.home import Home
 from skylift.cloud.wiring.host_keys import host_keys
@@ -54,13 +54,13 @@ def test_a_disk_that_cannot_keep_its_seed_has_it_written_again(
     assert image is not None
 
     def fail(rootfs: Rootfs, _files: object) -> None:
-        raise DiskFull(f"no space for {rootfs.disk}")
+        raise NoRoomForRoot(f"no space for {rootfs.disk}")
 
     server = Booted(tmp_path / "place", image.root, "", {})
     try:
         with monkeypatch.context() as patch:
             patch.setattr(Rootfs, "sync", fail)
-            with pytest.raises(DiskFull):
+            with pytest.raises(NoRoomForRoot):
                 server.boot()
         server.off()
         (server.upper / "etc/hostname").unlink()

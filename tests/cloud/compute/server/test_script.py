@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from skylift.cloud.compute.server import script as scripts
-from skylift.cloud.compute.server.script import Closing, Scripts, ServerOff, Unanswered, Unheard, parse_end
+from skylift.cloud.compute.server.script import Closing, Scripts, ServerOff, Unanswered, Unresponsive, parse_end
 from skylift.cloud.domain.command import STDOUT, Script, ScriptEnd
 
 SERVER = "i-00000000000000001"
@@ -135,7 +135,7 @@ def test_a_server_that_is_off_is_told_from_one_that_says_nothing(here: Here) -> 
     with pytest.raises(ServerOff):
         here.run("true")
     silent = Scripts(lambda *_: subprocess.Popen("true", stdin=-1, stdout=-1), lambda _: True)
-    with pytest.raises(Unheard):
+    with pytest.raises(Unresponsive):
         silent.run(SERVER, Script("a", "true", "/", 60))
 
 

@@ -14,8 +14,8 @@ from still_known import still_known
 
 from skylift.cloud.domain.instance import FailedCheck, Instance
 from skylift.cloud.domain.metering import Reading
-from skylift.cloud.domain.metric import Dimensions, Filter, Metric, Point, Wanted
-from skylift.cloud.loops.cloudwatch.metering import Metering, Size
+from skylift.cloud.domain.metric import Dimensions, Filter, Metric, Point, WantedSummaries
+from skylift.cloud.loops.cloudwatch.metering import Metering, TypeLimits
 from skylift.cloud.store.database import Database
 from skylift.cloud.store.metric import metrics, summaries
 
@@ -35,7 +35,7 @@ class Scene:
         self.metering = self.begin()
 
     def begin(self) -> Metering:
-        return Metering(self.database, self.read, lambda name: Size(2, 1024))
+        return Metering(self.database, self.read, lambda name: TypeLimits(2, 1024))
 
     def read(self, server_id: str) -> Reading | None:
         if server_id not in self.boots:
@@ -59,7 +59,7 @@ class Scene:
 
     def told(self, name: str, period: int, *dimensions: tuple[str, str], namespace: str = "AWS/EC2") -> list[Point]:
         start, end = int(NOON.timestamp()), int(self.now.timestamp()) + 1
-        wanted = Wanted(Metric(namespace, name, tuple(sorted(dimensions))), start, end, period)
+        wanted = WantedSummaries(Metric(namespace, name, tuple(sorted(dimensions))), start, end, period)
         with self.database.read() as tx:
             return summaries(tx, wanted)
 
@@ -231,7 +231,7 @@ def test_what_a_host_does_not_count_is_not_told(scene: Scene) -> None:
         found = counted(server_id)
         return replace(found, cpu=None, memory=None) if found else None
 
-    scene.metering = Metering(scene.database, read, lambda name: Size(2, 1024))
+    scene.metering = Metering(scene.database, read, lambda name: TypeLimits(2, 1024))
     scene.tick(3)
     assert scene.told("CPUUtilization", 10, OF_ONE) == []
     assert len(scene.told("NetworkIn", 10, OF_ONE)) == 2

@@ -12,9 +12,9 @@ from scaling_scene import Scene
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.instance import Image, Instance
 from skylift.cloud.domain.metric import Metric
-from skylift.cloud.domain.metric import Wanted as WantedMetric
+from skylift.cloud.domain.metric import WantedSummaries as WantedMetric
 from skylift.cloud.domain.scaling_group import METRICS, ScalingGroup, Wanted
-from skylift.cloud.loops.cloudwatch.metering import Metering, Size
+from skylift.cloud.loops.cloudwatch.metering import Metering, TypeLimits
 from skylift.cloud.services.table import TABLE
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.metric import summaries
@@ -398,7 +398,7 @@ def test_metrics_of_a_group_are_collected_while_that_is_asked_for(scene: Scene) 
     assert scene.refusal("EnableMetricsCollection", **asked, Metrics=["Load"]).code == "ValidationError"
     assert scene.refusal("EnableMetricsCollection", **{**asked, "Granularity": "5Minute"}).code == "ValidationError"
     scene.settle()
-    metering = Metering(scene.database, lambda _: None, lambda _: Size(2, 1024))
+    metering = Metering(scene.database, lambda _: None, lambda _: TypeLimits(2, 1024))
     metering.step()
     scene.cloud.clock.forward(seconds=60)
     with scene.database.read() as tx:

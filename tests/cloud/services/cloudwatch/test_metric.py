@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from identity_fixtures import Account, allow, refused
 
 from skylift.cloud.domain.error import ServiceError
-from skylift.cloud.domain.metric import Metric, Point, Summary, Wanted
+from skylift.cloud.domain.metric import Metric, Point, Summary, WantedSummaries
 from skylift.cloud.services.cloudwatch import metric_data
 from skylift.cloud.services.table import TABLE
 from skylift.cloud.store import metric as store
@@ -425,7 +425,7 @@ def test_no_series_is_read_that_a_page_has_nothing_of(account: Account, monkeypa
     many_points(account, 200)
     read: list[int] = []
 
-    def counted(tx: Tx, wanted: Wanted) -> tuple[list[Point], int]:
+    def counted(tx: Tx, wanted: WantedSummaries) -> tuple[list[Point], int]:
         found, rows = store.counted_summaries(tx, wanted)
         read.append(rows)
         return found, rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from ec2_fixtures import Cloud, filters
 
-from skylift.cloud.services.ec2.empty_listings import ABSENT, Absent
+from skylift.cloud.services.ec2.empty_listings import ABSENT, EmptyListing
 
 CODES = {
     "CapacityReservations": "InvalidCapacityReservationId.NotFound",
@@ -23,7 +23,7 @@ CODES = {
 
 
 @pytest.mark.parametrize("one", ABSENT, ids=lambda one: one.member)
-def test_an_empty_list(cloud: Cloud, one: Absent) -> None:
+def test_an_empty_list(cloud: Cloud, one: EmptyListing) -> None:
     operation, asked = f"Describe{one.member}", {one.filters: filters(tag_key="x")}
     assert cloud.call(operation, **asked, **({"MaxResults": 5} if one.paged else {})) == {one.member: []}
     assert cloud.code(operation, **{f"{one.of}Ids": ["x-0123456789abcdef0"]}) == CODES[one.member]

@@ -12,7 +12,7 @@ from ec2_fixtures import Cloud
 from fleet_scene import active, alive, described, history, make, make_template, resize, step
 from market_scene import Scene
 
-from skylift.cloud.services.ec2.pool import Offer, Pool, ranked
+from skylift.cloud.services.ec2.pool import Pool, PoolOffer, ranked
 
 A, B = "us-east-1a", "us-east-1b"
 SPOT = {"DefaultTargetCapacityType": "spot"}
@@ -65,10 +65,10 @@ def pool(kind: str, zone: str = A, weight: float = 1, priority: float = math.inf
 )
 def test_the_order_of_the_pools(strategy: str, options: dict[str, Any], order: str) -> None:
     offers = {
-        "a": Offer(pool("a"), room=math.inf, price=None, units=0),
-        "b": Offer(pool("b"), room=1, price=0.01, units=2),
-        "c": Offer(pool("c"), room=5, price=0.02, units=0),
-        "d": Offer(pool("d", priority=1), room=9, price=0.03, units=0),
+        "a": PoolOffer(pool("a"), room=math.inf, price=None, units=0),
+        "b": PoolOffer(pool("b"), room=1, price=0.01, units=2),
+        "c": PoolOffer(pool("c"), room=5, price=0.02, units=0),
+        "d": PoolOffer(pool("d", priority=1), room=9, price=0.03, units=0),
     }
     found = ranked("spot", {"AllocationStrategy": strategy, **options}, offers.values(), needed=3)
     assert "".join(offer.pool.type for offer in found) == order
@@ -76,9 +76,9 @@ def test_the_order_of_the_pools(strategy: str, options: dict[str, Any], order: s
 
 def test_the_order_on_demand() -> None:
     offers = [
-        Offer(pool("dear", priority=0), math.inf, 2.0, 0),
-        Offer(pool("cheap"), math.inf, 1.0, 0),
-        Offer(pool("heavy", weight=4, priority=1), math.inf, 3.0, 0),
+        PoolOffer(pool("dear", priority=0), math.inf, 2.0, 0),
+        PoolOffer(pool("cheap"), math.inf, 1.0, 0),
+        PoolOffer(pool("heavy", weight=4, priority=1), math.inf, 3.0, 0),
     ]
 
     def order(strategy: str, needed: float) -> list[str]:

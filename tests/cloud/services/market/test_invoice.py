@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from skylift import catalogue
 from skylift.cloud.domain.reservation import ReservedInstances
 from skylift.cloud.domain.usage import Usage
-from skylift.cloud.services.market.invoice import Line, draw_up, grouped, total
+from skylift.cloud.services.market.invoice import InvoiceLine, draw_up, grouped, total
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -45,7 +45,7 @@ def bill(
     end: datetime = NOON + DAY,
     spot: Any = lambda *_: 0.03,
     now: datetime = NOON + DAY,
-) -> list[Line]:
+) -> list[InvoiceLine]:
     return draw_up(usages, reservations, spot, "us-east-1", start, end, now)
 
 
@@ -223,7 +223,7 @@ KEYS = (
 def test_the_parts_make_up_the_whole(ran: list[Usage], held: list[ReservedInstances], cuts: list[int]) -> None:
     later = at(18000)
 
-    def of(start: datetime, end: datetime) -> list[Line]:
+    def of(start: datetime, end: datetime) -> list[InvoiceLine]:
         return bill(*ran, reservations=tuple(held), start=start, end=end, now=later)
 
     lines = of(NOON - DAY, later)

@@ -14,9 +14,9 @@ from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.instance import Instance
 from skylift.cloud.domain.spot import SpotRequest
 from skylift.cloud.loops.market.spot import SpotLoop
-from skylift.cloud.services.market.spot_market import Step
+from skylift.cloud.services.market.spot_market import MarketChange
 from skylift.cloud.store.database import Tx
-from skylift.cloud.wiring.spot import Market
+from skylift.cloud.wiring.spot import SpotMarketRules
 
 ZONES = ("us-east-1a", "us-east-1b", "us-east-1c")
 
@@ -28,7 +28,7 @@ class Weather:
         self.cloud = cloud
         self.scene = Scene(cloud)
         self.chance = random.Random(seed)
-        self.market = Market(cloud.caller.account, cloud.caller.region)
+        self.market = SpotMarketRules(cloud.caller.account, cloud.caller.region)
 
     def change(self) -> None:
         what = self.chance.choice(
@@ -113,8 +113,8 @@ def test_a_request_that_cannot_be_served_does_not_keep_the_others_from_it(cloud:
     scene = Scene(cloud)
     broken, sound = scene.ask(2)
 
-    class Forgetful(Market):
-        def carry_out(self, tx: Tx, step: Step) -> None:
+    class Forgetful(SpotMarketRules):
+        def carry_out(self, tx: Tx, step: MarketChange) -> None:
             super().carry_out(tx, step)
             if step.id == broken:
                 raise LookupError("what nobody has thought of")

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skylift.cloud.services.market.reserved_use import HOUR, Grant, Need, Used, apply, factor, is_flexible
+from skylift.cloud.services.market.reserved_use import HOUR, CoveredUse, Grant, Used, apply, factor, is_flexible
 
 
-def need(key: int, kind: str, zone: str = "a", start: int = 0, end: int = HOUR, tenancy: str = "default") -> Need:
-    return Need(key, kind, zone, tenancy, start, end)
+def need(key: int, kind: str, zone: str = "a", start: int = 0, end: int = HOUR, tenancy: str = "default") -> CoveredUse:
+    return CoveredUse(key, kind, zone, tenancy, start, end)
 
 
 def grant(kind: str, count: int = 1, zone: str | None = None, start: int = 0, end: int = 24 * HOUR) -> Grant:
@@ -119,7 +119,9 @@ grants_of = st.builds(
 
 @given(st.lists(needs_of, max_size=6), st.lists(grants_of, max_size=4))
 def test_whatever_ran(some: list[tuple[str, str, str, int, int]], others: list[tuple[object, ...]]) -> None:
-    needs = [Need(key, kind, zone, tenancy, start, end) for key, (kind, zone, tenancy, start, end) in enumerate(some)]
+    needs = [
+        CoveredUse(key, kind, zone, tenancy, start, end) for key, (kind, zone, tenancy, start, end) in enumerate(some)
+    ]
     grants = [Grant(f"r{number}", *one) for number, one in enumerate(others)]  # type: ignore[arg-type]
     used = apply(needs, grants)
     # Nothing that ran is lost or counted twice.

@@ -10,7 +10,7 @@ import pytest
 from command_scene import Scene
 from ec2_fixtures import Cloud
 
-from skylift.cloud.compute.server.script import Closing, ServerOff, Unanswered, Unheard
+from skylift.cloud.compute.server.script import Closing, ServerOff, Unanswered, Unresponsive
 from skylift.cloud.domain.command import Script, ScriptEnd
 from skylift.cloud.loops.ssm.command import OF_SERVER, TRIES, CommandLoop, Rules
 from skylift.cloud.services.ssm import document
@@ -176,7 +176,7 @@ def test_a_server_that_goes_off_meanwhile_is_asked_again(scene: Looped) -> None:
 def test_a_server_that_is_held_for_a_moment_is_asked_again(scene: Looped) -> None:
     """A snapshot of its disk holds it: the runtime begins no program in it then."""
     server = scene.server()
-    scene.machines.ends[server] = Unheard("nothing")
+    scene.machines.ends[server] = Unresponsive("nothing")
     command = scene.send(server)
     scene.settle()
     assert scene.invocation(command, server)["Status"] == "InProgress"
@@ -187,7 +187,7 @@ def test_a_server_that_is_held_for_a_moment_is_asked_again(scene: Looped) -> Non
 
 def test_one_that_never_says_anything_has_failed(scene: Looped) -> None:
     server = scene.server()
-    scene.machines.ends[server] = Unheard("nothing was said")
+    scene.machines.ends[server] = Unresponsive("nothing was said")
     command = scene.send(server)
     for _ in range(TRIES):
         scene.settle()

@@ -23,7 +23,7 @@ DEFAULT_USER = "ec2-user"
 SUDOERS = Path("/etc/sudoers.d/90-cloud-init-users")
 
 
-class Refused(Exception):
+class BadValue(Exception):
     """A value that cannot be used; the text says where it stands."""
 
 
@@ -50,7 +50,7 @@ def apply(content: bytes) -> int:
             continue
         try:
             step(document[key])
-        except (Refused, OSError, subprocess.SubprocessError) as error:
+        except (BadValue, OSError, subprocess.SubprocessError) as error:
             say(f"{key}: {error}")
             failed += 1
     return failed
@@ -68,7 +68,7 @@ def run_commands(commands: Any) -> None:
         elif isinstance(command, str):
             argv = ["/bin/sh", "-c", command]
         else:
-            raise Refused(f"a string or a list is expected, not {command!r}")
+            raise BadValue(f"a string or a list is expected, not {command!r}")
         done = subprocess.run(argv, check=False)
         if done.returncode:
             say(f"{command!r} exited with {done.returncode}")
@@ -80,7 +80,7 @@ def write_files(files: Any, *, deferred: bool) -> None:
         if bool(entry.get("defer")) is not deferred:
             continue
         if "path" not in entry:
-            raise Refused(f"no path in {entry!r}")
+            raise BadValue(f"no path in {entry!r}")
         path = Path(str(entry["path"]))
         content = _decode(entry.get("content", ""), str(entry.get("encoding", "text/plain")))
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -100,9 +100,9 @@ def _decode(content: Any, encoding: str) -> bytes:
         if encoding.startswith(("gz", "gzip")):
             data = zlib.decompress(data, wbits=31)
         elif encoding not in ("b64", "base64", "text/plain"):
-            raise Refused(f"encoding {encoding!r} is not known")
+            raise BadValue(f"encoding {encoding!r} is not known")
     except (binascii.Error, zlib.error) as error:
-        raise Refused(f"content is not {encoding}: {error}") from error
+        raise BadValue(f"content is not {encoding}: {error}") from error
     return data
 
 
@@ -110,7 +110,7 @@ def _mode(value: Any) -> int:
     try:
         return value if isinstance(value, int) else int(str(value), 8)
     except ValueError as error:
-        raise Refused(f"permissions {value!r} are not an octal number") from error
+        raise BadValue(f"permissions {value!r} are not an octal number") from error
 
 
 def add_users(users: Any) -> None:
@@ -127,9 +127,9 @@ def add_users(users: Any) -> None:
             "lock_passwd",
         )
         if entry.get("lock_passwd") is False:
-            raise Refused("lock_passwd: false is not supported: there is no login by password")
+            raise BadValue("lock_passwd: false is not supported: there is no login by password")
         if "name" not in entry:
-            raise Refused(f"no name in {entry!r}")
+            raise BadValue(f"no name in {entry!r}")
         _add_user(str(entry["name"]), entry)
 
 
@@ -225,7 +225,7 @@ def power_state(state: Any) -> None:
     options = {"poweroff": "-P", "halt": "-H", "reboot": "-r"}
     mode = str(state.get("mode", ""))
     if mode not in options:
-        raise Refused(f"mode {mode!r} is none of {', '.join(options)}")
+        raise BadValue(f"mode {mode!r} is none of {', '.join(options)}")
     delay = str(state.get("delay", "now"))
     _run(["shutdown", options[mode], delay, str(state.get("message", ""))])
 
@@ -242,14 +242,14 @@ def _uid(name: str) -> int:
     try:
         return int(name) if name.isdigit() else pwd.getpwnam(name).pw_uid
     except KeyError as error:
-        raise Refused(f"no user {name!r}") from error
+        raise BadValue(f"no user {name!r}") from error
 
 
 def _gid(name: str) -> int:
     try:
         return int(name) if name.isdigit() else grp.getgrnam(name).gr_gid
     except KeyError as error:
-        raise Refused(f"no group {name!r}") from error
+        raise BadValue(f"no group {name!r}") from error
 
 
 def _run(command: list[str], environment: dict[str, str] | None = None) -> None:
@@ -258,16 +258,16 @@ def _run(command: list[str], environment: dict[str, str] | None = None) -> None:
 
 def _list(value: Any) -> list[Any]:
     if not isinstance(value, list):
-        raise Refused(f"a list is expected, not {value!r}")
+        raise BadValue(f"a list is expected, not {value!r}")
     return value
 
 
 def _mapping(value: Any, known: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise Refused(f"a mapping is expected, not {value!r}")
+        raise BadValue(f"a mapping is expected, not {value!r}")
     unknown = sorted(set(map(str, value)) - set(known.split()))
     if unknown:
-        raise Refused(f"{', '.join(unknown)}: not supported")
+        raise BadValue(f"{', '.join(unknown)}: not supported")
     return value
 
 

@@ -50,11 +50,11 @@ usage: shutdown [-P | -h | -H | -r | -k] [--no-wall] [now | +MINUTES | HH:MM] [M
 """
 
 
-class Refused(Exception):
+class ShutdownRefused(Exception):
     """What was asked for is not possible; the text says why."""
 
 
-class Request:
+class ShutdownRequest:
     """A command line, parsed whole before anything is done."""
 
     def __init__(self, action: str, when: str, message: str, force: bool = False, wall: bool = True) -> None:
@@ -65,7 +65,7 @@ class Request:
         self.wall = wall
 
 
-def parse(name: str, arguments: list[str]) -> Request:
+def parse(name: str, arguments: list[str]) -> ShutdownRequest:
     if name in COMMANDS:
         return _parse_immediate(name, arguments)
     action, wall, words = "poweroff", True, []
@@ -87,13 +87,13 @@ def parse(name: str, arguments: list[str]) -> Request:
             elif option == "--no-wall":
                 wall = False
             elif option not in ("-h",):
-                raise Refused(f"shutdown: option {option} is not known\n{USAGE}")
+                raise ShutdownRefused(f"shutdown: option {option} is not known\n{USAGE}")
         if not argument.startswith("-"):
             words.append(argument)
     if action in ("cancel", "show"):
-        return Request(action, "now", " ".join(words), wall=wall)
+        return ShutdownRequest(action, "now", " ".join(words), wall=wall)
     when, rest = (words[0], words[1:]) if words else ("+1", [])
-    return Request(action, when, " ".join(rest), wall=wall)
+    return ShutdownRequest(action, when, " ".join(rest), wall=wall)
 
 
 def _options(argument: str) -> list[str]:
@@ -102,7 +102,7 @@ def _options(argument: str) -> list[str]:
     return [f"-{letter}" for letter in argument[1:]] if argument.startswith("-") else []
 
 
-def _parse_immediate(name: str, arguments: list[str]) -> Request:
+def _parse_immediate(name: str, arguments: list[str]) -> ShutdownRequest:
     action, force, wall = name, False, True
     for argument in arguments:
         for option in _options(argument) or [argument]:
@@ -117,8 +117,8 @@ def _parse_immediate(name: str, arguments: list[str]) -> Request:
             elif option == "--no-wall":
                 wall = False
             else:
-                raise Refused(f"{name}: {option} is not known\n{USAGE}")
-    return Request(action, "now", "", force, wall)
+                raise ShutdownRefused(f"{name}: {option} is not known\n{USAGE}")
+    return ShutdownRequest(action, "now", "", force, wall)
 
 
 def due(when: str, now: float) -> float:
@@ -132,7 +132,7 @@ def due(when: str, now: float) -> float:
 
     clock = re.fullmatch(r"(\d{1,2}):(\d{2})", when)
     if clock is None or int(clock[1]) > 23 or int(clock[2]) > 59:
-        raise Refused(f"shutdown: {when!r} is not a time; it is now, +MINUTES or HH:MM")
+        raise ShutdownRefused(f"shutdown: {when!r} is not a time; it is now, +MINUTES or HH:MM")
     today = time.localtime(now)
     # mktime carries a day past the end of its month, and finds summer time by itself.
     for day in (today.tm_mday, today.tm_mday + 1):
@@ -149,14 +149,14 @@ def main() -> int:
     try:
         request = parse(name if name in COMMANDS else "shutdown", sys.argv[1:])
         if os.geteuid() != 0:
-            raise Refused(f"{name}: only root may do this; try: sudo {name} {' '.join(sys.argv[1:])}")
+            raise ShutdownRefused(f"{name}: only root may do this; try: sudo {name} {' '.join(sys.argv[1:])}")
         return carry_out(request)
-    except Refused as refusal:
+    except ShutdownRefused as refusal:
         print(refusal, file=sys.stderr)
         return 1
 
 
-def carry_out(request: Request) -> int:
+def carry_out(request: ShutdownRequest) -> int:
     os.makedirs(RUN, exist_ok=True)
     now = time.time()
     if request.action == "show":
@@ -186,7 +186,7 @@ def carry_out(request: Request) -> int:
     return 0
 
 
-def _have_init_do(request: Request, at: float) -> bool:
+def _have_init_do(request: ShutdownRequest, at: float) -> bool:
     """Whether init has taken it over. Not before it is written down: the caller may end right after us."""
     with suppress(FileNotFoundError):
         os.unlink(ANSWER)
@@ -218,10 +218,10 @@ def _do_as_asked() -> NoReturn:
         (action, at, wall), message = file.readline().split(), file.read()
     answer = os.open(ANSWER, os.O_RDWR)  # whoever asked may have gone
     _stand_alone()
-    _do(Request(action, "now", message, wall=wall == "1"), float(at), answer)
+    _do(ShutdownRequest(action, "now", message, wall=wall == "1"), float(at), answer)
 
 
-def _do_beside(request: Request, at: float, lock: int) -> None:
+def _do_beside(request: ShutdownRequest, at: float, lock: int) -> None:
     reading, writing = os.pipe()
     if os.fork() == 0:
         os.close(reading)
@@ -233,7 +233,7 @@ def _do_beside(request: Request, at: float, lock: int) -> None:
     os.read(reading, 1)
 
 
-def _do(request: Request, at: float, told: int) -> NoReturn:
+def _do(request: ShutdownRequest, at: float, told: int) -> NoReturn:
     """What was asked for, when it is due. The descriptor is closed when others see that it is to happen."""
     if at > time.time():
         _cancel()
@@ -258,7 +258,7 @@ def _stand_alone() -> None:
         os.dup2(null, descriptor)
 
 
-def _hold_schedule(request: Request, at: float) -> None:
+def _hold_schedule(request: ShutdownRequest, at: float) -> None:
     schedule = os.open(SCHEDULE, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
     fcntl.flock(schedule, fcntl.LOCK_EX)
     os.write(schedule, f"{os.getpid()} {request.action} {at:.0f}\n".encode())
@@ -287,7 +287,7 @@ def _sleep_until(at: float) -> None:
         pass  # only a signal ends it early
 
 
-def end(request: Request) -> NoReturn:
+def end(request: ShutdownRequest) -> NoReturn:
     """The system's end, from the announcement to the last system call."""
     announce(request.message or f"The system is going down for {WORDS[request.action]} NOW!", request.wall)
     with suppress(OSError), open(NOLOGIN, "w", encoding="utf-8") as file:

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 
-class Laps:
+class StepTimes:
     """`since` is when the first step began, on the monotonic clock; by default now."""
 
     def __init__(self, since: float | None = None) -> None:

@@ -28,7 +28,7 @@ FIRST_PATIENCE = 5.0
 Resolve = Callable[[str], Sequence[IPv4Address]]
 
 
-class Around(Protocol):
+class ClosedAddresses(Protocol):
     def is_closed(self, address: IPv4Address) -> bool: ...
 
 
@@ -41,7 +41,7 @@ def resolve(name: str) -> list[IPv4Address]:
     return [IPv4Address(address[0]) for *_, address in found]
 
 
-class Openings:
+class FirewallExceptions:
     """Keeps the openings up to date in one thread. After a change it calls `close_off` for the network and `publish`
     for everyone else.
     """
@@ -50,7 +50,7 @@ class Openings:
         self,
         allowed: Sequence[Opening],
         destinations: Sequence[Destination],
-        close_off: Callable[[Sequence[Opening]], Around],
+        close_off: Callable[[Sequence[Opening]], ClosedAddresses],
         publish: Callable[[Sequence[OpenNow]], None],
         resolve: Resolve = resolve,
         patience: float = FIRST_PATIENCE,
@@ -104,7 +104,7 @@ class Openings:
     def _of_owner(self) -> list[OpenNow]:
         return [OpenNow(str(one), OWNERS_WISH, (str(one),)) for one in self._allowed]
 
-    def _of(self, one: Destination, openings: Sequence[Opening], policy: Around) -> OpenNow:
+    def _of(self, one: Destination, openings: Sequence[Opening], policy: ClosedAddresses) -> OpenNow:
         """Addresses on the internet need no opening."""
         needed = [opening for opening in openings if policy.is_closed(opening.network[0])]
         closed = [address for address in self._seen[one] if is_closed_for_good(address)]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from skylift.cli.ending import summary, troubles
+from skylift.cli.run_summary import summary, troubles
 from skylift.cli.screen import Outlet
 from skylift.cli.watching import show_outcome
 from skylift.client.job.outcome import Missing, Outcome, Result

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from skylift.cli.bottom_line import cut, width_of
-from skylift.cli.living import fit, spell_part, spell_progress, spell_run, spell_sent, spell_used, spell_whole
+from skylift.cli.status_text import fit, spell_part, spell_progress, spell_run, spell_sent, spell_used, spell_whole
 from skylift.client.job.server_record import Gauge
 from skylift.client.watch.monitor import RunningProgram
 

@@ -12,7 +12,6 @@ from shown_page import shown_page
 
 from skylift.console.call import Call, list_vpcs
 from skylift.console.cloud_view import CloudView
-from skylift.console.meanwhile import ChangedMeanwhile
 from skylift.console.networks import Networks
 from skylift.console.pages.security_groups import SecurityGroupPage
 from skylift.console.pages.vpc_acls import show_acls
@@ -21,6 +20,7 @@ from skylift.console.pages.vpc_tables import show_tables
 from skylift.console.poller import Topic
 from skylift.console.port import Port
 from skylift.console.rows import SecurityGroupRow
+from skylift.console.stale_edit import StaleEdit
 from skylift.console.widgets.element import box
 
 
@@ -116,7 +116,7 @@ def test_what_is_otherwise_by_now_stays_and_is_shown(change: dict[str, dict[str,
     ((name, parts),) = change.items()
     save = OF[name](account, Networks(account))
     getattr(account, name).update(parts)
-    with pytest.raises(ChangedMeanwhile) as refused:
+    with pytest.raises(StaleEdit) as refused:
         save()
     assert account.made == []
     assert refused.value.advice.startswith("It is now: ")
@@ -127,7 +127,7 @@ def test_what_is_gone_is_said_to_be(name: str) -> None:
     account = Account()
     save = OF[name](account, Networks(account))
     getattr(account, name).clear()
-    with pytest.raises(ChangedMeanwhile) as refused:
+    with pytest.raises(StaleEdit) as refused:
         save()
     assert account.made == []
     assert "no longer" in refused.value.advice

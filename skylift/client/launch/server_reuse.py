@@ -24,7 +24,7 @@ from skylift.client.steps import Clock, in_thread, together
 from skylift.client.watcher import Watcher
 
 
-class TakeOver:
+class ServerReuse:
     """One attempt to take over a kept server. `detached` is as in Boot, `connecting` may have begun to connect to it.
 
     Everything that the job needs is in S3 before the server is taken, because a server that has been taken starts the

@@ -28,7 +28,7 @@ NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 """The system's errors for want of descriptors or memory, which pass."""
 
 
-class Seat:
+class ConnectionSlot:
     """A connection's place in the crowd, until it leaves."""
 
     def __init__(self, leave: Callable[[], None]) -> None:
@@ -41,7 +41,7 @@ class Seat:
             leave()
 
 
-class Crowd:
+class ConnectionLimit:
     """At most `most` connections, half of them of one sender, so that no sender keeps all others out."""
 
     def __init__(self, most: int, now: Callable[[], float] = time.monotonic) -> None:
@@ -52,7 +52,7 @@ class Crowd:
         self._reported_at: float | None = None
         self._spare: int | None = _any_descriptor()
 
-    def enter(self, who: str) -> Seat | None:
+    def enter(self, who: str) -> ConnectionSlot | None:
         """A seat for a connection of this sender; None if none is left."""
         if self._by.total() >= self._most or self._by[who] >= max(1, self._most // 2):
             self._refuse(f"{self._by.total()} are open, {self._by[who]} of them of {who}, of {self._most} at most")
@@ -64,7 +64,7 @@ class Crowd:
             if not self._by[who]:
                 del self._by[who]
 
-        return Seat(leave)
+        return ConnectionSlot(leave)
 
     def accept(self, listening: socket.socket) -> tuple[socket.socket, str] | None:
         """The next connection that waits and where it comes from; None where none waits, or none can be had."""
@@ -110,9 +110,9 @@ def refuse(connection: socket.socket) -> None:
 
 
 @cache
-def everybody() -> Crowd:
+def all_connections() -> ConnectionLimit:
     """All connections of this process: half of the descriptors that it may have."""
-    return Crowd(resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
+    return ConnectionLimit(resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
 
 
 def _any_descriptor() -> int:

@@ -7,7 +7,7 @@ from functools import partial
 from itertools import islice
 
 from skylift.client.errors import Refused, SkyliftError
-from skylift.client.map.spec import MapInput, ObjectPart
+from skylift.client.map.spec import MapInput, ObjectRange
 from skylift.client.remote.account import Account
 from skylift.client.remote.api import Api
 from skylift.client.text.visible import shown
@@ -32,7 +32,7 @@ def changed_parts(account: Account, inputs: Iterable[MapInput], most: int | None
     return tuple(each for each, part in parts if (part.bucket, part.key) in changed)
 
 
-def _has_changed(api: Api, part: ObjectPart) -> bool:
+def _has_changed(api: Api, part: ObjectRange) -> bool:
     try:
         return str(api.call("s3", "head_object", Bucket=part.bucket, Key=part.key)["ETag"]) != part.etag
     except Refused as error:

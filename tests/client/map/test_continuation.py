@@ -15,19 +15,19 @@ import pytest
 
 from skylift.client.errors import JobNotFound, NotPermitted, RecordDamaged, ResultsDamaged, UsageError
 from skylift.client.job.job import Job, MapPart, Program
-from skylift.client.job.record import Prefix, encode_record
+from skylift.client.job.record import JobKeys, encode_record
 from skylift.client.job.server import Server
 from skylift.client.job.server_time import PROGRESS_LIMIT
 from skylift.client.job.settings import Settings
 from skylift.client.launch.bucket import ensure_bucket
-from skylift.client.map.again import Again, Continuation, read_continuation
-from skylift.client.map.changed import changed_parts
+from skylift.client.map.changed_objects import changed_parts
+from skylift.client.map.continuation import Continuation, ContinuedMap, read_continuation
 from skylift.client.map.keys import MapKeys
 from skylift.client.map.outcome import InputOutcome, InputState, LogEntry, RunResult, RunStream, encode_entry
 from skylift.client.map.places import Template
 from skylift.client.map.planning import MapLimits, script_digest
 from skylift.client.map.reading import MapReader
-from skylift.client.map.spec import Blob, Halt, MapInput, MapSpec, ObjectPart, encode_spec
+from skylift.client.map.spec import Blob, Halt, MapInput, MapSpec, ObjectRange, encode_spec
 from skylift.client.plan.plan_job import Order, plan_job
 from skylift.client.remote.account import Account, open_account
 from skylift.client.remote.api import Api
@@ -85,8 +85,8 @@ class Case:
         keys = MapKeys(name)
         status = {"job": name, "state": state, "final": state != "running", "exit_code": 1}
         written = {
-            Prefix(name).record: record,
-            Prefix(name).status: json.dumps(status).encode(),
+            JobKeys(name).record: record,
+            JobKeys(name).status: json.dumps(status).encode(),
             keys.spec: encode_spec(spec),
         }
         if begun:
@@ -94,11 +94,11 @@ class Case:
         for key, body in written.items():
             self.api.put(self.bucket, key, body)
 
-    def again(self, **asked: bool) -> Again:
-        return Again(self.account, Continuation("early", **asked))
+    def again(self, **asked: bool) -> ContinuedMap:
+        return ContinuedMap(self.account, Continuation("early", **asked))
 
     def plan(
-        self, again: Again, words: Sequence[str] = (), arguments: Sequence[str] | None = None
+        self, again: ContinuedMap, words: Sequence[str] = (), arguments: Sequence[str] | None = None
     ) -> tuple[Job, MapSpec]:
         order = again.order(Order(again.program(words, arguments, None)), ())
         return again.plan(plan_job(order, self.folder, {}), MapLimits(), Template())
@@ -224,7 +224,7 @@ def test_local_inputs_are_copied_so_that_the_first_map_may_be_removed(case: Case
     reader.read_on()
     assert (reader.gone, list(reader.outcomes)) == ("early", [0])
     with pytest.raises(UsageError, match="goes on from early, which was removed"):
-        Again(case.account, Continuation("late", failed=True))
+        ContinuedMap(case.account, Continuation("late", failed=True))
 
 
 @pytest.mark.parametrize("data", [b" " * (PROGRESS_LIMIT + 1), b"[1,2]"], ids=["too-large", "list"])
@@ -301,13 +301,13 @@ def test_another_program_resumes_a_map_only_with_force(
 
 def test_what_cannot_be_resumed_is_told(case: Case) -> None:
     case.api.put(
-        case.bucket, Prefix("plain").record, encode_record(case.job("plain"), created=1.0, deadline=2, packs=[])
+        case.bucket, JobKeys("plain").record, encode_record(case.job("plain"), created=1.0, deadline=2, packs=[])
     )
     asked = Continuation("plain", unfinished=True)
     with pytest.raises(UsageError, match="The job plain is no map"):
-        Again(case.account, asked)
+        ContinuedMap(case.account, asked)
     with pytest.raises(JobNotFound):
-        Again(case.account, Continuation("none", unfinished=True))
+        ContinuedMap(case.account, Continuation("none", unfinished=True))
     case.put("early", case.spec, [ended(index) for index in range(4)])
     with pytest.raises(UsageError, match="all 4 inputs have succeeded"):
         case.plan(case.again(unfinished=True, failed=True))
@@ -332,7 +332,7 @@ def test_parts_of_an_object_that_has_changed_fail_again_and_a_new_map_is_advised
         case.api.put("theirs", key, b"x\n1\n2\n")
         etags[key] = str(case.api.call("s3", "head_object", Bucket="theirs", Key=key)["ETag"])
     places = ["a.csv", "a.csv", "b.csv"]
-    parts = [ObjectPart("theirs", "us-east-1", key, etags[key], 2, 2, 4, key) for key in places]
+    parts = [ObjectRange("theirs", "us-east-1", key, etags[key], 2, 2, 4, key) for key in places]
     inputs = [MapInput(index, f"s3://theirs/{part.key}", part.key, part=part) for index, part in enumerate(parts)]
     case.put("early", replace(case.spec, inputs=(*inputs, MapInput(3, "c", "c"))), [ended(n, n + 1) for n in range(3)])
     assert len(case.plan(case.again(failed=True))[0].notes) == 1, "no object has changed"
@@ -358,7 +358,7 @@ def test_parts_of_an_object_that_cannot_be_asked_for_run_as_they_would(case: Cas
         raise NotPermitted("403", "Forbidden", "head_object")
 
     account: Any = SimpleNamespace(api=SimpleNamespace(call=refused))
-    part = ObjectPart("theirs", "us-east-1", "a.csv", '"0"', 2, 2, 4, "a.csv")
+    part = ObjectRange("theirs", "us-east-1", "a.csv", '"0"', 2, 2, 4, "a.csv")
     assert changed_parts(account, [MapInput(0, "s3://theirs/a.csv", "a.csv", part=part)]) == ()
 
 
@@ -366,7 +366,7 @@ def test_a_server_that_a_client_has_just_started_is_waited_for(case: Case, monke
     """That client sees the mark, and terminates it."""
     job, spec = case.plan(case.again(unfinished=True))
     looks = iter([[SERVER], []])
-    monkeypatch.setattr("skylift.client.map.again.live_servers", lambda *_: next(looks))
+    monkeypatch.setattr("skylift.client.map.continuation.live_servers", lambda *_: next(looks))
     case.start("later", job, spec, [])
     assert case.account.record("later").is_map
     assert next(looks, None) is None
@@ -377,8 +377,8 @@ def test_who_does_not_go_on_leaves_nothing_behind(case: Case, monkeypatch: pytes
     """The server has the map again. When that one is lost, the map can go on."""
     job, spec = case.plan(case.again(unfinished=True))
     with monkeypatch.context() as there:
-        there.setattr("skylift.client.map.again.live_servers", lambda *_: [SERVER])
-        there.setattr("skylift.client.map.again._GOING", 0.0)
+        there.setattr("skylift.client.map.continuation.live_servers", lambda *_: [SERVER])
+        there.setattr("skylift.client.map.continuation._GOING", 0.0)
         with pytest.raises(UsageError, match="The map early goes on: another client has started a server"):
             case.start("later", job, spec, [])
     assert case.api.get(case.bucket, MapKeys("early").resumed) is None

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from skylift.cloud.wire import crowd
+from skylift.cloud.wire import connection_limit
 from skylift.cloud.wire.call import Response
-from skylift.cloud.wire.crowd import QUIET, Crowd
+from skylift.cloud.wire.connection_limit import QUIET, ConnectionLimit
 from skylift.cloud.wire.sender import Senders
 from skylift.cloud.wire.server import HttpServer, blocking
 
@@ -51,7 +51,7 @@ def against(server: Callable[[], HttpServer], act: Callable[[int], Any]) -> Any:
     return asyncio.run(run())
 
 
-def serving(crowd: Crowd) -> Callable[[], HttpServer]:
+def serving(crowd: ConnectionLimit) -> Callable[[], HttpServer]:
     return lambda: HttpServer(blocking(lambda request: Response(200, {}, b"")), crowd)
 
 
@@ -69,7 +69,7 @@ def test_a_server_with_many_addresses_has_the_seats_of_one() -> None:
             assert said == [b"HTTP/1.1 200"] * 4 + [b"HTTP/1.1 503"] * 4
             assert enter("127.0.1.1") == b"HTTP/1.1 200"
 
-    against(lambda: HttpServer(blocking(lambda request: Response(200, {}, b"")), Crowd(8), senders), flood)
+    against(lambda: HttpServer(blocking(lambda request: Response(200, {}, b"")), ConnectionLimit(8), senders), flood)
 
 
 def test_those_who_are_there_go_on_and_seats_are_given_again(caplog: pytest.LogCaptureFixture) -> None:
@@ -94,7 +94,7 @@ def test_those_who_are_there_go_on_and_seats_are_given_again(caplog: pytest.LogC
         await_room(port)
 
     with caplog.at_level(logging.WARNING):
-        against(serving(Crowd(8, lambda: clock[0])), flood)
+        against(serving(ConnectionLimit(8, lambda: clock[0])), flood)
 
 
 def await_room(port: int) -> None:
@@ -125,7 +125,7 @@ def test_one_sender_does_not_keep_another_out() -> None:
             with connect(port, "127.0.0.2") as other:
                 assert asked(other).startswith(b"HTTP/1.1 200 ")
 
-    against(serving(Crowd(8)), flood)
+    against(serving(ConnectionLimit(8)), flood)
 
 
 def test_out_of_descriptors_who_comes_is_turned_away_at_once(caplog: pytest.LogCaptureFixture) -> None:
@@ -151,14 +151,14 @@ def test_out_of_descriptors_who_comes_is_turned_away_at_once(caplog: pytest.LogC
         await_room(port)
 
     with caplog.at_level(logging.WARNING):
-        against(serving(Crowd(10_000)), flood)
+        against(serving(ConnectionLimit(10_000)), flood)
 
 
 def test_a_connection_that_never_gets_to_speak_gives_its_seat_back() -> None:
     """One that fails to begin TLS, and one that is gone at once."""
     import ssl
 
-    most = Crowd(2)
+    most = ConnectionLimit(2)
 
     async def run() -> None:
         server = HttpServer(blocking(lambda request: Response(200, {}, b"")), most)
@@ -183,11 +183,11 @@ def test_a_descriptor_that_another_thread_takes_meanwhile_stays_that_threads(mon
         connection.close()
         taken.append(os.open(os.devnull, os.O_RDONLY))
 
-    monkeypatch.setattr(crowd, "refuse", quicker)
+    monkeypatch.setattr(connection_limit, "refuse", quicker)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with socket.create_server(("127.0.0.1", 0)) as listening, ExitStack() as end:
         listening.setblocking(False)
-        found = Crowd(8)
+        found = ConnectionLimit(8)
         comers = [end.enter_context(closing(socket.create_connection(listening.getsockname()))) for _ in range(2)]
         lowest = os.open(os.devnull, os.O_RDONLY)
         os.close(lowest)

@@ -8,7 +8,7 @@ from contextlib import suppress
 from skylift.client.errors import RunError, SkyliftError
 
 
-class ChangedMeanwhile(RunError):
+class StaleEdit(RunError):
     """Somebody has changed what the page shows, or taken it away. `now` is what there is of it, in words."""
 
     def __init__(self, what: str, now: str) -> None:
@@ -16,7 +16,7 @@ class ChangedMeanwhile(RunError):
         super().__init__(f"{what} is not what this page has shown: somebody has changed it meanwhile.", advice)
 
 
-class TextChangedMeanwhile(ChangedMeanwhile):
+class StaleTextEdit(StaleEdit):
     """The same of a text, which is too long for a sentence: the page shows `now` below. It is empty where none is."""
 
     def __init__(self, what: str, now: str) -> None:
@@ -37,11 +37,11 @@ class EditedText:
         self._what, self._seen, self._read = what, {seen}, read
 
     def replace(self, text: str, save: Callable[[], object]) -> None:
-        """In a thread. Raises TextChangedMeanwhile, once for each change: whoever is told has seen it."""
+        """In a thread. Raises StaleTextEdit, once for each change: whoever is told has seen it."""
         now = self._read()
         if now not in self._seen:
             self._seen = {now}
-            raise TextChangedMeanwhile(self._what, now)
+            raise StaleTextEdit(self._what, now)
         save()
         self._seen = {text}
         # IAM may have another form of it (an account's ARN for its number), and may still answer what was there before.

@@ -16,7 +16,7 @@ SIGNATURE_HEADERS = frozenset(
 CONDITIONS = frozenset(("if-match", "if-none-match"))
 
 
-def hoisted(request: Request) -> Request:
+def with_query_headers(request: Request) -> Request:
     """The request with these headers. One in `x-amz-` that is sent as well counts as it is sent: as such it is signed.
 
     A condition may be there, too: `test_pre_signed_url_if_none_match`, validated on AWS in LocalStack's test_s3.py. Its
@@ -28,7 +28,7 @@ def hoisted(request: Request) -> Request:
     sent = request.headers_by_name
     found: list[tuple[str, str]] = []
     for name, value in ((name.lower(), value) for name, value in decoded_query(request)):
-        if not is_hoisted(name):
+        if not is_header_parameter(name):
             continue
         if name not in sent:
             found.append((name, value))
@@ -42,7 +42,7 @@ def hoisted(request: Request) -> Request:
     return replace(request, headers=(*request.headers, *found)) if found else request
 
 
-def is_hoisted(name: str) -> bool:
+def is_header_parameter(name: str) -> bool:
     """Whether a header, by its small letters, counts where it is in the query string only."""
     if name in CONDITIONS:
         return True

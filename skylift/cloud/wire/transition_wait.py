@@ -9,18 +9,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 
-from skylift.cloud.wire.call import Call
+from skylift.cloud.wire.call import ModelCall
 
 PATIENCE = 1.0
 """The most seconds that an answer waits; then it shows the current state."""
 LEAST = 0.02
 """The least seconds between two looks, however much is written meanwhile."""
 
-Unsettled = Callable[[Call, Mapping[str, object]], bool]
+Unsettled = Callable[[ModelCall, Mapping[str, object]], bool]
 """Whether an answer shows a resource that is changing its state. Called in a worker thread."""
 
 
-class Settling:
+class TransitionWait:
     """`changed` is called, by any thread, after each change of the state; everything else is for the event loop's."""
 
     def __init__(self, unsettled: Unsettled) -> None:

@@ -9,7 +9,7 @@ from ipaddress import IPv4Address
 from skylift.cloud.compute.network.egress_policy import EgressPolicy
 from skylift.cloud.compute.server.destinations import Destination
 from skylift.cloud.domain.opening import Opening, OpenNow, parse_openings
-from skylift.cloud.wiring.openings import Openings
+from skylift.cloud.wiring.firewall_exceptions import FirewallExceptions
 
 INDEX = Destination("index.example.test", 443, "package index (UV_INDEX)")
 
@@ -32,8 +32,8 @@ class Machine:
     def publish(self, entries: Sequence[OpenNow]) -> None:
         self.published.append(list(entries))
 
-    def openings(self, *destinations: Destination, allow: Sequence[str] = ()) -> Openings:
-        return Openings(parse_openings(allow), destinations, self.close_off, self.publish, self.resolve)
+    def openings(self, *destinations: Destination, allow: Sequence[str] = ()) -> FirewallExceptions:
+        return FirewallExceptions(parse_openings(allow), destinations, self.close_off, self.publish, self.resolve)
 
 
 def test_a_name_is_open_at_its_addresses_and_at_its_port_alone() -> None:
@@ -88,7 +88,9 @@ def test_a_start_does_not_wait_for_a_name_server_for_ever() -> None:
         answered.wait()
         return machine.resolve(host)
 
-    openings = Openings(parse_openings(["10.9.9.9"]), [INDEX], machine.close_off, machine.publish, resolve, 0.01)
+    openings = FirewallExceptions(
+        parse_openings(["10.9.9.9"]), [INDEX], machine.close_off, machine.publish, resolve, 0.01
+    )
     openings.start()
     openings.await_names()
     assert [one.wanted for one in machine.published[-1]] == ["10.9.9.9"]
@@ -108,7 +110,7 @@ def test_a_start_does_not_wait_for_names_and_who_boots_servers_does() -> None:
         return [IPv4Address("10.0.0.7")]
 
     machine = Machine()
-    openings = Openings((), [INDEX], machine.close_off, machine.publish, resolve, patience=30)
+    openings = FirewallExceptions((), [INDEX], machine.close_off, machine.publish, resolve, patience=30)
     openings.start()
     assert asked.wait(30)
     waiting = threading.Thread(target=openings.await_names)
@@ -129,7 +131,7 @@ def test_who_waits_for_names_hears_that_there_will_be_none() -> None:
         return []
 
     machine = Machine()
-    openings = Openings((), [INDEX], machine.close_off, machine.publish, resolve, patience=300)
+    openings = FirewallExceptions((), [INDEX], machine.close_off, machine.publish, resolve, patience=300)
     openings.start()
     waiting = threading.Thread(target=openings.await_names)
     waiting.start()

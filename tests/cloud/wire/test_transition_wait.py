@@ -12,8 +12,8 @@ import pytest
 from wire_endpoint import Running, running
 
 from skylift.cloud.wire import pipeline
-from skylift.cloud.wire.call import Call
-from skylift.cloud.wire.settling import Settling
+from skylift.cloud.wire.call import ModelCall
+from skylift.cloud.wire.transition_wait import TransitionWait
 
 
 class Server:
@@ -23,9 +23,9 @@ class Server:
         self.state = "pending"
         self.looks = 0
         self.looked = threading.Event()
-        self.settling = Settling(self._unsettled)
+        self.settling = TransitionWait(self._unsettled)
 
-    def describe(self, params: Mapping[str, Any], call: Call) -> dict[str, Any]:
+    def describe(self, params: Mapping[str, Any], call: ModelCall) -> dict[str, Any]:
         self.looks += 1
         self.looked.set()
         return {"Reservations": [{"Instances": [{"InstanceId": "i-1", "State": {"Name": self.state}}]}]}
@@ -34,7 +34,7 @@ class Server:
         self.state = state
         self.settling.changed()
 
-    def _unsettled(self, call: Call, answer: Mapping[str, object]) -> bool:
+    def _unsettled(self, call: ModelCall, answer: Mapping[str, object]) -> bool:
         return bool(call.params.get("InstanceIds")) and self.state == "pending"
 
 

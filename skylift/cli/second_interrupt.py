@@ -11,7 +11,7 @@ from typing import Any
 _HINT = b"\nskylift: Ctrl-C once more terminates the server at once, without what is not in S3 yet.\n"
 
 
-class Insist:
+class SecondInterrupt:
     """Within it, the first Ctrl-C is answered, the second sets `at_once`, and the third is Python's own again."""
 
     def __init__(self) -> None:
@@ -19,7 +19,7 @@ class Insist:
         self._pressed = False
         self._before: Any = None
 
-    def __enter__(self) -> Insist:
+    def __enter__(self) -> SecondInterrupt:
         self._before = signal.signal(signal.SIGINT, self._press)
         return self
 

@@ -18,7 +18,7 @@ from skylift.client.job.server_record import of_file
 from skylift.client.job.states import ENDED, State
 from skylift.client.jobs.jobs import Jobs
 from skylift.client.launch.server import live_servers
-from skylift.client.map.changed import ADVICE, changed_parts, tell_changed
+from skylift.client.map.changed_objects import ADVICE, changed_parts, tell_changed
 from skylift.client.map.inputs import permitted
 from skylift.client.map.keys import MapKeys
 from skylift.client.map.places import Template, check_places
@@ -63,7 +63,7 @@ def read_continuation(resume: str | None, retry_failed: str | None, *, force: bo
     return Continuation(names.pop(), resume is not None, retry_failed is not None, force)
 
 
-class Again:
+class ContinuedMap:
     """What is left of a map that has ended. Raises UsageError for a job that is no map, or one that still runs, and for
     a map that another one goes on from already."""
 
