@@ -101,7 +101,7 @@ class Chaos:
         began = time.monotonic()
         for blow, moment in zip(blows, times, strict=True):
             time.sleep(max(0.0, began + moment - time.monotonic()))
-            if self._strike(blow, client):
+            if self._hit(blow, client):
                 each.struck.append(f"{blow} at {moment:.1f} s")
                 self.blows[blow] += 1
         self._attend(each, client)
@@ -112,6 +112,15 @@ class Chaos:
             return self._cloud.popen(*arguments, cwd=each.folder, stdout=shown, stderr=words)
 
     # Blows. Each says whether it hit something.
+
+    def _hit(self, blow: str, client: subprocess.Popen[bytes]) -> bool:
+        """On a loaded machine there may be nothing to strike yet. Without its client a job may have ended."""
+        tried = until(lambda: self._try(blow, client), f"a {blow} to strike", LONG)
+        return tried == "hit"
+
+    def _try(self, blow: str, client: subprocess.Popen[bytes]) -> str:
+        ended = client.poll() is not None
+        return "hit" if self._strike(blow, client) else "ended" * ended
 
     def _strike(self, blow: str, client: subprocess.Popen[bytes]) -> bool:
         if blow == "client":
