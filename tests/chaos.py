@@ -27,9 +27,9 @@ from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import ClientError
-from real_cloud import RealCloud, real_cloud
-from real_server import until
-from soak_options import options
+from support.real_cloud import RealCloud, real_cloud
+from support.real_server import until
+from support.soak_options import options
 
 # A second copy would say so.
 JOB = """

@@ -21,10 +21,10 @@ from botocore.client import ClientCreator
 from botocore.hooks import EVENT_ALIASES, EventAliaser
 from botocore.loaders import ExtrasProcessor, JSONFileLoader, Loader
 from botocore.model import ServiceModel
-from client_environment import client_environment
 from hypothesis import HealthCheck, settings
-from shared_images import PLACES, ensure_kept_image
-from slowest import Slowest
+from support.client_environment import client_environment
+from support.shared_images import PLACES, ensure_kept_image
+from support.slowest import Slowest
 
 from skylift import catalogue
 from skylift.client.remote import patience
@@ -32,9 +32,9 @@ from skylift.client.waiting import pause
 from skylift.cloud.state.home import Home
 
 if TYPE_CHECKING:
-    from browser import Tab
     from playwright.sync_api import Browser
-    from shown_console import Console
+    from support.browser import Tab
+    from support.shown_console import Console
 
 # What decides about a change is the same each time, whatever else the machine is doing. To hunt with other examples:
 # `pytest --hypothesis-profile=hunt`.
@@ -187,7 +187,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def remove_what_killed_runs_left() -> None:
-    from killed_runs import remove_leftovers
+    from support.killed_runs import remove_leftovers
 
     remove_leftovers()
     remove_data_of_killed_runs()
@@ -196,7 +196,7 @@ def remove_what_killed_runs_left() -> None:
 def remove_data_of_killed_runs() -> None:
     """The images, that is: a killed run's clouds are taken away by their guards (cloud_guard.py), which may not have
     come to it yet."""
-    from killed_runs import has_ended
+    from support.killed_runs import has_ended
 
     for place in Path(PLACES).parent.glob(f"{Path(PLACES).name}[0-9]*"):
         run = place.name.rpartition("-")[2]
@@ -273,8 +273,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     """A test that failed with a real cloud tells what there is to see of it, before that is taken down."""
     report = yield
-    if report.failed and "real_cloud" in sys.modules:
-        for cloud in sys.modules["real_cloud"].UP:
+    if report.failed and "support.real_cloud" in sys.modules:
+        for cloud in sys.modules["support.real_cloud"].UP:
             report.sections.append((f"the cloud of {cloud.home.path}", cloud.facts()))
     return report
 
@@ -316,7 +316,7 @@ def clients(shared: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    from browser import chromium
+    from support.browser import chromium
 
     with chromium() as opened:
         yield opened
@@ -325,7 +325,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def tab(browser: Browser, console: Console) -> Tab:
     """A tab that has been let into the module's own `console`."""
-    from browser import Tab
+    from support.browser import Tab
 
     made = Tab(browser)
     made.page.goto(console.link())
@@ -335,7 +335,7 @@ def tab(browser: Browser, console: Console) -> Tab:
 @pytest.fixture
 def all_well(tab: Tab, console: Console) -> Iterator[None]:
     """After a test nothing is wrong in the tab."""
-    from shown_console import check_nothing_wrong
+    from support.shown_console import check_nothing_wrong
 
     yield
     check_nothing_wrong(tab, console)

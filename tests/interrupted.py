@@ -19,10 +19,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from real_cloud import RealCloud, real_cloud
-from real_server import until
-from running_job import jobs
-from soak_options import options
+from support.real_cloud import RealCloud, real_cloud
+from support.real_server import until
+from support.running_job import jobs
+from support.soak_options import options
 
 EXAMPLE = Path(__file__).parents[1] / "examples/spot/primes.py"
 TOP, PRIMES, BLOCK = 20_000_000_000, 882_206_716, 2_000_000

@@ -13,12 +13,12 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 
-from loop_disk import LoopDisk, cloud_on, disk
-from real_cloud import RealCloud
 from soak import Soak
-from soak_options import options
-from soak_servers import Operator
-from soak_volumes import Keeper
+from support.loop_disk import LoopDisk, cloud_on, disk
+from support.real_cloud import RealCloud
+from support.soak_options import options
+from support.soak_servers import Operator
+from support.soak_volumes import Keeper
 
 ROOM = 8192
 """MiB, as far as it is used: images of servers are copies of a whole Debian."""

@@ -25,15 +25,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from botocore.config import Config
-from ports import quiet_port
-from real_cloud import RealCloud, real_cloud
-from real_server import PATIENCE, until
-from soak_api import Administrator, Networker, Storekeeper
-from soak_options import options
-from soak_orphans import Census
-from soak_servers import LONG, Operator
-from soak_volumes import Keeper
-from soak_worker import Cut, Lost, Worker
+from support.ports import quiet_port
+from support.real_cloud import RealCloud, real_cloud
+from support.real_server import PATIENCE, until
+from support.soak_api import Administrator, Networker, Storekeeper
+from support.soak_options import options
+from support.soak_orphans import Census
+from support.soak_servers import LONG, Operator
+from support.soak_volumes import Keeper
+from support.soak_worker import Cut, Lost, Worker
 
 # A client that asks again would hide what became of its first question.
 ONCE = Config(retries={"total_max_attempts": 1}, connect_timeout=10, read_timeout=60)

@@ -10,9 +10,9 @@ import textwrap
 from pathlib import Path
 
 import nightly
-from killed_runs import has_ended
 from nightly import Part, parts, run, summary
-from real_server import until
+from support.killed_runs import has_ended
+from support.real_server import until
 
 TESTS = Path(__file__).parent
 

@@ -6,7 +6,7 @@ import os
 import time
 from pathlib import Path
 
-from shared_images import UNUSED, forget_unused, share_images
+from support.shared_images import UNUSED, forget_unused, share_images
 
 
 def image(folder: Path, name: str) -> Path:

@@ -1,3 +1,3 @@
 """The fixtures of tests that need an account, or a server, without a cloud: see job_fixtures.py."""
 
-from job_fixtures import *  # noqa: F403 (pytest finds them by their names)
+from support.job_fixtures import *  # noqa: F403 (pytest finds them by their names)

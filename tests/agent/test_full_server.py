@@ -7,8 +7,8 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
-from agent_bench import Machine
-from shipped_job import Shipped
+from support.agent_bench import Machine
+from support.shipped_job import Shipped
 
 from skylift.client.job.job import Program
 from skylift.client.plan.plan_job import Order

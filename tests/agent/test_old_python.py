@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from shared_images import KEPT, one_at_a_time
+from support.shared_images import KEPT, one_at_a_time
 
 REPOSITORY = Path(__file__).parents[2]
 BELOW = 'mount -t overlay -o "ro,lowerdir=/usr:$1/usr" overlay /usr; shift; exec "$@"'

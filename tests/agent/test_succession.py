@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_bench import Machine, Metadata, until
-from shipped_job import Shipped
-from waiting_job import go
+from support.agent_bench import Machine, Metadata, until
+from support.shipped_job import Shipped
+from support.waiting_job import go
 
 from skylift.agent.job.ledger import Ledger
 from skylift.agent.job.status import Status

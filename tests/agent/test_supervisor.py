@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_bench import PATIENCE, Machine, Metadata, cmdline, until
-from shipped_job import WAIT_FOR_GO, Shipped
-from waiting_job import go
+from support.agent_bench import PATIENCE, Machine, Metadata, cmdline, until
+from support.shipped_job import WAIT_FOR_GO, Shipped
+from support.waiting_job import go
 
 from skylift.client.job.job import Program
 from skylift.client.plan.plan_job import Order

@@ -15,9 +15,9 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from agent_bench import Machine, Metadata, until
-from shipped_job import Shipped
-from waiting_job import go
+from support.agent_bench import Machine, Metadata, until
+from support.shipped_job import Shipped
+from support.waiting_job import go
 
 from skylift.agent.job.outcome import judge
 from skylift.agent.job.status import State

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from on_terminal import shown_on_terminal
+from support.on_terminal import shown_on_terminal
 
 from skylift.cli.bar import build_bar
 from skylift.cloud.compute.image.image import BuildMeter

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import pytest
-from picture import Picture
+from support.picture import Picture
 
 from skylift.cli.bottom_line import BottomLine
 

@@ -18,8 +18,8 @@ from typing import Any
 
 import boto3
 import pytest
-from kernel_traces import traces
-from ports import quiet_port
+from support.kernel_traces import traces
+from support.ports import quiet_port
 
 from skylift.cloud.state.home import Home
 

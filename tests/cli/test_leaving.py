@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from picture import Picture
+from support.picture import Picture
 
 CHILD = [sys.executable, str(Path(__file__).with_name("onlooking.py"))]
 WATCH = " ".join(CHILD)

@@ -9,8 +9,8 @@ import time
 from typing import Any
 
 import pytest
-from on_terminal import shown_on_terminal
 from rich.cells import cell_len
+from support.on_terminal import shown_on_terminal
 
 from skylift.cli.main import perform
 from skylift.cli.ps import _spell_time, show_jobs

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from on_terminal import shown_on_terminal
 from rich.cells import cell_len
+from support.on_terminal import shown_on_terminal
 
 from skylift.cli.table import Cell, Column, fit, show_table
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from on_terminal import shown_on_terminal
+from support.on_terminal import shown_on_terminal
 
 from skylift.cli.top_screen import TopScreen, describe, job_row
 from skylift.client.jobs.usage import UsageReading

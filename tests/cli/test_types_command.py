@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from on_terminal import shown_on_terminal
 from rich.cells import cell_len
+from support.on_terminal import shown_on_terminal
 
 from skylift import catalogue
 from skylift.cli.main import perform

@@ -11,10 +11,10 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from agent_bench import Machine, until
-from ports import quiet_port
-from waiting_job import WAITS, go
-from whole_run import host
+from support.agent_bench import Machine, until
+from support.ports import quiet_port
+from support.waiting_job import WAITS, go
+from support.whole_run import host
 
 import skylift
 from skylift.client.job.settings import Settings

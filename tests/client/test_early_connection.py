@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from kept_yard import Yard
-from whole_run import Seen, order
+from support.whole_run import Seen, order
 
 from skylift.cli.run import run_job, submit_job
 from skylift.cli.terminal import Display

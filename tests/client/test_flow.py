@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from agent_bench import Machine, Metadata, until
-from whole_run import Seen, host, order, run
+from support.agent_bench import Machine, Metadata, until
+from support.whole_run import Seen, host, order, run
 
 from skylift.client.collect import results as collect
 from skylift.client.errors import LaunchFailed, NameTaken, Refused, RunError, UsageError

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from prepared_account import PreparedAccount
+from support.prepared_account import PreparedAccount
 
 from skylift.client.job.settings import Settings
 from skylift.client.launch.bucket import ensure_bucket

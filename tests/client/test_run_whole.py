@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_bench import Machine
-from whole_run import host
+from support.agent_bench import Machine
+from support.whole_run import host
 
 from skylift.cli.main import perform
 from skylift.client.job.settings import Settings

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from whole_run import Seen, order, run
+from support.whole_run import Seen, order, run
 
 from skylift.cli.main import perform
 from skylift.client.errors import LaunchFailed, NotPermitted, Refused, UsageError

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import pytest
-from hostile_json import files
 from hypothesis import given
+from support.hostile_json import files
 
 from skylift.agent.job.job_record import parse_record as parse_on_server
 from skylift.agent.remote.aws import Refused

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 from botocore.loaders import Loader
-from loaded_aws import loaded_aws
-from real_cloud import RealCloud, real_cloud
+from support.loaded_aws import loaded_aws
+from support.real_cloud import RealCloud, real_cloud
 
 from skylift.cloud.state.home import Home
 

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
-from real_cloud import RealCloud, real_cloud
-from real_server import Server
+from support.real_cloud import RealCloud, real_cloud
+from support.real_server import Server
 
 from skylift.cloud.state.home import Home
 
 if TYPE_CHECKING:
-    from shown_console import Console
+    from support.shown_console import Console
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +43,7 @@ def own_cloud(image_home: Home) -> Iterator[RealCloud]:
 
 @pytest.fixture(scope="module")
 def console(cloud: RealCloud) -> Iterator[Console]:
-    from shown_console import console_of
+    from support.shown_console import console_of
 
     made = console_of(cloud)
     yield made

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from real_cloud import RealCloud
-from real_server import until
+from support.real_cloud import RealCloud
+from support.real_server import until
 
 from skylift.client.job.record import workers_name
 from skylift.client.map.keys import MapKeys

@@ -6,8 +6,8 @@ import subprocess
 from contextlib import ExitStack
 
 import pytest
-from greedy_programs import GREEDY, running, what_the_host_lacks
-from real_cloud import RealCloud
+from support.greedy_programs import GREEDY, running, what_the_host_lacks
+from support.real_cloud import RealCloud
 
 pytestmark = [pytest.mark.real, pytest.mark.nightly]
 

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
-from dressed import Somebody, documented_policies, somebody
-from real_cloud import RealCloud
-from real_server import until
-from running_job import WAITS, roles
+from support.dressed import Somebody, documented_policies, somebody
+from support.real_cloud import RealCloud
+from support.real_server import until
+from support.running_job import WAITS, roles
 
 pytestmark = pytest.mark.real
 

@@ -8,7 +8,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.exceptions import ClientError, WaiterError
-from real_cloud import RealCloud
+from support.real_cloud import RealCloud
 
 pytestmark = pytest.mark.real
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from chaos import Chaos
-from real_cloud import RealCloud
+from support.real_cloud import RealCloud
 
 pytestmark = pytest.mark.real
 

@@ -13,7 +13,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
-from kernel_world import (
+from support.kernel_world import (
     BEYOND,
     ENOUGH,
     FAR_END,

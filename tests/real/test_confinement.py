@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from real_cloud import RealCloud
-from real_server import Server
+from support.real_cloud import RealCloud
+from support.real_server import Server
 
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("ending")]
 

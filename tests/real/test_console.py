@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from browser import Tab, another
 from playwright.sync_api import Browser, expect
-from real_cloud import RealCloud
-from real_server import Server
-from shown_console import HOSTILE, Console
+from support.browser import Tab, another
+from support.real_cloud import RealCloud
+from support.real_server import Server
+from support.shown_console import HOSTILE, Console
 
 from skylift.console.entry import COOKIE
 

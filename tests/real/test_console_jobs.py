@@ -6,12 +6,12 @@ import re
 from pathlib import Path
 
 import pytest
-from browser import Tab
 from playwright.sync_api import expect
-from real_cloud import RealCloud
-from real_server import until
-from running_job import jobs, roles
-from shown_console import HOSTILE, Console
+from support.browser import Tab
+from support.real_cloud import RealCloud
+from support.real_server import until
+from support.running_job import jobs, roles
+from support.shown_console import HOSTILE, Console
 
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("all_well")]
 

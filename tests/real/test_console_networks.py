@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from browser import Tab
 from playwright.sync_api import expect
-from real_cloud import RealCloud
-from shown_console import HOSTILE, Console
+from support.browser import Tab
+from support.real_cloud import RealCloud
+from support.shown_console import HOSTILE, Console
 
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("all_well")]
 

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 import uvicorn
-from browser import Tab
 from playwright.sync_api import Browser, Error, expect
-from shown_console import Console
-from strangers import UID, as_stranger, ask, squatter
+from support.browser import Tab
+from support.shown_console import Console
+from support.strangers import UID, as_stranger, ask, squatter
 
 from skylift.client.job.settings import Secret
 from skylift.client.remote.socket_owner import is_owner, listener_at, owners

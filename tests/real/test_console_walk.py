@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser import Tab
 from playwright.sync_api import Browser, Page, expect
-from real_cloud import RealCloud
-from shown_console import Console, check_nothing_wrong, console_of
+from support.browser import Tab
+from support.real_cloud import RealCloud
+from support.shown_console import Console, check_nothing_wrong, console_of
 
 pytestmark = [pytest.mark.real, pytest.mark.nightly]
 

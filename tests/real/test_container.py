@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from real_cloud import RealCloud
-from running_job import WAITS, ended_job, jobs
+from support.real_cloud import RealCloud
+from support.running_job import WAITS, ended_job, jobs
 
 pytestmark = pytest.mark.real
 

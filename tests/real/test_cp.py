@@ -7,8 +7,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from real_cloud import RealCloud
-from running_job import RunningJob
+from support.real_cloud import RealCloud
+from support.running_job import RunningJob
 from test_run_terminal import Terminal
 
 pytestmark = pytest.mark.real

@@ -6,8 +6,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from client_environment import client_environment
-from real_cloud import RealCloud
+from support.client_environment import client_environment
+from support.real_cloud import RealCloud
 
 pytestmark = [pytest.mark.real, pytest.mark.nightly]
 

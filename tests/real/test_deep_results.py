@@ -7,9 +7,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from real_cloud import RealCloud
-from real_server import until
-from running_job import RunningJob, jobs
+from support.real_cloud import RealCloud
+from support.real_server import until
+from support.running_job import RunningJob, jobs
 
 pytestmark = pytest.mark.real
 

@@ -7,9 +7,9 @@ import secrets
 import subprocess
 
 import pytest
-from deep_tree import MAKE
-from real_cloud import RealCloud
-from real_server import Server, until
+from support.deep_tree import MAKE
+from support.real_cloud import RealCloud
+from support.real_server import Server, until
 
 from skylift.cloud.compute.disk.removal import trees_aside
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
-from dressed import Somebody, documented_policies, maps_policy, schedules_policy, somebody
-from real_cloud import RealCloud, real_cloud
-from real_server import until
+from support.dressed import Somebody, documented_policies, maps_policy, schedules_policy, somebody
+from support.real_cloud import RealCloud, real_cloud
+from support.real_server import until
 
 from skylift.cloud.state.home import Home
 

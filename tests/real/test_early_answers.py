@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError
-from real_cloud import RealCloud
-from real_server import ending, until
+from support.real_cloud import RealCloud
+from support.real_server import ending, until
 from test_restart import ASK_WHO, TERMINATES, end_inside
 
 from skylift.cloud.compute.server.server import find_programs

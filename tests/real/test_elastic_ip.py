@@ -8,8 +8,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 import pytest
-from real_cloud import RealCloud
-from real_server import Server, until
+from support.real_cloud import RealCloud
+from support.real_server import Server, until
 
 from skylift.cloud.compute.network.namespace import Namespace
 

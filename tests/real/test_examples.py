@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from real_cloud import RealCloud
-from real_server import until
-from shared_images import one_at_a_time
+from support.real_cloud import RealCloud
+from support.real_server import until
+from support.shared_images import one_at_a_time
 
 pytestmark = pytest.mark.real
 

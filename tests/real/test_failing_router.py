@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from kernel_world import ANYWHERE, DATABASE, WEB, World, allow, ask, built_world, reaches
+from support.kernel_world import ANYWHERE, DATABASE, WEB, World, allow, ask, built_world, reaches
 
 from skylift.cloud.compute.network import firewall
 from skylift.cloud.compute.network.conntrack import forget

@@ -5,9 +5,9 @@ from __future__ import annotations
 import signal
 
 import pytest
-from real_cloud import RealCloud
-from real_fleet import fleet_of
-from real_server import ending
+from support.real_cloud import RealCloud
+from support.real_fleet import fleet_of
+from support.real_server import ending
 
 pytestmark = pytest.mark.real
 

@@ -10,8 +10,8 @@ from contextlib import ExitStack
 
 import pytest
 from botocore.config import Config
-from real_cloud import RealCloud
-from real_server import Server, until
+from support.real_cloud import RealCloud
+from support.real_server import Server, until
 
 pytestmark = pytest.mark.real
 

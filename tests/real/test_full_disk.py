@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from loop_disk import cloud_on, disk
-from real_server import Server, until
+from support.loop_disk import cloud_on, disk
+from support.real_server import Server, until
 
 from skylift.cloud.state.home import Home
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from real_cloud import RealCloud
-from real_server import Server
+from support.real_cloud import RealCloud
+from support.real_server import Server
 from test_isolation import groups, limit
 
 pytestmark = pytest.mark.real

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from real_cloud import RealCloud
-from real_server import Server, ending, until
+from support.real_cloud import RealCloud
+from support.real_server import Server, ending, until
 
 pytestmark = pytest.mark.real
 

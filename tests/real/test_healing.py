@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from kernel_world import DATABASE, MUTE, WEB, World, ask, built_world, reaches
-from real_server import until
+from support.kernel_world import DATABASE, MUTE, WEB, World, ask, built_world, reaches
+from support.real_server import until
 
 from skylift.cloud.compute.network import firewall, pasta
 from skylift.cloud.compute.network.netlink import NAMESPACES

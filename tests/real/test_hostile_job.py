@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from real_cloud import RealCloud
-from real_server import until
-from running_job import roles
+from support.real_cloud import RealCloud
+from support.real_server import until
+from support.running_job import roles
 
 pytestmark = pytest.mark.real
 

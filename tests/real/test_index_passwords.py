@@ -14,11 +14,11 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
-from kernel_world import beside_the_host
-from killed_runs import ending_with_us
-from own_certificate import make_certificate
-from real_cloud import RealCloud
-from real_server import Server, until
+from support.kernel_world import beside_the_host
+from support.killed_runs import ending_with_us
+from support.own_certificate import make_certificate
+from support.real_cloud import RealCloud
+from support.real_server import Server, until
 
 from skylift.cloud.compute.network.namespace import Namespace
 from skylift.cloud.compute.server.inheritance import BUNDLE

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from kernel_traces import UIDS
-from real_cloud import RealCloud
-from real_server import Server, until
+from support.kernel_traces import UIDS
+from support.real_cloud import RealCloud
+from support.real_server import Server, until
 
 from skylift.cloud.compute.image.stored import STORED
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from greedy_programs import running, what_the_host_lacks
-from real_cloud import RealCloud
-from real_server import Server
+from support.greedy_programs import running, what_the_host_lacks
+from support.real_cloud import RealCloud
+from support.real_server import Server
 from test_isolation import groups, uid_range
 
 pytestmark = pytest.mark.real

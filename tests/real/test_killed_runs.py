@@ -9,10 +9,10 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
-import killed_runs
 import pytest
-from killed_runs import Made, made_by_tests, remove_leftovers, rules_to_nobody
-from real_server import ending
+from support import killed_runs
+from support.killed_runs import Made, made_by_tests, remove_leftovers, rules_to_nobody
+from support.real_server import ending
 
 from skylift.cloud.compute.image.image import default_image
 from skylift.cloud.state.home import Home
@@ -24,9 +24,9 @@ MAKES_ONE_OF_EACH = """
 import signal, subprocess, sys
 from contextlib import ExitStack
 from pathlib import Path
-from booted_server import Booted
-from kernel_world import BEYOND, built_world, internet
-from killed_runs import ending_with_us, own_name
+from support.booted_server import Booted
+from support.kernel_world import BEYOND, built_world, internet
+from support.killed_runs import ending_with_us, own_name
 from skylift.cloud.compute.server import cgroup, freezer
 
 place, image = map(Path, sys.argv[1:])

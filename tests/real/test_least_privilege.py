@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from real_cloud import RealCloud
-from running_job import jobs
+from support.real_cloud import RealCloud
+from support.running_job import jobs
 
 pytestmark = pytest.mark.real
 

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from real_cloud import RealCloud
+from support.real_cloud import RealCloud
 
 pytestmark = pytest.mark.real
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from real_cloud import RealCloud
-from real_server import Server
+from support.real_cloud import RealCloud
+from support.real_server import Server
 
 from skylift.cloud.wire.transition_wait import PATIENCE
 

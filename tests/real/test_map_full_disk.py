@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from mapped import Mapped
-from real_cloud import RealCloud
+from support.real_cloud import RealCloud
 
 from skylift.client.map.outcome import InputState, MapEnd
 from skylift.client.map.spec import MapInput, MapSpec

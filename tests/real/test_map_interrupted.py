@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from mapped import Mapped
-from real_cloud import RealCloud
+from support.real_cloud import RealCloud
 
 from skylift.client.map.outcome import MapEnd
 from skylift.client.map.progress import parse_progress

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from mapped import Mapped
-from real_cloud import RealCloud
+from support.real_cloud import RealCloud
 
 from skylift.client.map.outcome import MapEnd, MapLog
 from skylift.client.map.spec import MapInput, MapSpec

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from mapped import Mapped, left_of
-from real_cloud import RealCloud
+from support.real_cloud import RealCloud
 
 from skylift.client.map.outcome import InputState, parse_entry
 from skylift.client.map.spec import MapInput, MapSpec

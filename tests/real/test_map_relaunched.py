@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from mapped import Mapped
-from real_cloud import RealCloud
+from support.real_cloud import RealCloud
 
 from skylift.client.map.outcome import MapEnd
 from skylift.client.map.spec import MapInput, MapSpec

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from mapped import Mapped
-from real_cloud import RealCloud
+from support.real_cloud import RealCloud
 
 from skylift.agent.workers.map_server import DASK_USER
 from skylift.client.map.outcome import INLINE, InputOutcome, InputState, MapEnd

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from mapped import Mapped, all_named, left_of, log_of
-from real_cloud import RealCloud
+from support.real_cloud import RealCloud
 
 from skylift.client.job.record import workers_name, workers_of_schedule
 from skylift.client.map.outcome import MapEnd

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from real_cloud import RealCloud, real_cloud
-from real_server import until
+from support.real_cloud import RealCloud, real_cloud
+from support.real_server import until
 
 from skylift.client.launch.cap import BOUNDARY as CAP_BOUNDARY
 from skylift.client.launch.role import BOUNDARY
@@ -24,7 +24,7 @@ from skylift.cloud.state.home import Home
 
 pytestmark = pytest.mark.real
 
-MORTAL = Path(__file__).parent.parent / "mortal_client.py"
+MORTAL = Path(__file__).parents[1] / "support/mortal_client.py"
 BESIDE_EACH_OTHER = 3
 PARTS = 3
 # Two copies would say so: `starts` comes home with a line for each.

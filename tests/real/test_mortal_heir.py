@@ -7,9 +7,9 @@ import json
 import signal
 
 import pytest
-from real_cloud import RealCloud
-from real_server import until
-from running_job import jobs
+from support.real_cloud import RealCloud
+from support.real_server import until
+from support.running_job import jobs
 from test_mortal_client import bucket, instances_of, result, run
 
 pytestmark = pytest.mark.real

@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from mapped import PATIENCE, left_of, log_of
-from real_cloud import RealCloud
-from real_server import until
+from support.real_cloud import RealCloud
+from support.real_server import until
 from test_mortal_client import instances_of, run_until
 
 pytestmark = pytest.mark.real

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 
 import pytest
-from kernel_world import (
+from support.kernel_world import (
     ANYWHERE,
     BEYOND,
     DATABASE,

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from kernel_traces import traces
-from kernel_world import (
+from support.kernel_traces import traces
+from support.kernel_world import (
     ANYWHERE,
     BEYOND,
     DATABASE,

@@ -13,10 +13,10 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
-from kernel_world import answering, beside_the_host, reaches
-from killed_runs import ending_with_us
-from real_cloud import RealCloud
-from real_server import Server, until
+from support.kernel_world import answering, beside_the_host, reaches
+from support.killed_runs import ending_with_us
+from support.real_cloud import RealCloud
+from support.real_server import Server, until
 
 from skylift.cloud.compute.network.namespace import Namespace
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
-from real_cloud import RealCloud
-from real_server import Server, until
+from support.real_cloud import RealCloud
+from support.real_server import Server, until
 
 pytestmark = pytest.mark.real
 

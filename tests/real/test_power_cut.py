@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from loop_disk import LoopDisk, cloud_on, disk
 from mapped import Mapped
 from power_soak import ROOM, PowerSoak
-from real_cloud import RealCloud
-from real_server import ending, until
-from running_job import WAITS, RunningJob, ended_job, jobs
+from support.loop_disk import LoopDisk, cloud_on, disk
+from support.real_cloud import RealCloud
+from support.real_server import ending, until
+from support.running_job import WAITS, RunningJob, ended_job, jobs
 
 from skylift.client.map.spec import MapInput, MapSpec
 from skylift.cloud.state.home import Home

@@ -5,8 +5,8 @@ from __future__ import annotations
 import socket
 
 import pytest
-from real_cloud import RealCloud
-from real_server import PATIENCE, until
+from support.real_cloud import RealCloud
+from support.real_server import PATIENCE, until
 
 pytestmark = pytest.mark.real
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from mapped import log_of
-from real_cloud import RealCloud
-from real_server import until
+from support.real_cloud import RealCloud
+from support.real_server import until
 
 pytestmark = pytest.mark.real
 

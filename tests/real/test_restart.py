@@ -10,11 +10,11 @@ from pathlib import Path
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from kernel_traces import traces
-from kernel_world import own_home
-from real_cloud import RealCloud, real_cloud, tail
-from real_fleet import fleet_of
-from real_server import Server, ending, until
+from support.kernel_traces import traces
+from support.kernel_world import own_home
+from support.real_cloud import RealCloud, real_cloud, tail
+from support.real_fleet import fleet_of
+from support.real_server import Server, ending, until
 
 from skylift.cloud.compute.network.network import loopback_ranges
 from skylift.cloud.state.home import Home
@@ -219,7 +219,7 @@ def test_a_killed_test_leaves_nothing(image_home: Home) -> None:
     code = f"""
 import sys
 sys.path[:0] = {sys.path!r}
-from real_cloud import Home, Path, real_cloud
+from support.real_cloud import Home, Path, real_cloud
 with real_cloud(Home(Path({str(image_home.path)!r}))) as cloud:
     cloud.launch()
     print(cloud.number, cloud.home.path, flush=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from real_cloud import RealCloud
-from real_server import Server, until
+from support.real_cloud import RealCloud
+from support.real_server import Server, until
 
 pytestmark = pytest.mark.real
 

@@ -9,9 +9,9 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from real_cloud import RealCloud
-from real_server import Server, until
-from running_job import jobs
+from support.real_cloud import RealCloud
+from support.real_server import Server, until
+from support.running_job import jobs
 
 from skylift.client.launch.cap import GROUP, MARGIN
 from skylift.client.launch.scheduler import GROUP as SCHEDULES

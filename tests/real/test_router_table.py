@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from threading import Thread
 
 import pytest
-from kernel_world import MUTE, PATIENCE, WEB, World, ask, built_world
+from support.kernel_world import MUTE, PATIENCE, WEB, World, ask, built_world
 
 from skylift.cloud.compute.network import pasta
 from skylift.cloud.compute.network.namespace import Namespace

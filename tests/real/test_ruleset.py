@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from killed_runs import own_name
+from support.killed_runs import own_name
 
 from skylift.cloud.compute.network.namespace import Namespace, create_namespace, remove_namespace
 from skylift.cloud.compute.network.ruleset import Collection, Ruleset

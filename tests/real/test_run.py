@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from real_cloud import RealCloud
-from real_server import Server, until
-from running_job import WAITS, RunningJob, ended_job, jobs, roles
+from support.real_cloud import RealCloud
+from support.real_server import Server, until
+from support.running_job import WAITS, RunningJob, ended_job, jobs, roles
 
 pytestmark = pytest.mark.real
 

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from real_cloud import RealCloud
-from real_server import until
-from running_job import WAITS, ended_job, jobs, roles
+from support.real_cloud import RealCloud
+from support.real_server import until
+from support.running_job import WAITS, ended_job, jobs, roles
 
 from skylift.client.attach import Attach
 from skylift.client.job.outcome import Outcome

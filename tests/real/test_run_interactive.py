@@ -13,10 +13,10 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from ports import quiet_port
-from real_cloud import RealCloud
-from real_server import until
-from running_job import RunningJob, ended_job
+from support.ports import quiet_port
+from support.real_cloud import RealCloud
+from support.real_server import until
+from support.running_job import RunningJob, ended_job
 from test_run_terminal import Terminal
 
 pytestmark = pytest.mark.real

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from real_cloud import RealCloud
-from running_job import jobs
+from support.real_cloud import RealCloud
+from support.running_job import jobs
 
 pytestmark = pytest.mark.real
 

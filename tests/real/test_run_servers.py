@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from real_cloud import RealCloud
-from real_server import until
+from support.real_cloud import RealCloud
+from support.real_server import until
 
 pytestmark = pytest.mark.real
 

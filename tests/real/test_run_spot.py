@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from real_cloud import RealCloud
-from real_server import until
-from running_job import jobs, roles
+from support.real_cloud import RealCloud
+from support.real_server import until
+from support.running_job import jobs, roles
 
 pytestmark = pytest.mark.real
 

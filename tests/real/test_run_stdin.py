@@ -8,9 +8,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from real_cloud import RealCloud
-from real_server import until
-from running_job import jobs
+from support.real_cloud import RealCloud
+from support.real_server import until
+from support.running_job import jobs
 from test_run_terminal import Terminal
 
 pytestmark = pytest.mark.real

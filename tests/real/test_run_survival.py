@@ -9,9 +9,9 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from real_cloud import RealCloud
-from real_server import Server, until
-from running_job import WAITS, RunningJob, ended_job, jobs
+from support.real_cloud import RealCloud
+from support.real_server import Server, until
+from support.running_job import WAITS, RunningJob, ended_job, jobs
 
 pytestmark = pytest.mark.real
 

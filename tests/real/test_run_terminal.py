@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from real_cloud import RealCloud
-from running_job import WAITS
+from support.real_cloud import RealCloud
+from support.running_job import WAITS
 
 pytestmark = pytest.mark.real
 

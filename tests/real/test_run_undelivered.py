@@ -8,13 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from real_cloud import RealCloud
-from real_server import Server, until
-from running_job import RunningJob, ended_job, jobs
+from support.real_cloud import RealCloud
+from support.real_server import Server, until
+from support.running_job import RunningJob, ended_job, jobs
 
 pytestmark = pytest.mark.real
 
-IMPATIENT = Path(__file__).parent.parent / "impatient_client.py"
+IMPATIENT = Path(__file__).parents[1] / "support/impatient_client.py"
 ENDPOINT = ". /etc/environment; place=${AWS_ENDPOINT_URL#*://}; place=${place%%[:/]*}; "
 
 

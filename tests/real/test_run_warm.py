@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from real_cloud import RealCloud
-from running_job import jobs, roles
+from support.real_cloud import RealCloud
+from support.running_job import jobs, roles
 
 pytestmark = pytest.mark.real
 

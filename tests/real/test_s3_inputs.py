@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from real_cloud import RealCloud
+from support.real_cloud import RealCloud
 
 pytestmark = pytest.mark.real
 

@@ -7,8 +7,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from real_cloud import RealCloud
-from running_job import RunningJob
+from support.real_cloud import RealCloud
+from support.running_job import RunningJob
 
 pytestmark = pytest.mark.real
 

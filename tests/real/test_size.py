@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 import pytest
-from real_cloud import RealCloud
-from real_server import Server
+from support.real_cloud import RealCloud
+from support.real_server import Server
 
 from skylift.cloud.compute.server.lxcfs import FUSE
 

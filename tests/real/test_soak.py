@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from real_cloud import real_cloud
 from soak import Soak
+from support.real_cloud import real_cloud
 
 from skylift.cloud.state.home import Home
 

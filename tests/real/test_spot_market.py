@@ -7,8 +7,8 @@ import secrets
 from collections.abc import Iterator
 
 import pytest
-from real_cloud import RealCloud
-from real_server import Server, until
+from support.real_cloud import RealCloud
+from support.real_server import Server, until
 
 pytestmark = pytest.mark.real
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from real_cloud import RealCloud
-from real_server import Server, ending, until
+from support.real_cloud import RealCloud
+from support.real_server import Server, ending, until
 
 from skylift.cloud.compute.network.traffic import link_name
 from skylift.cloud.compute.server.lxcfs import FUSE, SHARED

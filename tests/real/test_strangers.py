@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ports import quiet_port
-from strangers import as_stranger, ask, squatter
+from support.ports import quiet_port
+from support.strangers import as_stranger, ask, squatter
 
 from skylift.client.errors import ConnectionLost, Unreachable, UsageError
 from skylift.client.job.settings import Credentials, NewestImage, Secret, Settings

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from real_cloud import RealCloud
-from real_server import until
+from support.real_cloud import RealCloud
+from support.real_server import until
 
 pytestmark = pytest.mark.real
 

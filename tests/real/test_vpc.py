@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
-from real_cloud import RealCloud, allow
-from real_server import PATIENCE, Server, until
+from support.real_cloud import RealCloud, allow
+from support.real_server import PATIENCE, Server, until
 
 pytestmark = pytest.mark.real
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import boto3
 import pytest
-from real_cloud import RealCloud
-from real_server import Server
+from support.real_cloud import RealCloud
+from support.real_server import Server
 
 pytestmark = pytest.mark.real
 

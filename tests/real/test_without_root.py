@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from real_server import until
+from support.real_server import until
 
 from skylift.cloud.state.home import Home
 from skylift.cloud.state.rootless import STORED, UIDS

@@ -18,8 +18,8 @@ from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
-from killed_runs import own_name
-from shared_images import ensure_kept_image, kept_images, one_at_a_time
+from support.killed_runs import own_name
+from support.shared_images import ensure_kept_image, kept_images, one_at_a_time
 
 from skylift.cloud.compute.image.recipe import read_recipe
 from skylift.cloud.state.data import Data

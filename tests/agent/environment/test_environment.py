@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_bench import Machine
-from leaf_package import PROGRAM, project
-from shipped_job import Shipped
+from support.agent_bench import Machine
+from support.leaf_package import PROGRAM, project
+from support.shipped_job import Shipped
 
 from skylift.client.job.job import Program
 from skylift.client.plan.plan_job import Order

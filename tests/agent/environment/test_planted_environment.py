@@ -12,11 +12,11 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from agent_bench import Machine
 from kept_prefix import KeptPrefix
-from leaf_package import PROGRAM, project, wheel
-from package_index import sdist
-from shipped_job import Shipped
+from support.agent_bench import Machine
+from support.leaf_package import PROGRAM, project, wheel
+from support.package_index import sdist
+from support.shipped_job import Shipped
 
 from skylift.agent.environment import prebuilt as prebuilt_on_server
 from skylift.agent.environment.cached_environment import CachedEnvironment
@@ -30,7 +30,7 @@ from skylift.client.job.job import Program
 from skylift.client.plan.plan_job import Order
 from skylift.client.ship import recipe
 from skylift.client.ship.prebuilt import EnvironmentPlace
-from skylift.contract.record import EnvironmentBuilder as WantedEnvironment
+from skylift.contract.record import Environment as WantedEnvironment
 
 PLACE = "envs/recipe/ami-1/me-0001"
 HEADER = '# /// script\n# dependencies = ["leaf<2"]\n# ///\n'

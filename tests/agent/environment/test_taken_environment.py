@@ -10,8 +10,8 @@ from typing import Any, cast
 
 import pytest
 from at_opening import at_opening
-from deep_tree import deepen
 from kept_prefix import KeptPrefix
+from support.deep_tree import deepen
 
 from skylift.agent.environment.cached_environment import CachedEnvironment
 from skylift.agent.environment.prebuilt import EnvironmentOwner, PrebuiltEnvironment

@@ -17,7 +17,7 @@ from typing import Any, cast
 
 import pytest
 from kept_prefix import KeptPrefix
-from leaf_package import wheel
+from support.leaf_package import wheel
 
 from skylift.agent.environment import tool_environment
 from skylift.agent.environment.tool_environment import CannotMake, ToolEnvironment, pinned

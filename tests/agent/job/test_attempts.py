@@ -7,8 +7,8 @@ import time
 from typing import Any
 
 import pytest
-from agent_bench import until
 from kept_prefix import KeptPrefix
+from support.agent_bench import until
 
 from skylift.agent.job.attempts import Attempts, key_of
 from skylift.agent.remote.aws import Refused, Unreachable

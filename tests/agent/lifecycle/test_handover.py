@@ -9,10 +9,10 @@ import time
 from typing import Any
 
 import pytest
-from agent_bench import PATIENCE, Machine, until
-from leaf_package import project
-from package_index import sdist
-from shipped_job import Shipped
+from support.agent_bench import PATIENCE, Machine, until
+from support.leaf_package import project
+from support.package_index import sdist
+from support.shipped_job import Shipped
 
 from skylift.agent.lifecycle.handover import Handover
 from skylift.agent.remote.aws import Unreachable

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_bench import Machine, Metadata, until
-from shipped_job import Shipped
-from spot_counting import attempt, notice
+from support.agent_bench import Machine, Metadata, until
+from support.shipped_job import Shipped
+from support.spot_counting import attempt, notice
 
 from skylift.agent.job.outcome import Outcome
 from skylift.agent.job.status import State

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_bench import Machine, Metadata, boot_arguments, until
-from shipped_job import WAIT_FOR_GO
-from waiting_job import go
-from whole_run import Seen, order
+from support.agent_bench import Machine, Metadata, boot_arguments, until
+from support.shipped_job import WAIT_FOR_GO
+from support.waiting_job import go
+from support.whole_run import Seen, order
 
 from skylift.agent.lifecycle.schedule_lock import parse
 from skylift.client.job.record import SCHEDULES, JobKeys, Overlap

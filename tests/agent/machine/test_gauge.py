@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_bench import Machine
-from shipped_job import WAIT_FOR_GO, Shipped
+from support.agent_bench import Machine
+from support.shipped_job import WAIT_FOR_GO, Shipped
 
 from skylift.agent.machine.gauge import ServerGauge, Tally, last_line
 from skylift.client.job.server_record import parse_gauge

@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-from agent_bench import Machine
-from shipped_job import Shipped
+from support.agent_bench import Machine
+from support.shipped_job import Shipped
 
 from skylift.agent.machine.usage import UsageMeter
 from skylift.client.job.server_record import parse_usage

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_bench import Door, until
+from support.agent_bench import Door, until
 
 from skylift.agent.job.ledger import Ledger
 from skylift.agent.job.status import Status

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from agent_bench import until
+from support.agent_bench import until
 
 from skylift.agent.job.status import Status
 from skylift.agent.program.idle import Idleness

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from agent_bench import Machine
-from shipped_job import Shipped
+from support.agent_bench import Machine
+from support.shipped_job import Shipped
 
 from skylift.agent.program.missing_file import how_to_have_file
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from agent_bench import Machine
-from shipped_job import Shipped
+from support.agent_bench import Machine
+from support.shipped_job import Shipped
 
 from skylift.agent.program.missing_module import how_to_have_module
 from skylift.contract.record import Environment

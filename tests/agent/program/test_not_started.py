@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from agent_bench import Machine
-from shipped_job import Shipped
+from support.agent_bench import Machine
+from support.shipped_job import Shipped
 
 from skylift.agent.program.not_started import how_to_install, why_not_started
 from skylift.client.job.job import Program

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from agent_bench import Machine, those_in
-from shipped_job import Shipped
+from support.agent_bench import Machine, those_in
+from support.shipped_job import Shipped
 
 # As a daemon: a session of its own, and nobody's child.
 CHURNS = """

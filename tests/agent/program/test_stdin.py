@@ -11,9 +11,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from agent_bench import Machine, Metadata, children_of, cmdline, until
-from shipped_job import Shipped
-from spot_counting import notice, ship
+from support.agent_bench import Machine, Metadata, children_of, cmdline, until
+from support.shipped_job import Shipped
+from support.spot_counting import notice, ship
 
 from skylift.agent.spot.spot_notice import ACTION
 from skylift.client.job.job import Program

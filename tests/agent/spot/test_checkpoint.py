@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 from at_opening import at_opening
-from deep_tree import deepen, lengthen
 from kept_prefix import KeptPrefix, Killed, nothing
+from support.deep_tree import deepen, lengthen
 
 from skylift.agent.job.attempts import Attempts, key_of
 from skylift.agent.job.outcome import Ended

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from deep_tree import lengthen
+from support.deep_tree import lengthen
 
 from skylift.agent.spot.checkpoint_archive import CannotCheckpoint, CheckpointUnpacking, Damaged, Owner, pack, walk
 

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from agent_bench import Machine, Metadata, until
-from shipped_job import Shipped
-from spot_counting import COUNTS, attempt, notice, ship
+from support.agent_bench import Machine, Metadata, until
+from support.shipped_job import Shipped
+from support.spot_counting import COUNTS, attempt, notice, ship
 
 from skylift.agent.job.outcome import is_answer
 from skylift.agent.spot.spot_notice import ACTION, ADVICE, Notice

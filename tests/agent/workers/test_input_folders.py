@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from deep_tree import deepen
+from support.deep_tree import deepen
 
 from skylift.agent.job.login_user import Login
 from skylift.agent.machine.remove_tree import remove_below

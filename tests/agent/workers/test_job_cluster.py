@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 from zipfile import ZipFile
 
 import pytest
-from agent_bench import Metadata, cmdline, those_in, until
-from shipped_job import Shipped
+from support.agent_bench import Metadata, cmdline, those_in, until
+from support.shipped_job import Shipped
 
 from skylift.agent.lifecycle.retries import LONGEST
 from skylift.agent.program.program import GRACE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from agent_bench import Metadata
+from support.agent_bench import Metadata
 
 from skylift.agent.remote import aws
 from skylift.agent.spot.spot_notice import is_taken_back

@@ -13,7 +13,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from agent_bench import boot_arguments
+from support.agent_bench import boot_arguments
 
 from skylift.client.errors import LaunchFailed
 from skylift.client.job.commands import (

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hostile_json import HOST_KEYS, MANIFEST, STATUS, files
 from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
-from whole_run import Seen
+from support.hostile_json import HOST_KEYS, MANIFEST, STATUS, files
+from support.whole_run import Seen
 
 from skylift.cli.main import perform
 from skylift.client.errors import RecordDamaged, Refused, SkyliftError

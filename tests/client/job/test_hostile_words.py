@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hostile_json import MANIFEST, STATUS
+from support.hostile_json import MANIFEST, STATUS
 from test_hostile_record import Hostile, hostile  # noqa: F401 (a fixture)
 
 from skylift.cli.main import perform

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hostile_json import HOST_KEYS, KEY, MANIFEST, STATUS, encoded, files, values
 from hypothesis import given
 from hypothesis import strategies as st
+from support.hostile_json import HOST_KEYS, KEY, MANIFEST, STATUS, encoded, files, values
 
 from skylift.client.errors import RecordDamaged
 from skylift.client.job.record import parse_record

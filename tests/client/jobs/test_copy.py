@@ -14,8 +14,8 @@ from typing import Any
 
 import asyncssh
 import pytest
-from deep_tree import deepen
-from whole_run import Seen
+from support.deep_tree import deepen
+from support.whole_run import Seen
 
 from skylift.client.errors import ConnectionLost, RunError, SkyliftError, UsageError
 from skylift.client.jobs import copy

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_bench import Machine, until
-from waiting_job import WAITS, WaitingJob, go, submit
-from whole_run import Seen, host, order
+from support.agent_bench import Machine, until
+from support.waiting_job import WAITS, WaitingJob, go, submit
+from support.whole_run import Seen, host, order
 
 from skylift.cli.main import perform
 from skylift.client.attach import Attach

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from hostile_json import STATUS
+from support.hostile_json import STATUS
 
 from skylift.cli.complete import job_name
 from skylift.cli.main import perform

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_bench import Machine
 from kept_yard import Yard
-from whole_run import Seen, host, order, run
+from support.agent_bench import Machine
+from support.whole_run import Seen, host, order, run
 
 from skylift.client.attach import Attach
 from skylift.client.errors import NotPermitted, Refused, Unreachable

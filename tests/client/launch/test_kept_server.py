@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from agent_bench import until
 from kept_yard import Yard
-from whole_run import Seen, order
+from support.agent_bench import until
+from support.whole_run import Seen, order
 
 from skylift.client.errors import LaunchFailed, NotPermitted, Refused
 from skylift.client.job import tags as tagging

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from whole_run import order
+from support.whole_run import order
 
 from skylift.client.attach import Attach
 from skylift.client.job.cache import Cache

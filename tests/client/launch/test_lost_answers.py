@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_bench import Machine
-from weather import LOST, Weather
-from whole_run import Seen, host, order, run
+from support.agent_bench import Machine
+from support.weather import LOST, Weather
+from support.whole_run import Seen, host, order, run
 
 from skylift.client.errors import LaunchFailed, LaunchUnclear, Refused, Unreachable
 from skylift.client.job.job import Program, Spot

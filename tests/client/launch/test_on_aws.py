@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_bench import Machine
 from moto import backends
-from whole_run import host
+from support.agent_bench import Machine
+from support.whole_run import host
 
 from skylift.cli.main import perform
 from skylift.client.job.image_choice import PUBLISHED

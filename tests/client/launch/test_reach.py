@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from whole_run import Seen, order, run
+from support.whole_run import Seen, order, run
 
 from skylift.client.errors import NotPermitted, UsageError
 from skylift.client.job.job import ClusterPart, Job, MapPart, Spot

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from whole_run import Seen
+from support.whole_run import Seen
 
 from skylift.client.errors import RecordDamaged, Refused
 from skylift.client.job.job import MapPart, Program

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from weather import LOST, Weather
+from support.weather import LOST, Weather
 
 from skylift.client.errors import Refused
 from skylift.client.job.settings import Settings

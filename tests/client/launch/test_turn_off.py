@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 import pytest
-from whole_run import Seen
+from support.whole_run import Seen
 
 from skylift.client.job.record import JobKeys
 from skylift.client.job.server import Server

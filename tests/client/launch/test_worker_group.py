@@ -10,7 +10,7 @@ from typing import Any
 
 import boto3
 import pytest
-from whole_run import Seen
+from support.whole_run import Seen
 
 from skylift.client.errors import NotPermitted, Refused
 from skylift.client.job.job import MapPart, Program

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_bench import Metadata
+from support.agent_bench import Metadata
 
 from skylift.agent.spot.spot_notice import ACTION
 from skylift.agent.workers.map_server import LEFT

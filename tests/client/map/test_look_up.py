@@ -8,7 +8,7 @@ from typing import Any, cast
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from agent_bench import Metadata
+from support.agent_bench import Metadata
 
 from skylift.agent.remote.aws import Aws, Refused, Unreachable
 from skylift.client.map.log_writer import LogWriter

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from whole_run import Seen
+from support.whole_run import Seen
 
 from skylift.client.job.job import MapPart, Program
 from skylift.client.job.settings import Settings

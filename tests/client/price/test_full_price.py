@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from whole_run import Seen
+from support.whole_run import Seen
 
 from skylift.client.errors import LaunchFailed
 from skylift.client.job.job import Program, Spot

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_bench import Machine
 from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ClientError, ConnectionClosedError, UnauthorizedSSOTokenError
 from botocore.httpsession import URLLib3Session
-from weather import Weather
-from whole_run import Seen, host, order, run
+from support.agent_bench import Machine
+from support.weather import Weather
+from support.whole_run import Seen, host, order, run
 
 from skylift.client.errors import NameTaken, NotPermitted, Refused, RunError
 from skylift.client.job.job import Program

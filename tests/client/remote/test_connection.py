@@ -14,12 +14,12 @@ from typing import Any, Literal
 
 import asyncssh
 import pytest
-from agent_bench import Machine, Metadata, until
-from ports import quiet_port
-from shipped_job import WAIT_FOR_GO, Shipped
-from spot_counting import ship
-from waiting_job import go
-from whole_run import Seen
+from support.agent_bench import Machine, Metadata, until
+from support.ports import quiet_port
+from support.shipped_job import WAIT_FOR_GO, Shipped
+from support.spot_counting import ship
+from support.waiting_job import go
+from support.whole_run import Seen
 
 from skylift.client.errors import ConnectionLost, RunError, Unreachable
 from skylift.client.job.outcome import Outcome

@@ -13,10 +13,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from agent_bench import Machine, until
-from waiting_job import WAITS, go
-from weather import LOST, Weather
-from whole_run import Seen, host, order, run
+from support.agent_bench import Machine, until
+from support.waiting_job import WAITS, go
+from support.weather import LOST, Weather
+from support.whole_run import Seen, host, order, run
 
 import skylift
 from skylift.client.errors import NotNow, Refused, Unreachable

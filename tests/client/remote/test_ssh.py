@@ -16,7 +16,7 @@ from typing import Any
 
 import asyncssh
 import pytest
-from ports import quiet_port
+from support.ports import quiet_port
 
 from skylift.client.errors import ConnectionLost
 from skylift.client.job.commands import port_forwarding_argv, sftp_argv, shared_argv

@@ -13,10 +13,10 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from agent_bench import Machine, Metadata, boot_arguments
 from moto import backends
 from moto.scheduler.exceptions import ValidationException
-from whole_run import Seen, order
+from support.agent_bench import Machine, Metadata, boot_arguments
+from support.whole_run import Seen, order
 
 from skylift.agent.job import cap
 from skylift.agent.job.context import Context

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_bench import Machine, Metadata
 from moto.cloudtrail.responses import CloudTrailResponse
 from moto.core.exceptions import JsonRESTError
+from support.agent_bench import Machine, Metadata
+from support.whole_run import Seen
 from test_runs_of_schedules import begin, make
-from whole_run import Seen
 
 from skylift.cli.main import perform
 from skylift.client.job.settings import Settings

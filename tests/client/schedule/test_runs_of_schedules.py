@@ -12,9 +12,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from agent_bench import Machine, Metadata, boot_arguments, until
-from spot_counting import notice
-from whole_run import Seen, order
+from support.agent_bench import Machine, Metadata, boot_arguments, until
+from support.spot_counting import notice
+from support.whole_run import Seen, order
 
 from skylift.agent.spot.spot_interruption import WHY
 from skylift.agent.spot.spot_notice import ACTION

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from whole_run import Seen, order
+from support.whole_run import Seen, order
 
 from skylift.client.errors import Refused, UsageError
 from skylift.client.job.record import SCHEDULES, STARTING, JobKeys

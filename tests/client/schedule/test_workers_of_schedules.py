@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from weather import LOST, Weather
-from whole_run import Seen
+from support.weather import LOST, Weather
+from support.whole_run import Seen
 
 from skylift.client.errors import Refused, UsageError
 from skylift.client.job.job import Job, MapPart, Program

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from agent_bench import Machine, Metadata
-from deep_tree import deepen
-from whole_run import Seen, host, order, run
+from support.agent_bench import Machine, Metadata
+from support.deep_tree import deepen
+from support.whole_run import Seen, host, order, run
 
 from skylift.agent.machine.remove_tree import remove_below
 from skylift.client.flow import Run

@@ -12,9 +12,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from agent_bench import Machine
-from leaf_package import PROGRAM, project
-from shipped_job import Shipped
+from support.agent_bench import Machine
+from support.leaf_package import PROGRAM, project
+from support.shipped_job import Shipped
 
 from skylift.agent.boot import PATIENCE
 from skylift.agent.environment import prebuilt as supervisor

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_bench import Machine
-from whole_run import Seen, host, order, run
+from support.agent_bench import Machine
+from support.whole_run import Seen, host, order, run
 
 from skylift.client.errors import UsageError
 from skylift.client.job.job import Program, S3Input

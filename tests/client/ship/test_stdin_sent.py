@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_bench import Machine, until
-from whole_run import Seen, host, order
+from support.agent_bench import Machine, until
+from support.whole_run import Seen, host, order
 
 from skylift.client.errors import RunError
 from skylift.client.flow import Run

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from shipped_job import Shipped
+from support.shipped_job import Shipped
 
 from skylift.client.job.record import bucket_name
 from skylift.client.job.settings import Settings

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from agent_bench import until
+from support.agent_bench import until
 
 from skylift.client.job.cache import Cache
 from skylift.client.ship import supervisor_bytecode

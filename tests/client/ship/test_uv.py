@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_bench import Machine
-from fetched_once import FetchedOnce
-from leaf_package import PROGRAM
-from shipped_job import Shipped
+from support.agent_bench import Machine
+from support.fetched_once import FetchedOnce
+from support.leaf_package import PROGRAM
+from support.shipped_job import Shipped
 
 from skylift.catalogue.uv import VERSION, WHEELS, Wheel, download_argv
 from skylift.client.errors import RunError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from ports import quiet_port
+from support.ports import quiet_port
 
 from skylift.client.errors import ConnectionLost, UsageError
 from skylift.client.remote.connection import Streams

@@ -7,9 +7,9 @@ import hashlib
 import os
 from collections.abc import Iterator
 
-from agent_bench import Door, Machine
-from shipped_job import WAIT_FOR_GO, Shipped
-from waiting_job import go
+from support.agent_bench import Door, Machine
+from support.shipped_job import WAIT_FOR_GO, Shipped
+from support.waiting_job import go
 
 from skylift.client.job.job import Program
 from skylift.client.plan.plan_job import Order

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from whole_run import Seen
+from support.whole_run import Seen
 
 from skylift.client.attach import Attach
 from skylift.client.job.record import JobKeys

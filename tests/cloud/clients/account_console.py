@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from serverless_cloud import REGION, Cloud
-from shown_console import Console
+from support.shown_console import Console
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from serverless_cloud import Cloud, serverless_cloud
-from shared_images import one_at_a_time
+from support.shared_images import one_at_a_time
 
 
 @pytest.fixture

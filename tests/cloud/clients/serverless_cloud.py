@@ -15,7 +15,7 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
-from fresh_state import fresh_state
+from support.fresh_state import fresh_state
 
 from skylift.cloud.domain.facts import CloudFacts
 from skylift.cloud.domain.instance import Image

@@ -14,10 +14,10 @@ from urllib.parse import quote
 import pytest
 from account_console import console_on_aws
 from axe_playwright_python.sync_playwright import Axe
-from browser import Tab
 from playwright.sync_api import Locator, Page, expect
 from serverless_cloud import ACCOUNT, REGION, Cloud, serverless_cloud
-from shown_console import HOSTILE, Console
+from support.browser import Tab
+from support.shown_console import HOSTILE, Console
 
 from skylift.client.job.record import JobKeys, bucket_name
 from skylift.cloud.domain.instance import Console as Said

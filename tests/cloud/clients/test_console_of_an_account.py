@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 from account_console import console_on_aws
-from browser import Tab
 from playwright.sync_api import Browser, expect
 from serverless_cloud import ACCOUNT, REGION, Cloud, serverless_cloud
-from shown_console import HOSTILE, Console
+from support.browser import Tab
+from support.shown_console import HOSTILE, Console
 
 from skylift.client.job.record import JobKeys, bucket_name
 from skylift.client.job.tags import job_tags

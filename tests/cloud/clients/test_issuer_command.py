@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from oidc_issuer import URL, Signer, key_set
 from serverless_cloud import ACCOUNT, REGION, Cloud
+from support.oidc_issuer import URL, Signer, key_set
 from typer.testing import CliRunner, Result
 
 from skylift.cli.main import make_app, perform

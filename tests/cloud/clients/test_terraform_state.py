@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from client_environment import client_environment
 from serverless_cloud import ACCOUNT, Cloud
+from support.client_environment import client_environment
 
 pytestmark = pytest.mark.nightly
 

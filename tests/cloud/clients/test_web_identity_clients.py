@@ -16,8 +16,8 @@ import boto3
 import pytest
 from botocore import UNSIGNED
 from botocore.exceptions import ClientError
-from oidc_issuer import AUDIENCE, HOST, SUBJECT, URL, Signer, claims, key_set
 from serverless_cloud import ACCOUNT, Cloud
+from support.oidc_issuer import AUDIENCE, HOST, SUBJECT, URL, Signer, claims, key_set
 from test_control import control
 
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/web"

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from ports import quiet_port
+from support.ports import quiet_port
 
 from skylift.cloud.compute import capability, probe
 from skylift.cloud.compute.capability import LOCALHOST, Capability, assess, port_free

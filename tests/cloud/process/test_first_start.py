@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from plain_instance import plain_instance
+from support.plain_instance import plain_instance
 
 from skylift.cloud.compute.image.recipe import read_recipe
 from skylift.cloud.compute.network.loopback_range import LoopbackRange

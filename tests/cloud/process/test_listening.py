@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from ports import quiet_port
+from support.ports import quiet_port
 
 from skylift.cloud.process.cannot_start import CannotStart
 from skylift.cloud.process.listening import listening

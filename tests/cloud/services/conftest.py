@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 from ec2_fixtures import Cloud, open_cloud
-from fresh_state import quick_directory
 from identity_fixtures import Account
+from support.fresh_state import quick_directory
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 from botocore.loaders import Loader
 from botocore.model import ServiceModel, Shape
 from botocore.validate import validate_parameters
-from fresh_state import fresh_state
+from support.fresh_state import fresh_state
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.facts import CloudFacts

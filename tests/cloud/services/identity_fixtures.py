@@ -18,7 +18,7 @@ from typing import Any
 import botocore.session
 import botocore.validate
 import pytest
-from fresh_state import fresh_state
+from support.fresh_state import fresh_state
 
 from skylift.cloud.domain.bucket import LARGEST_IN_ROW, FileBody, Spool
 from skylift.cloud.domain.error import ServiceError

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from authorization_scene import Everything, left_out
 from ec2_fixtures import open_cloud
-from fresh_state import quick_directory
+from support.fresh_state import quick_directory
 
 from skylift.cloud.services.api.operation import Operation
 from skylift.cloud.services.table import OPERATIONS

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 from ec2_fixtures import Cloud, open_cloud, tagged
-from fresh_state import quick_directory
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from market_scene import SPOT, STOPS
 from permission_scene import HERE, Permissions, deny
+from support.fresh_state import quick_directory
 from test_denied_every_way import ANYWHERE, with_action
 
 from skylift.cloud.domain.fleet import FleetMember

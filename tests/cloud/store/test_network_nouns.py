@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from plain_instance import plain_instance
+from support.plain_instance import plain_instance
 
 from skylift.cloud.domain.instance import Image, MetadataOptions
 from skylift.cloud.domain.network import (

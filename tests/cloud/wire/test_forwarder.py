@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from own_certificate import make_certificate
 from password_index import AUTHORIZATION, SECRET, Answer, Index, index, said
+from support.own_certificate import make_certificate
 
 from skylift.cloud.domain.upstream import Upstream
 from skylift.cloud.wire import forwarder as module

@@ -24,7 +24,7 @@ from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
-from still_known import still_known
+from support.still_known import still_known
 from wire_endpoint import ACCESS_KEY, REGION, SECRET, DictService, Running, running
 
 from skylift.cloud.domain.bucket import Extent, FileBody

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from fresh_state import fresh_state
+from support.fresh_state import fresh_state
 
 from skylift.cloud.domain.bucket import Bucket
 from skylift.cloud.domain.error import ServiceError

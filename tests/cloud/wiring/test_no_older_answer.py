@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fresh_state import fresh_state, quick_directory
+from support.fresh_state import fresh_state, quick_directory
 
 from skylift.cloud.domain.instance import KeyPair
 from skylift.cloud.services.iam.identity import make_root_key

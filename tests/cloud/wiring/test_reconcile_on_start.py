@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from plain_instance import plain_instance
+from support.plain_instance import plain_instance
 
 from skylift.cloud.compute.server.server import EXIT_POWEROFF, EXIT_REBOOT
 from skylift.cloud.domain.instance import Instance

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from deep_tree import deepen
+from support.deep_tree import deepen
 
 from skylift.cloud.compute.capability import assess
 from skylift.cloud.compute.disk.mount_table import mounts_below

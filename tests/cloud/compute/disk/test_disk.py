@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from deep_tree import deepen
+from support.deep_tree import deepen
 
 from skylift.cloud.compute.disk import disk
 from skylift.cloud.compute.disk.disk import GIB, DiskInUse, DiskRefused, Disks, run

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from deep_tree import deepen
+from support.deep_tree import deepen
 
 from skylift.cloud.compute import program
 from skylift.cloud.compute.disk.removal import NotRemoved, Removal, set_aside, trees_aside

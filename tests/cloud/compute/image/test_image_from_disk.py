@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from deep_tree import deepen
+from support.deep_tree import deepen
 
 from skylift.cloud.compute.disk.removal import is_aside
 from skylift.cloud.compute.image.image_from_disk import CaptureFailed, Captures, Overlay

@@ -16,7 +16,7 @@ import dns.message
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ports import quiet_port
+from support.ports import quiet_port
 
 from skylift.cloud.compute.network import resolver as module
 from skylift.cloud.compute.network.resolver import (

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from killed_runs import ending_with_us, own_name
+from support.killed_runs import ending_with_us, own_name
 
 from skylift.cloud.compute.server import cgroup, freezer
 

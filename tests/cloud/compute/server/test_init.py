@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
-from booted_server import Booted, wait_for
-from real_server import until
+from support.booted_server import Booted, wait_for
+from support.real_server import until
 
 from skylift.agent.workers import input_helper
 from skylift.cloud.compute.image.image import default_image

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from booted_server import Booted
+from support.booted_server import Booted
 
 from skylift.cloud.compute.disk.mount_table import mounts
 from skylift.cloud.compute.image.image import default_image

@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from fresh_state import fresh_state
-from plain_instance import plain_instance
-from still_known import still_known
+from support.fresh_state import fresh_state
+from support.plain_instance import plain_instance
+from support.still_known import still_known
 
 from skylift.cloud.domain.instance import FailedCheck, Instance
 from skylift.cloud.domain.metering import Reading

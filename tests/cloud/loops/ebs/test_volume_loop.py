@@ -6,8 +6,8 @@ import threading
 from dataclasses import replace
 
 import pytest
-from plain_instance import LAUNCHED as NOW
-from still_known import still_known
+from support.plain_instance import LAUNCHED as NOW
+from support.still_known import still_known
 from volume_scene import ATTACHED, INSTANCE, ROOT, SNAPSHOT, VOLUME, Scene
 
 from skylift.cloud.compute.disk.disk import DiskError, DiskInUse

@@ -7,9 +7,9 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from fresh_state import fresh_state
-from plain_instance import LAUNCHED as NOW
-from plain_instance import plain_instance
+from support.fresh_state import fresh_state
+from support.plain_instance import LAUNCHED as NOW
+from support.plain_instance import plain_instance
 
 from skylift.cloud.compute.disk.disk import DiskInUse, DiskRefused
 from skylift.cloud.domain.instance import Image

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 
-from plain_instance import LAUNCHED
+from support.plain_instance import LAUNCHED
 
 from skylift.cloud.compute.server.oci import ServerPlan
 from skylift.cloud.compute.server.rootfs import SeedFile

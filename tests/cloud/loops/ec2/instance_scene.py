@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from fake_machines import FakeMachines
-from fresh_state import fresh_state
-from plain_instance import LAUNCHED, plain_instance
+from support.fresh_state import fresh_state
+from support.plain_instance import LAUNCHED, plain_instance
 
 from skylift.cloud.compute.server.oci import ServerPlan
 from skylift.cloud.compute.server.server import RuntimeRefused

@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fresh_state import fresh_state
-from plain_instance import LAUNCHED as NOW
-from plain_instance import plain_instance
+from support.fresh_state import fresh_state
+from support.plain_instance import LAUNCHED as NOW
+from support.plain_instance import plain_instance
 
 from skylift.cloud.compute.image.image_from_disk import CaptureFailed
 from skylift.cloud.domain.instance import Image

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 from instance_scene import Scene, unseen_end
-from plain_instance import plain_instance
+from support.plain_instance import plain_instance
 
 from skylift.cloud.compute.server.server import EXIT_POWEROFF
 

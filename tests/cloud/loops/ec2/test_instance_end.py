@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from hand_clock import Clock
 from instance_scene import INTERFACE, Scene
-from plain_instance import LAUNCHED
-from still_known import still_known
+from support.plain_instance import LAUNCHED
+from support.still_known import still_known
 
 from skylift.cloud.compute.server.server import EXIT_POWEROFF, RuntimeRefused
 from skylift.cloud.domain.network import Address

@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from fresh_state import fresh_state
 from instance_scene import INTERFACE
-from plain_instance import plain_instance
+from support.fresh_state import fresh_state
+from support.plain_instance import plain_instance
 
 from skylift.cloud.domain.instance import FailedCheck, Instance
 from skylift.cloud.domain.network import NetworkInterface, Subnet, Vpc

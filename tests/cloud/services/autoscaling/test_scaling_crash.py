@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from typing import Literal, get_args
 
 from ec2_fixtures import open_cloud
-from fresh_state import quick_directory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scaling_scene import Scene
+from support.fresh_state import quick_directory
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.spot import SpotNotice

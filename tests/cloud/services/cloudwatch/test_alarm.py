@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from identity_fixtures import ACCOUNT, START, Account, allow, refused
-from plain_instance import plain_instance
+from support.plain_instance import plain_instance
 
 from skylift.cloud.domain.alarm import Alarm, DueAction
 from skylift.cloud.domain.facts import CloudFacts

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from identity_fixtures import ACCOUNT, EC2_TRUST, START, Account, allow, policy, refused, trust
-from plain_instance import plain_instance
+from support.plain_instance import plain_instance
 
 from skylift.cloud.domain.identity import AccessKey, Caller, Session
 from skylift.cloud.domain.network import NetworkInterface, Subnet, Vpc

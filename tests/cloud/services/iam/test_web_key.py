@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oidc_issuer import Signer, encoded, key_set, number
+from support.oidc_issuer import Signer, encoded, key_set, number
 
 from skylift.cloud.services.iam.web_key import BadKeySet, parse_key_set
 

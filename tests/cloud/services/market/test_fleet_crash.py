@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from ec2_fixtures import Cloud, open_cloud
-from fresh_state import quick_directory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from market_scene import Scene
+from support.fresh_state import quick_directory
 
 from skylift.cloud.domain.instance import Instance
 from skylift.cloud.loops.market.fleet import FleetLoop

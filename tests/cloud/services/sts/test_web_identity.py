@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from identity_fixtures import ACCOUNT, OPERATIONS, START, Account, allow, policy, refused
-from oidc_issuer import AUDIENCE, HOST, SUBJECT, URL, Signer, claims, encoded, key_set
+from support.oidc_issuer import AUDIENCE, HOST, SUBJECT, URL, Signer, claims, encoded, key_set
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller, IssuerKeys

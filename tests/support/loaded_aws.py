@@ -1,6 +1,6 @@
 """The AWS CLI of this environment, loaded once: each command is a fork of one process, unchanged but for that.
 
-    python tests/loaded_aws.py SOCKET      # says "ready" and goes on until it is killed
+    python -m support.loaded_aws SOCKET      # says "ready" and goes on until it is killed
 
 Alone, a command loads modules and models for half a second of processor time before it does anything, and the page by
 hand has hundreds. `command` is what stands for the program `aws` then.
@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import NoReturn
 
 import awscli
-from killed_runs import ending_with_us
+
+from support.killed_runs import ending_with_us
 
 REGION = "us-east-1"
 COMMAND = """#!{python} -SEs
@@ -46,8 +47,9 @@ def loaded_aws(folder: Path) -> Iterator[Path]:
     place, program = folder / "aws.socket", folder / "aws"
     program.write_text(COMMAND.format(python=sys.executable, place=str(place)))
     program.chmod(0o755)
-    command = ending_with_us(sys.executable, __file__, str(place))
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as server:
+    command = ending_with_us(sys.executable, "-m", __name__, str(place))
+    tests = Path(__file__).parents[1]
+    with subprocess.Popen(command, cwd=tests, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         assert server.stdout.readline() == "ready\n"
         try:

@@ -12,11 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from real_cloud import UP, RealCloud
-from real_server import until
-
 from skylift.cloud.state.home import Home
 from skylift.cloud.wiring.teardown import leave_machine
+from support.real_cloud import UP, RealCloud
+from support.real_server import until
 
 MIB = 1 << 20
 _SHUTDOWN, _WITHOUT_LOG = 0x8004587D, 2

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from real_cloud import RealCloud
+from support.real_cloud import RealCloud
 
 # Says `ready`, runs until there is a file `go` beside it, leaves a result, and exits with 7.
 WAITS = """

@@ -12,10 +12,9 @@ from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
-from kernel_traces import processes_of
-
 from skylift.cloud.compute.disk.removal import is_aside
 from skylift.cloud.state.home import Home
+from support.kernel_traces import processes_of
 
 IN_HOME = {"cache", "credentials.json"}
 IN_DATA = set(

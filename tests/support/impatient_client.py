@@ -1,6 +1,6 @@
 """`skylift`, for servers that have seconds instead of a quarter of an hour to deliver their results.
 
-python tests/impatient_client.py SECONDS ARGUMENTS...
+python tests/support/impatient_client.py SECONDS ARGUMENTS...
 """
 
 from __future__ import annotations

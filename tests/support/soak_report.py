@@ -11,7 +11,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from real_cloud import RealCloud
+from support.real_cloud import RealCloud
 
 LINES = 200
 """The most of any one part."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from real_server import Server
+from support.real_server import Server
 
 _PROLOGUE = """
 import ctypes, errno, os, platform, resource, socket, sys

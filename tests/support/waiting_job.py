@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from agent_bench import Machine, until
-from whole_run import Seen
-
 from skylift.client.job.job import Job
 from skylift.client.job.settings import Settings
 from skylift.client.launch.stages import Launched
 from skylift.client.steps import Clock
 from skylift.client.submit import Submit
+from support.agent_bench import Machine, until
+from support.whole_run import Seen
 
 WAITS = """
 import os, sys, time

@@ -10,9 +10,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from agent_bench import Door, Machine
-from waiting_job import go
-
 from skylift.client.collect.results import bring_home, read_manifest
 from skylift.client.job.commands import boot_argv
 from skylift.client.job.job import Job, Program
@@ -24,6 +21,8 @@ from skylift.client.remote.api import Api
 from skylift.client.ship.archive import whole_archive
 from skylift.client.ship.pack import pack_bundle
 from skylift.client.ship.recipe import recipe_of
+from support.agent_bench import Door, Machine
+from support.waiting_job import go
 
 # A program that is over at once may have taken its server along before anybody has opened the door.
 WAIT_FOR_GO = "import os, time\nwhile not os.path.exists('go'): time.sleep(0.02)\n"

@@ -12,10 +12,10 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from real_cloud import RealCloud
-from real_server import until
-from soak_servers import LONG, boot_of, is_there
-from soak_worker import Cut, Fact, Facts, Lost, Worker, attempt, tag_set, tags_of
+from support.real_cloud import RealCloud
+from support.real_server import until
+from support.soak_servers import LONG, boot_of, is_there
+from support.soak_worker import Cut, Fact, Facts, Lost, Worker, attempt, tag_set, tags_of
 
 DEVICES = ("/dev/sdf", "/dev/sdg", "/dev/sdh")
 

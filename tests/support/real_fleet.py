@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from real_cloud import RealCloud
-from real_server import Server, until
+from support.real_cloud import RealCloud
+from support.real_server import Server, until
 
 
 class Fleet:

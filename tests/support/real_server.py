@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from real_cloud import RealCloud
+    from support.real_cloud import RealCloud
 
 T = TypeVar("T")
 

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from botocore.exceptions import BotoCoreError
-from real_server import until
+
+from support.real_server import until
 
 T = TypeVar("T")
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from shared_images import one_at_a_time
+from support.shared_images import one_at_a_time
 
 
 def client_environment(shared: Path, name: str, *packages: str, python: str = sys.executable) -> Path:

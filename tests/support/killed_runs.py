@@ -21,9 +21,6 @@ from functools import partial
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
-from real_server import until
-from shared_images import one_at_a_time
-
 from skylift.cloud.compute.error import ComputeError
 from skylift.cloud.compute.leftover import await_leftovers
 from skylift.cloud.compute.network.namespace import remove_namespace
@@ -31,6 +28,8 @@ from skylift.cloud.compute.network.netlink import NAMESPACES
 from skylift.cloud.compute.network.network import loopback_ranges, sweep
 from skylift.cloud.compute.server import cgroup, freezer
 from skylift.cloud.compute.server.server import HostKeys, Servers, find_programs, no_host_keys
+from support.real_server import until
+from support.shared_images import one_at_a_time
 
 PREFIX = "skylift-test-"
 RUN, LINKS = Path("/run"), Path("/sys/class/net")

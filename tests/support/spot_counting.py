@@ -6,10 +6,9 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from shipped_job import Shipped
-
 from skylift.client.job.job import Program
 from skylift.client.plan.plan_job import Order
+from support.shipped_job import Shipped
 
 COUNTS = """
 import json, os, signal, sys, time

@@ -28,9 +28,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from real_server import until
-
 from skylift.client.ship.archive import boot_archive
+from support.real_server import until
 
 PATIENCE = 120
 """Seconds after which a wait for what must come is a failure."""

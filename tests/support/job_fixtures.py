@@ -16,18 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_bench import Machine, Metadata
-from fetched_once import FetchedOnce
-from few_images import few_images
-from leaf_package import wheel
 from moto import backends
 from moto.cloudtrail.responses import CloudTrailResponse
 from moto.server import ThreadedMotoServer
-from package_index import package_index
-from prepared_account import PreparedAccount
-from quick_moto import quick_moto
-from shipped_job import Shipped
-from whole_run import Seen
 
 from skylift.catalogue.uv import Wheel
 from skylift.client.job.settings import Credentials, NewestImage, Secret, Settings
@@ -36,6 +27,15 @@ from skylift.client.remote import patience
 from skylift.client.remote.api import Api
 from skylift.client.ship import supervisor_bytecode
 from skylift.client.ship import uv as client_uv
+from support.agent_bench import Machine, Metadata
+from support.fetched_once import FetchedOnce
+from support.few_images import few_images
+from support.leaf_package import wheel
+from support.package_index import package_index
+from support.prepared_account import PreparedAccount
+from support.quick_moto import quick_moto
+from support.shipped_job import Shipped
+from support.whole_run import Seen
 
 ACCOUNT = "123456789012"
 

@@ -16,14 +16,14 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
-from kernel_traces import traces
-from ports import quiet_port
-from real_server import Server, ending
 
 from skylift.client.launch.cap import ROLE as CAP_ROLE
 from skylift.cloud.compute.server.cgroup import processes
 from skylift.cloud.state.data import Endpoint
 from skylift.cloud.state.home import Home
+from support.kernel_traces import traces
+from support.ports import quiet_port
+from support.real_server import Server, ending
 
 UP: list[RealCloud] = []
 """Those that are there now, for whoever tells of a test that failed."""

@@ -15,8 +15,6 @@ from datetime import UTC, datetime
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from killed_runs import NOBODYS, ending_with_us, link_to, own_name
-
 from skylift.cloud.compute.network.loopback_range import LoopbackRange
 from skylift.cloud.compute.network.namespace import Namespace
 from skylift.cloud.compute.network.network import CloudNetwork, loopback_ranges, sweep
@@ -32,6 +30,7 @@ from skylift.cloud.domain.network import (
     Vpc,
     route_target,
 )
+from support.killed_runs import NOBODYS, ending_with_us, link_to, own_name
 
 WEB, DATABASE, MUTE, PING = 8000, 5432, 9000, 7
 ANYWHERE = "0.0.0.0/0"

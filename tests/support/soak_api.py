@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from soak_worker import Facts, Worker, tag_set, tags_of
+from support.soak_worker import Facts, Worker, tag_set, tags_of
 
 TRUST = json.dumps(
     {"Statement": {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}}

@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from real_cloud import RealCloud
-from soak_report import report
-from soak_worker import Fact, Facts, Lost, Worker, attempt, tag_set, tags_of
+from support.real_cloud import RealCloud
+from support.soak_report import report
+from support.soak_worker import Fact, Facts, Lost, Worker, attempt, tag_set, tags_of
 
 SETTLED = ("running", "stopped", "terminated")
 LONG = 180.0

@@ -13,9 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared_images import PLACES, ensure_kept_image
-
 from skylift.cloud.state.home import Home
+from support.shared_images import PLACES, ensure_kept_image
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,11 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 
-from killed_runs import own_name, remove_servers, servers_in
-
 from skylift.cloud.compute.server.dmi import firmware_words
 from skylift.cloud.compute.server.oci import ServerPlan
 from skylift.cloud.compute.server.seed_files import Inheritance, seed_files
 from skylift.cloud.compute.server.server import HostKeys, no_host_keys
+from support.killed_runs import own_name, remove_servers, servers_in
 
 
 def wait_for(path: str) -> str:

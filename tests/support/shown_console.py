@@ -7,8 +7,8 @@ from collections.abc import Callable
 from http.client import HTTPConnection
 from urllib.parse import urlsplit
 
-from browser import Tab
-from real_cloud import RealCloud
+from support.browser import Tab
+from support.real_cloud import RealCloud
 
 HOSTILE = "<img src=x onerror=window.hacked=1>"
 

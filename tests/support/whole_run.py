@@ -11,8 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from agent_bench import Machine, boot_arguments
-
 from skylift.client.flow import Run
 from skylift.client.job.job import Job, Program
 from skylift.client.job.outcome import Outcome
@@ -20,6 +18,7 @@ from skylift.client.job.settings import Settings
 from skylift.client.launch import server as launch
 from skylift.client.plan.plan_job import Order, plan_job
 from skylift.client.remote.api import Api
+from support.agent_bench import Machine, boot_arguments
 
 
 class Seen:

@@ -1,6 +1,6 @@
 """`skylift`, with every call to AWS written down, and with SIGKILL right after one of them.
 
-    python tests/mortal_client.py CALLS LAST ARGUMENTS...
+    python tests/support/mortal_client.py CALLS LAST ARGUMENTS...
 
 Appends to the file CALLS a line for each call as it ends, answered or refused: `iam.CreateRole#1` for the first of its
 kind. Right after the first that is in LAST, some of these with commas between, the process is killed as by `kill -9`.

@@ -3,7 +3,7 @@
 SKYLIFT_TEST_IMAGES names another directory to keep images in. An image is found by its recipe, so one that has changed
 is built anew; what no run has used for two weeks goes.
 
-    python tests/shared_images.py     # have the image of this recipe built, before the tests ask for it
+    python tests/support/shared_images.py     # have the image of this recipe built, before the tests ask for it
 """
 
 from __future__ import annotations

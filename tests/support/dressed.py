@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from real_cloud import RealCloud
+from support.real_cloud import RealCloud
 
-PAGE = Path(__file__).parents[1] / "docs" / "iam.md"
+PAGE = Path(__file__).parents[2] / "docs" / "iam.md"
 
 
 def documented_policies(account: str, region: str) -> list[dict[str, Any]]:
