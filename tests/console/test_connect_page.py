@@ -78,7 +78,7 @@ def _without_terminals(monkeypatch: pytest.MonkeyPatch) -> None:
     def show_none(*_: object, **__: object) -> None:
         pass
 
-    monkeypatch.setattr(connect, "Terminal", show_none)
+    monkeypatch.setattr(connect, "TerminalView", show_none)
 
 
 @pytest.mark.parametrize(
