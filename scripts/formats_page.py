@@ -7,11 +7,25 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+from skylift.contract.document import MOMENT
 from skylift.contract.record import JobRecord
+from skylift.contract.results import SentFiles
+from skylift.contract.status import Status
+from skylift.contract.stream import Gauge, HostKeys, Offsets, Skip, StdinTaken
 from skylift.contract.usage import Usage
 
 PAGE = Path(__file__).parent.parent / "docs" / "formats.md"
-DOCUMENTS = {"record.json": JobRecord, "The frame `usage`": Usage}
+DOCUMENTS = {
+    "record.json": JobRecord,
+    "server/status.json, and the frame `s`": Status,
+    "server/manifest.json": SentFiles,
+    "server/hostkeys.json": HostKeys,
+    "server/stdin.json": StdinTaken,
+    "The frame `b`: where the streams begin": Offsets,
+    "The frame `c`: what was cut": Skip,
+    "The frame `g`: how the server is": Gauge,
+    "The frame `u`: what is used of it": Usage,
+}
 HEAD = """\
 # Formats
 
@@ -67,7 +81,7 @@ def spelled(hint: Any) -> str:
         return " or ".join(f"`{each}`" for each in parts)
     if kind is tuple:
         return f"list of {spelled(parts[0])}" if parts[-1] is ... else f"list of {len(parts)}: {spelled(parts[0])}"
-    return WORDS.get(kind, kind.__name__)
+    return WORDS.get(kind, "text" if issubclass(kind, str) else kind.__name__)
 
 
 def limit(note: Any) -> str:
@@ -77,6 +91,10 @@ def limit(note: Any) -> str:
             return f"at most {note.most} characters{form}"
         case "Range":
             return f"from {note.low} to {note.high}"
+        case "Among":
+            return "one of " + ", ".join(f"`{each}`" for each in note.words)
+        case "tuple" if note is MOMENT:
+            return note[0]
         case "Most":
             return f"at most {note.entries} entries"
     return ""

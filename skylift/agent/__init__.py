@@ -41,49 +41,7 @@ has no record.json, and it reads the schedule's. `running.json` there is for --o
 Beside it, `s3://BUCKET/inputs/sha256/SHA-256` is what jobs were given, by its content: packs, which hold many files
 each, and large files. The client puts them there, and the record names those that are the job's.
 
-record.json is declared in skylift/contract/record.py; docs/formats.md has its fields.
-
-status.json:
-
-    job, attempt, instance, updated     times are like 2026-01-31T12:00:00.000Z
-    state, final                        booting, unpacking, environment, running, uploading, and interrupted, until a
-                                        next server of a spot job is booting; then, with final true:
-                                        succeeded, failed, out-of-memory, timed-out, idle, cancelled, skipped, rebooted,
-                                        environment-failed, broken
-    instance_type, market               of a spot job: what this server is, and whether it is spot or on-demand
-    booted, started, ended, program_seconds, pid
-                                        of a program that is started again, from the first time to the end of the last
-    tries                               with retry: what came of the program each time that it was started, as far as it
-                                        has ended (see retries.py)
-    environment, environment_seconds    kept, imaged, taken or built, where one was asked for, and how long
-                                        that took
-    exit_code, signal                   the client's exit code: 128+n for signal n, 124 for a cap, 123 for an
-                                        environment or a Dask cluster that could not be made, 122 for a server
-                                        that was rebooted,
-                                        121 for a program that the kernel ended for want of memory,
-                                        125 for a failure of skylift's own
-    reason, detail                      one sentence, and what there is to read beside it
-    memory                              {"limit", "kills"}: bytes, and processes that the kernel ended for want of them
-    streams, lost, cut                  at the end: {"stdout": bytes, "stderr": bytes}, bytes that could not be kept,
-                                        and {"stdout": [from, to]}: what lies between head and tail of a long stream
-    role                                at the end: that of the server, which need not be the job's own
-    kept_until                          seconds since the epoch
-    notice, rebalance                   of a spot server: {"action", "time"} of its end, null once that was taken back,
-                                        and when it came to be likely
-    checkpoint, checkpoint_refused      of a spot job: the last one that was sent (see checkpoint.py), and why what
-                                        there is now is none
-
-manifest.json, which with --sync-every is there, and not final, while the program runs:
-
-    final
-    results                             [{"path", "size", "sha256", "at"*}]: `at` is [KEY, OFFSET], the object below
-                                        server/ that has the file's bytes from this offset on, where it is not
-                                        results/PATH. A path is relative to cwd; a byte of it that is not UTF-8 is the
-                                        character U+DC00 + byte, as in Python's file names (PEP 383)
-    unmatched                           outputs that named nothing
-    left_behind                         new files that nobody asked for
-    not_sent                            [{"path", "reason"}]: results that could not be read
-    changed                             results that changed while they were read, so that one may not fit the other
+The fields of these files, and of the frames below, are declared in skylift/contract/; docs/formats.md lists them.
 
 The socket /run/skylift/NAME.sock takes JSON lines: {"stream": {"stdout": OFFSET, "stderr": OFFSET}}, {"signal": "INT"},
 {"cancel": true}, {"usage": SECONDS, "times"*: N}, which is answered with frames s, and u for what of the server is used

@@ -18,7 +18,7 @@ from skylift.agent.job.guardian import Handles
 from skylift.agent.job.job_record import read_record
 from skylift.agent.job.ledger import Ledger
 from skylift.agent.job.outcome import Ended, Outcome
-from skylift.agent.job.status import State, Status, now_iso
+from skylift.agent.job.status import Status, now_iso
 from skylift.agent.lifecycle.after_job import turn_off_or_wait, wait_for_next_job
 from skylift.agent.lifecycle.claim import STATUS, Claim, claim_job
 from skylift.agent.lifecycle.crash import CrashReport
@@ -38,6 +38,7 @@ from skylift.agent.remote.aws import Aws
 from skylift.agent.remote.prefix import Prefix
 from skylift.agent.spot.spot_notice import how_bought
 from skylift.contract.record import JobRecord
+from skylift.contract.states import State
 
 
 def supervise(

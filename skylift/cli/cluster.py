@@ -116,7 +116,7 @@ def _tell_end(name: str, outcome: Callable[[], Outcome]) -> int:
     """The exit code when the scheduler has ended. It was to live as long as its keeper, unless somebody ended it."""
     from skylift.cli.say import say_trouble
     from skylift.client.errors import SKYLIFT_FAILED, JobNotFound
-    from skylift.client.job.states import State
+    from skylift.contract.states import State
 
     try:
         found = outcome()

@@ -80,7 +80,7 @@ def overlap(incomplete: str) -> list[str]:
 
 
 def state(incomplete: str) -> list[str]:
-    from skylift.client.job.states import LISTED
+    from skylift.contract.states import LISTED
 
     return _beginning(LISTED, incomplete)
 

@@ -79,7 +79,7 @@ def ps(
 
 def _check_states(asked: list[str]) -> None:
     from skylift.client.errors import UsageError
-    from skylift.client.job.states import LISTED
+    from skylift.contract.states import LISTED
 
     if unknown := [each for each in asked if each not in LISTED]:
         raise UsageError(f"--state {unknown[0]!r} is no state of a job.", f"States are: {', '.join(LISTED)}.")

@@ -32,8 +32,8 @@ class RunningJobs:
 
     def _look(self, home: Home) -> None:
         from skylift.client.errors import SkyliftError
-        from skylift.client.job.states import ENDED
         from skylift.client.jobs.jobs import Jobs
+        from skylift.contract.states import ENDED
         from skylift.place.local import local_settings
         from skylift.place.lost_cloud import claimed_pid
         from skylift.place.start import running_pid

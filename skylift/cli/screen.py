@@ -14,12 +14,12 @@ from skylift.cli.bottom_line import BottomLine
 from skylift.cli.echo import Echo
 from skylift.cli.say import say_trouble
 from skylift.cli.status_text import fit, spell_progress, spell_run, spell_sent, spell_whole
-from skylift.client.job.server_record import Gauge
 from skylift.client.text.duration import spell_duration
 from skylift.client.text.tail import Tail
 from skylift.client.text.visible import visible, visible_lines
 from skylift.client.watch.written import Written
 from skylift.client.watcher import Watcher
+from skylift.contract.stream import Gauge
 
 if TYPE_CHECKING:
     from skylift.client.errors import SkyliftError

@@ -11,8 +11,8 @@ from skylift.client.text.size import spell_size
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from skylift.client.job.server_record import Gauge
     from skylift.client.watch.monitor import RunningProgram
+    from skylift.contract.stream import Gauge
 
 _BETWEEN = " · "
 
@@ -33,9 +33,10 @@ def spell_run(run: RunningProgram, gauge: Gauge, leave: str, now: float, columns
 
 def spell_sent(gauge: Gauge) -> str:
     """Progress of the results that the server uploads."""
-    if not gauge.files:
+    sending = gauge.sending
+    if not sending.files:
         return ""
-    return f"{gauge.files_sent} of {gauge.files} files, {spell_part(gauge.size_sent, gauge.size)} up"
+    return f"{sending.files_sent} of {sending.files} files, {spell_part(sending.size_sent, sending.size)} up"
 
 
 def spell_progress(done: int, total: int, files: tuple[int, int] | None = None) -> str:

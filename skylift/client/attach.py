@@ -8,7 +8,6 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from skylift.client.collect.collecting import Collected, Collecting
 from skylift.client.collect.watched_outcome import left_outcome, outcome_of
 from skylift.client.job.outcome import Outcome
-from skylift.client.job.states import State
 from skylift.client.jobs.jobs import Jobs
 from skylift.client.launch.last_kept import LastKept, remember_kept
 from skylift.client.launch.turn_off import TurnOff
@@ -20,6 +19,7 @@ from skylift.client.watch.monitor import Monitor
 from skylift.client.watch.streaming import Streamed, Streaming
 from skylift.client.watch.watched_job import WatchedJob
 from skylift.client.watcher import Keyboard, NoKeyboard, Watcher
+from skylift.contract.states import State
 
 
 class Attach:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from skylift.client.job.job import Job
 from skylift.client.job.settings import Settings
-from skylift.client.job.states import State
 from skylift.client.launch.last_kept import StartedConnection
 from skylift.client.launch.stages import Launched
 from skylift.client.ship.stdin import Stdin
@@ -20,6 +19,7 @@ from skylift.client.steps import Clock
 from skylift.client.submit import Submit
 from skylift.client.watch.forward import Forwards
 from skylift.client.watcher import Keyboard, Watcher
+from skylift.contract.states import State
 
 if TYPE_CHECKING:
     from skylift.client.attach import Attach

@@ -14,7 +14,6 @@ from typing import IO, TYPE_CHECKING
 from skylift.client.errors import INTERRUPTED, LaunchFailed, LaunchUnclear, NameTaken, SkyliftError
 from skylift.client.job.job import Job, new_name
 from skylift.client.job.settings import Settings
-from skylift.client.job.states import State
 from skylift.client.launch.bucket import ensure_bucket
 from skylift.client.launch.check import check
 from skylift.client.launch.kept_connection import KeptConnection
@@ -26,6 +25,7 @@ from skylift.client.ship.stdin import Stdin
 from skylift.client.ship.upload import Shipping
 from skylift.client.steps import Clock, in_thread, together
 from skylift.client.watcher import Watcher
+from skylift.contract.states import State
 
 if TYPE_CHECKING:
     from skylift.client.job.outcome import Outcome

@@ -11,7 +11,6 @@ from skylift.client.collect.results import Manifest, bring_home, read_manifest
 from skylift.client.errors import RunError
 from skylift.client.job.record import JobKeys
 from skylift.client.job.repeat import Repeat, parse_repeat
-from skylift.client.job.states import ENDED, State
 from skylift.client.jobs.cluster import TakeDown, clusters, find_clusters, members_of
 from skylift.client.jobs.jobs import Jobs
 from skylift.client.jobs.listing import Listed
@@ -21,6 +20,7 @@ from skylift.console.port import Port
 from skylift.console.rows import ClusterRow, JobRow, as_moment, as_time
 from skylift.console.submission import submit_again, submit_script
 from skylift.contract.record import RECORD_LIMIT
+from skylift.contract.states import ENDED, State
 
 
 class JobPort:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from skylift.client.job.server_record import Status
+from skylift.client.job.server_record import tries_of
 from skylift.client.jobs.listing import Listed
 from skylift.client.text.duration import moment, spell_duration
 from skylift.console.rows import as_time
+from skylift.contract.status import Status
 
 _ENVIRONMENTS = {
     "kept": "was there already, on a kept server",
@@ -40,7 +41,7 @@ def job_steps(job: Listed, status: Status | None) -> list[JobStep]:
         found.append((job.launched, "Server launched", f"{server}.{more}" if server else more.strip(), "succeeded"))
     if status is not None and status.booted:
         found.append((status.booted, "Server is up", _environment(status), "succeeded"))
-    for each in status.tries if status is not None else ():
+    for each in tries_of(status) if status is not None else ():
         if each.ended:
             again = f" Again after {each.pause:g} s." if each.pause is not None else ""
             found.append((each.ended, f"Try {each.number} ended", f"{each.reason}.{again}", "failed"))

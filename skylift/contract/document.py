@@ -7,13 +7,15 @@
 What is read is hostile until then: each field is checked, or refused with the reason. A field without a default must be
 there. Another one may be missing or null, as in what an earlier version has written; it is written where it is not the
 default, or ALWAYS. Fields that are not declared are dropped, as those of a later version. A text or a number without
-limits cannot be declared.
+limits cannot be declared. Where fields must fit each other, the document has a method `check` that raises Malformed.
 
 Dataclasses would take a server 12 ms to import.
 """
 
 import json
 import math
+import re
+from datetime import datetime
 from functools import lru_cache, partial
 from typing import (
     Annotated,
@@ -37,10 +39,12 @@ from typing import (
 T = TypeVar("T")
 Reader = Callable[[Any], Any]
 ALWAYS = ("written, whatever it is",)
+MOMENT = ("a time in UTC, like 2026-01-31T12:00:00.000Z",)
 FOREVER = 253402300799.0
 """The end of the year 9999, in seconds since the epoch: the last time that can be formatted."""
 _REQUIRED = ("no default",)
 _SHOWN = 40
+_MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?(?:Z|\+00:00)")
 
 
 class Malformed(Exception):
@@ -67,6 +71,12 @@ class Most(NamedTuple):
     entries: int
 
 
+class Among(NamedTuple):
+    """One of these words."""
+
+    words: Tuple[str, ...]
+
+
 def parse(kind: Callable[..., T], data: bytes, most: int) -> T:
     """The document in at most `most` bytes. Raises Malformed."""
     return read(kind, parse_json(data, most), "it")
@@ -85,7 +95,10 @@ def read(kind: Callable[..., T], found: object, name: str) -> T:
             raise Malformed("`%s` is missing" % field)
         else:
             values.append(default)
-    return kind(*values)
+    document = kind(*values)
+    if hasattr(document, "check"):
+        document.check()
+    return document
 
 
 def write(document: Any) -> Dict[str, Any]:
@@ -118,7 +131,11 @@ def _reader(hint: Any, name: str, limits: Tuple[Any, ...]) -> Reader:
     if kind is Union:
         return _reader(next(each for each in parts if each is not type(None)), name, limits)
     if kind is Literal:
-        return partial(_one_of, name, parts)
+        return partial(_one_of, str, name, parts)
+    for words in (each.words for each in limits if isinstance(each, Among)):
+        return partial(_one_of, kind, name, words)
+    if MOMENT in limits:
+        return partial(as_moment, name)
     if kind is dict:
         return partial(_object, name)
     if kind is bool:
@@ -142,7 +159,7 @@ def _limit(kind: Type[T], name: str, limits: Tuple[Any, ...]) -> T:
     raise TypeError("%s has no %s" % (name, kind.__name__))
 
 
-def _text(name: str, most: int, form: Optional[Pattern[str]]) -> Reader:
+def _text(name: str, most: int, form: Optional[Pattern[str]]) -> Callable[[Any], str]:
     def read_text(value: Any) -> str:
         if not isinstance(value, str):
             raise Malformed("%s is not text" % name)
@@ -155,10 +172,21 @@ def _text(name: str, most: int, form: Optional[Pattern[str]]) -> Reader:
     return read_text
 
 
-def _one_of(name: str, words: Tuple[str, ...], value: Any) -> str:
+def _one_of(kind: Type[T], name: str, words: Tuple[str, ...], value: Any) -> T:
     if value in words:
-        return str(value)
+        return kind(value)  # type: ignore[call-arg]
     raise Malformed("%s cannot be %s" % (name, shown(_text(name, 64, None)(value))))
+
+
+def as_moment(name: str, value: Any) -> str:
+    """A time from 1970 on."""
+    text = _text(name, 32, _MOMENT)(value)
+    try:
+        if datetime.fromisoformat(text.replace("Z", "+00:00")).year >= 1970:
+            return text
+    except ValueError:
+        pass
+    raise Malformed("%s cannot be %s" % (name, shown(text)))
 
 
 def _flag(name: str, value: Any) -> bool:

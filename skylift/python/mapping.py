@@ -15,7 +15,6 @@ from skylift.client.job.job import Program
 from skylift.client.job.outcome import Outcome
 from skylift.client.job.run_options import OF_MAPS, MapOptions, ScheduledMapOptions, SharedOptions, shared_part
 from skylift.client.job.settings import Settings
-from skylift.client.job.states import State
 from skylift.client.map.continuation import read_continuation
 from skylift.client.map.inputs import InputWords, read_split
 from skylift.client.map.outcome import InputOutcome
@@ -26,6 +25,7 @@ from skylift.client.map.settled import Left, settle
 from skylift.client.map.spec import MapSpec
 from skylift.client.remote.account import open_account
 from skylift.client.watch.forward import Forwards
+from skylift.contract.states import State
 from skylift.python import work
 from skylift.python.watching import Recorder
 

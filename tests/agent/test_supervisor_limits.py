@@ -20,7 +20,6 @@ from support.shipped_job import Shipped
 from support.waiting_job import go
 
 from skylift.agent.job.outcome import judge
-from skylift.agent.job.status import State
 from skylift.agent.machine.memory import Memory
 from skylift.agent.machine.power import RESERVE
 from skylift.agent.program.program import GRACE
@@ -29,6 +28,7 @@ from skylift.client.job.job import Program
 from skylift.client.job.tags import TAG_UNDELIVERED
 from skylift.client.plan.plan_job import Order
 from skylift.client.remote.api import Api
+from skylift.contract.states import State
 
 WAITS = """
 import os, time

@@ -18,7 +18,7 @@ from skylift.cli.main import perform
 from skylift.client.dask.authority import issue
 from skylift.client.errors import JobNotFound, RunError, UsageError
 from skylift.client.job.outcome import Outcome
-from skylift.client.job.states import State
+from skylift.contract.states import State
 from skylift.python.cluster.client_files import write_client_files
 from skylift.python.cluster.held import HeldCluster, find_held, hold
 

@@ -17,13 +17,13 @@ from skylift.cli.map_display import MapDisplay
 from skylift.cli.screen import Live, Outlet, make_screen
 from skylift.client.job.outcome import Outcome
 from skylift.client.job.server_time import ServerTime
-from skylift.client.job.states import State
 from skylift.client.map.places import Template
 from skylift.client.map.progress import Progress
 from skylift.client.map.reading import MapReader
 from skylift.client.map.spec import MapInput, MapSpec, ObjectRange
 from skylift.client.price.run_price import cost_of
 from skylift.client.watch.monitor import RunningProgram
+from skylift.contract.states import State
 
 HOUR = ServerTime("t3.small", "on-demand", 2, 3600.0)
 

@@ -6,8 +6,8 @@ import pytest
 
 from skylift.cli.bottom_line import cut, width_of
 from skylift.cli.status_text import fit, spell_part, spell_progress, spell_run, spell_sent, spell_used, spell_whole
-from skylift.client.job.server_record import Gauge
 from skylift.client.watch.monitor import RunningProgram
+from skylift.contract.stream import Gauge, Sending
 
 RUN = RunningProgram(started=1000.0, booted=990.0, max_time=3600, hourly=0.0208, charged=False)
 GAUGE = Gauge(processor=0.453, memory=1288490188, memory_limit=4 << 30)
@@ -72,7 +72,7 @@ def test_what_is_small_is_told_in_mebibytes(used: int, whole: int, text: str) ->
 
 def test_results_on_their_way() -> None:
     assert spell_sent(Gauge()) == ""
-    sending = Gauge(files=5000, files_sent=120, size=10 << 20, size_sent=1 << 20)
+    sending = Gauge(sending=Sending(files=5000, files_sent=120, size=10 << 20, size_sent=1 << 20))
     assert spell_sent(sending) == "120 of 5000 files, 1.0 of 10.0 MiB up"
 
 

@@ -19,7 +19,6 @@ from skylift.client.flow import Run
 from skylift.client.job.cache import Cache
 from skylift.client.job.job import Job, MapPart, Spot
 from skylift.client.job.record import JobKeys, bucket_name
-from skylift.client.job.server_record import HostKeys
 from skylift.client.job.settings import Settings
 from skylift.client.jobs.jobs import Jobs
 from skylift.client.launch import server as launch
@@ -32,6 +31,7 @@ from skylift.client.ship.stdin import Stdin
 from skylift.client.steps import Clock
 from skylift.client.submit import Submit
 from skylift.client.watch.forward import Forward, Forwards
+from skylift.contract.stream import HostKeys
 from skylift.python import work
 
 pytestmark = pytest.mark.usefixtures("prepared")

@@ -8,11 +8,11 @@ import pytest
 from shown_page import Page, shown_page
 
 from skylift.client.errors import Unreachable
-from skylift.client.job.states import State
 from skylift.client.jobs.listing import Listed
 from skylift.console.cloud_view import CloudView
 from skylift.console.pages.job import JobPage
 from skylift.console.poller import Change
+from skylift.contract.states import State
 
 
 class View:

@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import pytest
 
-from skylift.client.job.server_record import Status, Try
-from skylift.client.job.states import State
 from skylift.client.jobs.listing import Listed
 from skylift.console.job_steps import job_steps
 from skylift.console.rows import as_moment
+from skylift.contract.states import State
+from skylift.contract.status import ProgramTry, Status
 
 WAITING = Listed(
     "job-1", State.STARTING, None, None, None, None, None, None, None, None, created="2026-01-01T12:00:00.000Z"
@@ -35,7 +35,7 @@ STATUS = Status(
     booted="2026-01-01T12:00:03.000Z",
     environment="built",
     environment_seconds=4.25,
-    tries=(Try(1, 9, "it failed", ended="2026-01-01T12:00:08.000Z", pause=1.5),),
+    tries=(ProgramTry(9, 1, reason="it failed", ended="2026-01-01T12:00:08.000Z", pause=1.5),),
 )
 
 

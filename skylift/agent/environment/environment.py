@@ -21,12 +21,12 @@ from skylift.agent.environment.uv import Uv
 from skylift.agent.environment.wheel_check import check_lock
 from skylift.agent.job.login_user import Login
 from skylift.agent.job.outcome import Ended
-from skylift.agent.job.status import State
 from skylift.agent.machine.console import say
 from skylift.agent.machine.remove_tree import remove_below
 from skylift.agent.program.program import UserProcess
 from skylift.agent.remote.aws import Refused, Unreachable
 from skylift.contract import record
+from skylift.contract.states import State
 
 _OPTIONS, _PINNED = "options~.txt", "pinned~.txt"
 """The options among the lines of requirements, which the client writes beside them, and what these were pinned to."""

@@ -13,12 +13,12 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Sequence, Set
 
 from skylift.agent.environment.unpack import make_room, sha256_of
 from skylift.agent.job.outcome import Ended
-from skylift.agent.job.status import State
 from skylift.agent.machine.concurrently import thread_pool
 from skylift.agent.program.program import UserProcess
 from skylift.agent.remote.aws import Aws, Refused, Unreachable, retry_until
 from skylift.agent.remote.prefix import Prefix
 from skylift.contract.record import LargeInput
+from skylift.contract.states import State
 
 BLOBS = "inputs/sha256"
 _SPAN = 32 << 20

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, Set
 
 from skylift.agent.job.outcome import Ended
-from skylift.agent.job.status import State
 from skylift.agent.machine.remove_tree import remove_below
 from skylift.contract.record import Pack
+from skylift.contract.states import State
 
 _BUFFER = 1 << 20
 _OCTAL = re.compile(b"[0-7]+").fullmatch

@@ -14,10 +14,10 @@ import time
 
 from skylift.agent.job.context import Context
 from skylift.agent.job.outcome import Ended
-from skylift.agent.job.status import State
 from skylift.agent.machine.console import say
 from skylift.agent.remote.aws import NO_WAY, NoAnswer, Refused, Unreachable
 from skylift.contract.record import ScheduleTerms
+from skylift.contract.states import State
 
 MARGIN = 120
 """Seconds after the deadline: as much as a client has the cloud leave to other servers."""

@@ -9,8 +9,8 @@ from typing import Dict, Optional
 
 from skylift.agent.job.context import Context
 from skylift.agent.job.outcome import Ended
-from skylift.agent.job.status import State
 from skylift.contract.record import JobRecord
+from skylift.contract.states import State
 
 KEY = "in/env.json"
 

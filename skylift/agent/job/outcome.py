@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from typing import Any, Dict, NamedTuple, Optional
 
-from skylift.agent.job.status import State
+from skylift.contract.states import State
 
 OUT_OF_MEMORY = 121
 REBOOTED = 122

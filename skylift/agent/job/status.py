@@ -5,29 +5,10 @@ from __future__ import annotations
 import datetime
 import json
 import threading
-from enum import Enum
-from typing import Any, Dict
+from typing import Any
 
-
-class State(str, Enum):
-    """The states of a job. Those from SUCCEEDED on are final."""
-
-    BOOTING = "booting"
-    UNPACKING = "unpacking"
-    ENVIRONMENT = "environment"
-    RUNNING = "running"
-    UPLOADING = "uploading"
-    INTERRUPTED = "interrupted"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    OUT_OF_MEMORY = "out-of-memory"
-    TIMED_OUT = "timed-out"
-    IDLE = "idle"
-    CANCELLED = "cancelled"
-    SKIPPED = "skipped"
-    REBOOTED = "rebooted"
-    ENVIRONMENT_FAILED = "environment-failed"
-    BROKEN = "broken"
+from skylift.contract import document, status
+from skylift.contract.states import State
 
 
 def now_iso() -> str:
@@ -40,14 +21,15 @@ class Status:
     def __init__(self, job: str, changed: threading.Condition) -> None:
         self.changed = changed
         self.version = 0
-        self.fields: Dict[str, Any] = {"job": job, "attempt": 1, "state": State.BOOTING, "final": False}
+        self.fields = status.Status(State.BOOTING, job=job)
 
     def set(self, **fields: Any) -> None:
+        """Fields that the document has."""
         with self.changed:
-            self.fields.update(fields, updated=now_iso())
+            self.fields = self.fields._replace(updated=now_iso(), **fields)
             self.version += 1
             self.changed.notify_all()
 
     def encoded(self, **more: Any) -> bytes:
         with self.changed:
-            return json.dumps(dict(self.fields, **more)).encode()
+            return json.dumps(document.write(self.fields._replace(**more))).encode()

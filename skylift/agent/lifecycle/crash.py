@@ -11,12 +11,13 @@ from typing import Any, Dict, Optional, Type
 from skylift.agent.job.context import Context
 from skylift.agent.job.fleet import release_fleet
 from skylift.agent.job.outcome import FAILED
-from skylift.agent.job.status import State, Status
+from skylift.agent.job.status import Status
 from skylift.agent.lifecycle.claim import STATUS, Claim, claim_first
 from skylift.agent.machine.console import say
 from skylift.agent.machine.power import power_off
 from skylift.agent.remote.aws import Refused, Unreachable
 from skylift.contract.record import JobRecord
+from skylift.contract.states import State
 
 _TRYING = 60.0
 """Seconds in which reporting the end is tried."""
@@ -35,7 +36,7 @@ class CrashReport:
         if self._record is not None and self._record.succession is not None and self._claim is None:
             # Another server may have the job. It continues.
             return power_off()
-        if self._status.fields["final"] or self._context.ledger.read().get("delivered"):
+        if self._status.fields.final or self._context.ledger.read().get("delivered"):
             # The job's end has been reported. An error after that does not change it.
             return power_off()
         return self._tell(

@@ -11,7 +11,7 @@ from typing import Any, Dict, Optional
 from skylift.agent.environment.prebuilt import PrebuiltEnvironment
 from skylift.agent.job.fleet import release_fleet
 from skylift.agent.job.outcome import Outcome
-from skylift.agent.job.status import State, now_iso
+from skylift.agent.job.status import now_iso
 from skylift.agent.lifecycle.claim import STATUS
 from skylift.agent.lifecycle.recovery import Concluded
 from skylift.agent.lifecycle.session import JobSession
@@ -26,6 +26,7 @@ from skylift.agent.remote.aws import Refused, Unreachable
 from skylift.agent.remote.terminate_server import send
 from skylift.agent.results.send_deadline import SendDeadline
 from skylift.agent.workers.worker_group import SECRETS, empty_group, release_group
+from skylift.contract.states import State
 
 UNDELIVERED = "skylift:undelivered"
 _TRYING = 10.0

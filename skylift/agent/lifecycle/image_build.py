@@ -13,9 +13,9 @@ from skylift.agent.environment.cached_environment import CachedEnvironment
 from skylift.agent.environment.environment import environment_folders
 from skylift.agent.environment.prebuilt import PrebuiltEnvironment
 from skylift.agent.job.outcome import Ended, Outcome
-from skylift.agent.job.status import State
 from skylift.agent.lifecycle.recovery import Concluded
 from skylift.agent.lifecycle.session import JobSession
+from skylift.contract.states import State
 
 
 def seal(session: JobSession) -> Concluded:

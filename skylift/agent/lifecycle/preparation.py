@@ -22,13 +22,14 @@ from skylift.agent.job.context import Context
 from skylift.agent.job.env_values import EnvValues
 from skylift.agent.job.login_user import Login
 from skylift.agent.job.outcome import Ended
-from skylift.agent.job.status import State, Status
+from skylift.agent.job.status import Status
 from skylift.agent.machine.concurrently import thread_pool
 from skylift.agent.program.program import UserProcess
 from skylift.agent.remote.aws import Refused, Unreachable
 from skylift.agent.remote.prefix import Prefix
 from skylift.agent.spot.spot_server import SpotServer
 from skylift.contract.record import JobRecord, Pack
+from skylift.contract.states import State
 
 _AT_A_TIME = 4
 
@@ -188,7 +189,7 @@ class Preparation:
         if sys.version_info >= OLDEST:
             return sys.executable
         named = record["environment"]
-        if self._session.status.fields["attempt"] > 1:
+        if self._session.status.fields.attempt > 1:
             # The server before may have had others, of which the first has built it.
             named = pinned(named, self._context.place)
         return self._make_tools(dict(record, environment=dict(named, shared=False, alone=True)))

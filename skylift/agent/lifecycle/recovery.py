@@ -11,8 +11,8 @@ from typing import Any, Dict, List, NamedTuple, Optional
 
 from skylift.agent.job.ledger import Ledger, boot_mark
 from skylift.agent.job.outcome import Outcome
-from skylift.agent.job.status import State
 from skylift.agent.program.program import is_child_of
+from skylift.contract.states import State
 
 _SHUTDOWN = 1.0
 """Seconds in which every process receives the signal of a shutdown. What ends in this time is ended by it."""

@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import Any, Dict, List, Optional
 
 from skylift.agent.job.outcome import Outcome
-from skylift.agent.job.status import State
 from skylift.contract.record import Retry
+from skylift.contract.states import State
 
 LONGEST = 60.0
 """Seconds between two times, at the most."""

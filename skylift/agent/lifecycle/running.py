@@ -15,7 +15,7 @@ from typing import Any, Dict, List, Optional, Union
 
 from skylift.agent.environment.environment import FAILED
 from skylift.agent.job.outcome import BY_SIGTERM, REBOOTED, Ended, Outcome, judge
-from skylift.agent.job.status import State, now_iso
+from skylift.agent.job.status import now_iso
 from skylift.agent.lifecycle.delivery import end_what_is_left
 from skylift.agent.lifecycle.preparation import Preparation, Prepared
 from skylift.agent.lifecycle.recovery import Concluded, NotedStart, Recovery
@@ -30,6 +30,7 @@ from skylift.agent.program.program import GRACE, kill_session
 from skylift.agent.program.terminal import ProgramTerminal
 from skylift.agent.results.results import Syncing
 from skylift.agent.spot.spot_interruption import WHY
+from skylift.contract.states import State
 
 STDIN_BROKE_OFF = "Standard input broke off: what passed it on to the program was ended."
 _SHUTDOWN = 2.0
@@ -45,7 +46,7 @@ def start_program(session: JobSession, prepared: Prepared, recovery: Recovery) -
 
 def _start(session: JobSession, prepared: Prepared) -> None:
     argv, env = list(session.record.argv), prepared.variables(session.context.login)
-    env.update(SKYLIFT_ATTEMPT=str(session.status.fields["attempt"] + len(session.retries.tries)))
+    env.update(SKYLIFT_ATTEMPT=str(session.status.fields.attempt + len(session.retries.tries)))
     if session.record.python:
         argv[0] = prepared.environment.python
     if session.record.cluster is None:
@@ -249,11 +250,11 @@ class Running:
         results."""
         session, kills = self._session, self._memory.before
         if first is None:
-            now_running = {"state": State.RUNNING, "booted": session.status.fields["booted"], "started": now_iso()}
-            began = now_running["started"]
+            began = now_iso()
+            now_running = {"state": State.RUNNING, "booted": session.status.fields.booted or began, "started": began}
             now, clock = time.time(), time.monotonic()
             if session.spot is not None:
-                begun = session.spot.attempt.fields.setdefault("begun", now_running["started"])
+                begun = session.spot.attempt.fields.setdefault("begun", began)
                 now_running.update(started=begun)
             start = NotedStart(self._boot, now, clock, session.results.arrived(), kills, now_running, began)
         else:
@@ -362,7 +363,7 @@ class Running:
         session, start = self._session, self._start
         assert start is not None
         seconds = (session.stopwatch.seconds or 0.0) - start.after
-        session.retries.add(outcome, session.status.fields["attempt"], start.began, self._ended, seconds, pause)
+        session.retries.add(outcome, session.status.fields.attempt, start.began, self._ended, seconds, pause)
 
     def _tell(self) -> None:
         session = self._session

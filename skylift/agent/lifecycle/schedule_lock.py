@@ -19,12 +19,12 @@ from typing import Any, Dict, NamedTuple, Optional
 from skylift.agent.job.attempts import SILENCE, put_if
 from skylift.agent.job.context import Context
 from skylift.agent.job.outcome import Ended
-from skylift.agent.job.status import State
 from skylift.agent.machine.console import say
 from skylift.agent.program.program import UserProcess
 from skylift.agent.remote.aws import Refused, Unreachable
 from skylift.agent.remote.terminate_server import end_server
 from skylift.contract.record import ScheduleTerms
+from skylift.contract.states import State
 
 KEY = "running.json"
 _INSTANCE = re.compile(r"i-[0-9a-f]{8,17}")

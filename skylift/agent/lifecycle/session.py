@@ -7,7 +7,7 @@ from typing import Any, Dict, List, Optional
 
 from skylift.agent.job.context import Context
 from skylift.agent.job.env_values import EnvValues
-from skylift.agent.job.status import State, Status
+from skylift.agent.job.status import Status
 from skylift.agent.lifecycle.claim import Claim
 from skylift.agent.lifecycle.retries import Retries
 from skylift.agent.machine.clock import Stopwatch
@@ -25,6 +25,7 @@ from skylift.agent.spot.checkpoint import Checkpoint
 from skylift.agent.spot.spot_interruption import SpotReclaim
 from skylift.agent.spot.spot_server import SpotServer
 from skylift.contract.record import JobRecord
+from skylift.contract.states import State
 
 
 class JobSession:
@@ -92,7 +93,7 @@ class JobSession:
 
     def under_way(self) -> Dict[str, Any]:
         """Progress of a slow step for clients: the last line of uv, or how much of the results has been sent."""
-        state = self.status.fields["state"]
+        state = self.status.fields.state
         if state == State.ENVIRONMENT:
             return {"doing": last_line(self.context.folder / "environment.log")}
         return {"sending": self.results.tally.fields()} if state == State.UPLOADING else {}

@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 from typing import Optional
 
-from skylift.agent.job.status import State
 from skylift.agent.program.program import UserProcess
 from skylift.agent.program.stdin import ProgramStdin
 from skylift.agent.program.terminal import ProgramTerminal
 from skylift.agent.remote.aws import Refused, Unreachable
 from skylift.agent.remote.prefix import Prefix
+from skylift.contract.states import State
 
 
 class JobControl:

@@ -180,7 +180,7 @@ class ControlSocket:
         offsets = watch.offsets
         if watch.since is not None:
             self._skip(offsets, watch.since)
-        is_behind = 0 < watch.attempt < self._status.fields["attempt"]
+        is_behind = 0 < watch.attempt < self._status.fields.attempt
         if is_behind or any(offsets[each.name] < each.base for each in self._streams):
             # Another server had the job. The client reads in the prefix where this one's output begins.
             return connection.shutdown(socket.SHUT_RDWR)
@@ -199,7 +199,7 @@ class ControlSocket:
         due = time.monotonic() + request.every
         while usage is not None and not (request.times and times >= request.times):
             with status.changed:
-                final, version, words = status.fields["final"], status.version, status.encoded()
+                final, version, words = status.fields.final, status.version, status.encoded()
             if version != sent_version:
                 _send(connection, b"s", words)
                 sent_version = version
@@ -244,7 +244,7 @@ class ControlSocket:
                     if not status.changed.wait(max(0.0, due - time.monotonic()) if every else None):
                         break
                 # What becomes final while output is sent is not sent before the rest of the output.
-                final, version, words = status.fields["final"], status.version, status.encoded()
+                final, version, words = status.fields.final, status.version, status.encoded()
             if gauge is not None and time.monotonic() >= due:
                 _send(connection, b"g", json.dumps(dict(gauge.measure(), **self._under_way())).encode())
                 due = time.monotonic() + every

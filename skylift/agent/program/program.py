@@ -18,7 +18,7 @@ from skylift.agent.job.guardian import code_of
 from skylift.agent.job.guardian_link import GuardianLink
 from skylift.agent.job.ledger import Ledger
 from skylift.agent.job.outcome import Ended
-from skylift.agent.job.status import State
+from skylift.contract.states import State
 
 GRACE = 10
 """Seconds between SIGTERM and SIGKILL, as documented for caps and cancel."""

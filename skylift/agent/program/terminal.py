@@ -14,8 +14,8 @@ from typing import Optional
 
 from skylift.agent.job.guardian import Handles
 from skylift.agent.job.outcome import Ended
-from skylift.agent.job.status import State
 from skylift.agent.program.stream import READ, Stream
+from skylift.contract.states import State
 
 _TYPED_AHEAD = 1 << 20
 """The most bytes of input that wait for a program which does not read. A real terminal has such a limit too."""

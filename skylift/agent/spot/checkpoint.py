@@ -27,7 +27,6 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 from skylift.agent.environment.unpack import clear_away, digest_of, make_folder, sha256_of
 from skylift.agent.job.attempts import Attempt
 from skylift.agent.job.outcome import Ended
-from skylift.agent.job.status import State
 from skylift.agent.machine.console import say
 from skylift.agent.machine.walk import walk
 from skylift.agent.remote.aws import Refused, Unreachable, retry_until
@@ -41,6 +40,7 @@ from skylift.agent.spot.checkpoint_archive import (
     open_file,
     pack,
 )
+from skylift.contract.states import State
 
 _SETTLED = 1.0
 """Seconds without a change after which a checkpoint that is written in place may be sent."""

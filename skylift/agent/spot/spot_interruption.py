@@ -11,9 +11,10 @@ from typing import Optional
 
 from skylift.agent.job.context import Context
 from skylift.agent.job.outcome import Outcome, is_answer
-from skylift.agent.job.status import State, Status, now_iso
+from skylift.agent.job.status import Status, now_iso
 from skylift.agent.program.program import UserProcess
 from skylift.agent.spot.spot_notice import Notice, Notices
+from skylift.contract.states import State
 
 WHY = "EC2 takes its spot server back, and a schedule's run has no other."
 

@@ -11,8 +11,8 @@ import threading
 from typing import List, Optional
 
 from skylift.agent.job.outcome import Outcome, judge, spell
-from skylift.agent.job.status import State
 from skylift.agent.machine.memory import Memory
+from skylift.contract.states import State
 
 
 class InputMemory:

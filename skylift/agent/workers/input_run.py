@@ -24,7 +24,6 @@ from typing import Any, BinaryIO, Callable, Dict, List, NamedTuple, Tuple
 
 from skylift.agent.environment.unpack import sha256_of
 from skylift.agent.job.login_user import Login
-from skylift.agent.job.status import State
 from skylift.agent.machine.console import write_to_console
 from skylift.agent.machine.remove_tree import remove_below
 from skylift.agent.remote.aws import Refused, Unreachable, retry_until
@@ -36,6 +35,7 @@ from skylift.agent.workers.input_folders import InputFolders
 from skylift.agent.workers.input_live import LiveOutput
 from skylift.agent.workers.input_memory import InputMemory, Share
 from skylift.agent.workers.input_spawner import Spawner
+from skylift.contract.states import State
 
 INLINE = 4096
 """Bytes of a stream that is part of the outcome itself."""

@@ -7,9 +7,9 @@ from typing import Any
 
 from skylift.client.errors import Refused, Unreachable
 from skylift.client.job.outcome import Outcome
-from skylift.client.job.states import State
 from skylift.client.remote.api import Api
 from skylift.client.text.size import spell_size
+from skylift.contract.states import State
 
 
 def name_bigger_type(api: Api, outcome: Outcome, instance_type: str) -> Outcome:

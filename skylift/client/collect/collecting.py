@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from skylift.client.collect.results import Manifest, bring_home, read_manifest
 from skylift.client.job.record import JobKeys
-from skylift.client.job.states import State
 from skylift.client.remote.reconnect import Reconnect
 from skylift.client.steps import Clock
 from skylift.client.text.size import spell_size
 from skylift.client.watch.streaming import Streamed
 from skylift.client.watcher import Watcher
+from skylift.contract.states import State
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Collecting:
 
     async def run(self) -> Collected:
         """Raises SkyliftError when not all results can be had."""
-        if not self._streamed.status.sent_streams:
+        if self._streamed.status.streams is None:
             return Collected(self._streamed, Manifest())
         where, job = (self._api, self._bucket, self._prefix), self._job
         manifest = await self._reconnect.until_answered(

@@ -8,8 +8,9 @@ from skylift.client.collect.results import Manifest
 from skylift.client.errors import SKYLIFT_FAILED
 from skylift.client.job.outcome import Outcome
 from skylift.client.job.server import Server
-from skylift.client.job.server_record import Status
+from skylift.client.job.server_record import tries_of
 from skylift.client.price.purchase import server_seconds
+from skylift.contract.status import Status
 
 
 def conclude(name: str, status: Status, manifest: Manifest, server: Server | None) -> Outcome:
@@ -36,7 +37,7 @@ def conclude(name: str, status: Status, manifest: Manifest, server: Server | Non
         started=status.started,
         ended=status.ended,
         attempts=status.attempt,
-        tries=status.tries,
+        tries=tries_of(status),
         program_seconds=status.program_seconds,
         seconds=_own_seconds(status),
         kept_until=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(kept)) if kept else None,

@@ -35,9 +35,10 @@ from skylift.client.collect.spared import is_here, spared
 from skylift.client.errors import Refused, ResultsDamaged, RunError
 from skylift.client.job.outcome import Missing, Result
 from skylift.client.job.record import JobKeys
-from skylift.client.job.server_record import MANIFEST_LIMIT, UploadedFile, parse_manifest
+from skylift.client.job.server_record import parse_manifest
 from skylift.client.remote.api import Api
 from skylift.client.waiting import Threads
+from skylift.contract.results import MANIFEST_LIMIT, SentFile
 
 _AT_A_TIME = 8
 _NOT_THERE = {"NoSuchKey", "404", "InvalidRange", "416"}
@@ -88,9 +89,9 @@ def read_manifest(
     if found is None:
         return Manifest()
     sent = parse_manifest(prefix.manifest, found)
-    wanted: list[UploadedFile] = []
+    wanted: list[SentFile] = []
     others: list[str] = []
-    for each in sent.files:
+    for each in sent.results:
         if is_wanted(each.path, outputs, script):
             wanted.append(each)
         else:
@@ -102,7 +103,7 @@ def read_manifest(
         tuple(others),
         tuple(Missing(each.path, each.reason) for each in sent.not_sent),
         sent.changed,
-        {each.path: (each.key, each.offset) for each in wanted if each.key},
+        {each.path: each.at for each in wanted if each.at is not None},
         spares_tracked,
     )
 

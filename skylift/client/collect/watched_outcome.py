@@ -11,10 +11,10 @@ from skylift.client.collect.outcome import conclude
 from skylift.client.errors import INTERRUPTED
 from skylift.client.job.outcome import Outcome
 from skylift.client.job.server import Server
-from skylift.client.job.states import State
 from skylift.client.price.run_price import with_price
 from skylift.client.steps import Clock
 from skylift.client.watch.watched_job import WatchedJob
+from skylift.contract.states import State
 
 
 def outcome_of(collected: Collected, clock: Clock) -> Outcome:

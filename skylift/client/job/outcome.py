@@ -10,10 +10,10 @@ from typing import Any
 from skylift.client.errors import SkyliftError
 from skylift.client.job.run_price import RunPrice
 from skylift.client.job.server_record import Try
-from skylift.client.job.states import State
 from skylift.client.text.duration import spell_duration
 from skylift.client.text.size import spell_size
 from skylift.client.text.visible import shown, visible, visible_lines
+from skylift.contract.states import State
 
 _LISTED = 10
 """The most results that a table names, and the lines of standard error in an error's note."""

@@ -7,7 +7,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,8 +15,7 @@ from skylift.client.job.commands import ssh_argv
 from skylift.client.job.job import NAME_FORM
 from skylift.client.job.record import JobKeys
 from skylift.client.job.server import Server
-from skylift.client.job.server_record import NO_STATUS, Status, encode_status
-from skylift.client.job.states import State
+from skylift.client.job.server_record import NO_STATUS
 from skylift.client.jobs.listing import JobListing, spell
 from skylift.client.launch.cap import uncap_server
 from skylift.client.launch.fleet import active_fleets, delete_fleets, remove_fleet, remove_template
@@ -31,7 +29,10 @@ from skylift.client.remote.account import Account
 from skylift.client.text.duration import moment, spell_duration
 from skylift.client.waiting import pauses
 from skylift.client.watch.ssh_access import SshAccess
+from skylift.contract.document import write
 from skylift.contract.record import JobRecord
+from skylift.contract.states import State
+from skylift.contract.status import Status
 
 T = TypeVar("T")
 _CANCEL_PATIENCE = 45.0
@@ -133,15 +134,15 @@ class Jobs(JobListing):
             ended = status is not None and status.final
         if goes_on and not ended:
             before = status or NO_STATUS
-            last = replace(
-                before,
+            last = before._replace(
+                job=name,
                 state=State.CANCELLED,
                 final=True,
                 exit_code=137,
                 reason="The job was cancelled and its server terminated.",
                 instance=servers[0].instance if servers else before.instance,
             )
-            self._api.put(self._bucket, JobKeys(name).status, json.dumps(encode_status(last, job=name)).encode())
+            self._api.put(self._bucket, JobKeys(name).status, json.dumps(write(last)).encode())
             self._account.forget_secrets(name)
         try:
             remove_roles(self._account, name, servers)

@@ -17,9 +17,8 @@ from skylift.client.job.job import NAME_FORM
 from skylift.client.job.record import may_be_starting
 from skylift.client.job.scheduled import parse_run
 from skylift.client.job.server import Server
-from skylift.client.job.server_record import NO_STATUS, Status
+from skylift.client.job.server_record import NO_STATUS
 from skylift.client.job.settings import Settings
-from skylift.client.job.states import ENDED, State
 from skylift.client.launch.fleet import active_fleets
 from skylift.client.launch.server import all_live, live_servers, live_workers
 from skylift.client.price.price import hourly_cost
@@ -28,6 +27,8 @@ from skylift.client.remote.account import Account, open_account
 from skylift.client.text.duration import moment
 from skylift.client.waiting import Threads
 from skylift.contract.record import JobRecord
+from skylift.contract.states import ENDED, State
+from skylift.contract.status import Status
 
 _AT_ONCE = 8
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from skylift.client.errors import UsageError
 from skylift.client.job.record import JobKeys
-from skylift.client.job.server_record import Status, parse_times, piece_offset
+from skylift.client.job.server_record import parse_times, piece_offset
 from skylift.client.launch.server import live_servers
 from skylift.client.remote.account import Account
 from skylift.client.remote.reconnect import Reconnect
@@ -18,6 +18,7 @@ from skylift.client.watch.relocation import Relocation
 from skylift.client.watch.ssh_access import SshAccess
 from skylift.client.watch.stream import Follower
 from skylift.client.watcher import Watcher
+from skylift.contract.status import Status
 from skylift.contract.usage import LONGEST_STREAM
 
 

@@ -16,7 +16,6 @@ from typing import Any, Literal
 from skylift.client.errors import JobNotFound, RecordDamaged, Refused, SkyliftError
 from skylift.client.job.record import STARTING, JobKeys
 from skylift.client.job.server import Server
-from skylift.client.job.server_record import Status
 from skylift.client.job.tags import TAG_JOB, job_of
 from skylift.client.launch import role
 from skylift.client.launch.cap import GROUP as CAPS
@@ -41,6 +40,7 @@ from skylift.client.ship.prebuilt import ENVIRONMENTS
 from skylift.client.text.duration import moment
 from skylift.client.waiting import Threads
 from skylift.contract.record import JobRecord
+from skylift.contract.status import Status
 
 _LONGEST_SENDING = 86400
 """Seconds after which an unfinished multipart upload of an input counts as abandoned."""
@@ -120,7 +120,7 @@ class _Known:
     @property
     def is_delivered(self) -> bool:
         """Whether all output and results are in S3."""
-        return self.status is not None and self.status.final and self.status.sent_streams
+        return self.status is not None and self.status.final and self.status.streams is not None
 
     def busy_until(self) -> float:
         """Until when a server whose job has ended may still run: it is kept, or about to turn off."""

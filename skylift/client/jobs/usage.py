@@ -12,16 +12,17 @@ from typing import Any
 from skylift.client.errors import ConnectionLost, RecordDamaged, Refused, RunError, SkyliftError, Unreachable
 from skylift.client.job.record import JobKeys
 from skylift.client.job.server import Server
-from skylift.client.job.server_record import Status, parse_status, parse_usage
-from skylift.client.job.states import ENDED, State
+from skylift.client.job.server_record import parse_status
 from skylift.client.jobs.jobs import Jobs
 from skylift.client.jobs.listing import Listed
 from skylift.client.launch.server import live_servers
 from skylift.client.remote.account import Account
 from skylift.client.steps import in_thread
 from skylift.client.watch.ssh_access import SshAccess
-from skylift.contract.document import Malformed
-from skylift.contract.usage import Usage
+from skylift.contract.document import Malformed, parse
+from skylift.contract.states import ENDED, State
+from skylift.contract.status import Status
+from skylift.contract.usage import USAGE_LIMIT, Usage
 
 EVERY = 2.0
 """Seconds between two measurements."""
@@ -121,7 +122,7 @@ class UsageWatch:
                     if self._reading.is_over:
                         return True
                 elif frame.kind == "usage":
-                    self._tell(usage=parse_usage(frame.data), trouble="")
+                    self._tell(usage=parse(Usage, frame.data, USAGE_LIMIT), trouble="")
                     self._left -= 1
                     if self._left == 0:
                         return True

@@ -17,7 +17,6 @@ from skylift.client.errors import JobNotFound, RunError, SkyliftError
 from skylift.client.job.outcome import Outcome
 from skylift.client.job.record import JobKeys, may_be_starting
 from skylift.client.job.server import Server
-from skylift.client.job.server_record import Status
 from skylift.client.job.server_time import ServerTime
 from skylift.client.launch.fleet import active_fleets, remove_fleet
 from skylift.client.launch.job_group import remove_job_groups
@@ -33,6 +32,7 @@ from skylift.client.steps import in_thread
 from skylift.client.watch.lost import lost_job
 from skylift.client.watcher import Watcher
 from skylift.contract.record import JobRecord
+from skylift.contract.status import Status
 
 _SHORTEST, _LONGEST = 0.1, 5.0
 

@@ -19,7 +19,6 @@ from types import TracebackType
 from skylift.client.errors import LaunchFailed, Refused, SkyliftError
 from skylift.client.job.job import Bundle, Job, Program
 from skylift.client.job.record import deadline_of
-from skylift.client.job.states import State
 from skylift.client.launch.environment_image import (
     EnvironmentImage,
     environment_images,
@@ -39,6 +38,7 @@ from skylift.client.ship.upload import InputUpload, Shipment, Shipping
 from skylift.client.steps import Clock, in_thread, together, until_done
 from skylift.client.watcher import NoWatcher, Watcher
 from skylift.contract.record import Environment
+from skylift.contract.states import State
 
 LEAST = 32 << 20
 """The least bytes of an environment that is worth an image. A smaller one is fetched in a moment."""

@@ -24,7 +24,6 @@ from skylift.client.errors import RecordDamaged, Refused
 from skylift.client.job.job import Job
 from skylift.client.job.record import JobKeys
 from skylift.client.job.server import Server
-from skylift.client.job.server_record import Status
 from skylift.client.job.settings import Settings
 from skylift.client.job.tags import job_tags
 from skylift.client.launch import role
@@ -36,6 +35,7 @@ from skylift.client.remote.api import Api
 from skylift.client.remote.repeatable import end_unless_gone
 from skylift.client.ship.archive import whole_archive
 from skylift.client.waiting import Threads
+from skylift.contract.status import Status
 
 _LEAST_LEFT = 5.0
 """Seconds that a server must still wait, so that it is not taken while it turns off."""

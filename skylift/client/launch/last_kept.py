@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 
 from skylift.client.errors import ConnectionLost, RecordDamaged
 from skylift.client.job.job import NAME_FORM, Job
-from skylift.client.job.server_record import HostKeys, parse_host_keys
+from skylift.client.job.server_record import parse_host_keys
 from skylift.client.remote import ssh
 from skylift.client.text.json_object import parse_object
 from skylift.contract.document import FOREVER, Malformed
+from skylift.contract.stream import HostKeys
 
 if TYPE_CHECKING:
     from skylift.client.job.server import Server

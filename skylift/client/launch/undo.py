@@ -11,11 +11,11 @@ from typing import TypeVar
 from skylift.client.errors import INTERRUPTED, SKYLIFT_FAILED, SkyliftError
 from skylift.client.job.record import JobKeys
 from skylift.client.job.server import Server
-from skylift.client.job.states import State
 from skylift.client.launch.server import is_new, terminate
 from skylift.client.remote.account import Account
 from skylift.client.steps import in_thread, make_with_undo
 from skylift.client.watcher import Watcher
+from skylift.contract.states import State
 
 T = TypeVar("T")
 

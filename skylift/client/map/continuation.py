@@ -15,7 +15,6 @@ from skylift.client.errors import JobNotFound, Refused, UsageError
 from skylift.client.job.commands import program_argv
 from skylift.client.job.job import NAME_FORM, Job, MapPart, Program
 from skylift.client.job.server_record import of_file
-from skylift.client.job.states import ENDED, State
 from skylift.client.jobs.jobs import Jobs
 from skylift.client.launch.server import live_servers
 from skylift.client.map.changed_objects import ADVICE, changed_parts, tell_changed
@@ -31,6 +30,7 @@ from skylift.client.text.json_object import parse_object
 from skylift.client.text.visible import shown
 from skylift.client.waiting import Threads, pauses
 from skylift.contract.record import Retry
+from skylift.contract.states import ENDED, State
 
 _AT_A_TIME = 8
 _MARK_LIMIT = 1024

@@ -9,10 +9,11 @@ from skylift.client.errors import JobNotFound, RecordDamaged, Refused
 from skylift.client.job.job import NAME_FORM
 from skylift.client.job.record import INDEX, SCHEDULES, JobKeys, bucket_name, parse_record
 from skylift.client.job.scheduled import SCHEDULE_FORM, parse_run
-from skylift.client.job.server_record import STATUS_LIMIT, Status, parse_status
+from skylift.client.job.server_record import parse_status
 from skylift.client.job.settings import Settings
 from skylift.client.remote.api import Api
 from skylift.contract.record import RECORD_LIMIT, JobRecord
+from skylift.contract.status import STATUS_LIMIT, Status
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ import json
 import struct
 
 from skylift.client.errors import ConnectionLost
-from skylift.client.job.server_record import STATUS_LIMIT
 from skylift.client.remote.connection import Frame, Kind
+from skylift.contract.status import STATUS_LIMIT
 from skylift.contract.usage import USAGE_LIMIT
 
 HANDING_OVER = 20.0

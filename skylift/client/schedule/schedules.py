@@ -15,7 +15,6 @@ from skylift.client.errors import LaunchFailed, RecordDamaged, Refused, RunError
 from skylift.client.job.record import SCHEDULES, STARTING, JobKeys
 from skylift.client.job.scheduled import SCHEDULE_FORM, parse_run, run_name
 from skylift.client.job.settings import Settings
-from skylift.client.job.states import State
 from skylift.client.jobs.jobs import Jobs
 from skylift.client.jobs.listing import Listed, spell
 from skylift.client.jobs.sweep import Leftover
@@ -30,6 +29,7 @@ from skylift.client.schedule.roles import remove_roles
 from skylift.client.schedule.template import find_template, remove_templates
 from skylift.client.schedule.workers import remove_workers
 from skylift.contract.record import RECORD_LIMIT, JobRecord
+from skylift.contract.states import State
 
 ScheduleState = Literal["active", "failing", "paused", "over", "incomplete", "damaged"]
 

@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING
 
 from skylift.client.errors import RecordDamaged, RunError, SkyliftError, Unreachable
 from skylift.client.job.record import JobKeys
-from skylift.client.job.server_record import HOST_KEYS_LIMIT, parse_stdin_taken
+from skylift.client.job.server_record import parse_stdin_taken
 from skylift.client.text.size import spell_size
+from skylift.contract.stream import FRAME_LIMIT
 
 if TYPE_CHECKING:
     from skylift.client.remote.api import Api
@@ -290,7 +291,7 @@ class _Sending:
         """The program's progress, as its server reports it."""
         key = self._prefix.stdin_taken
         try:
-            found = self._api.get(self._bucket, key, HOST_KEYS_LIMIT)
+            found = self._api.get(self._bucket, key, FRAME_LIMIT)
             return 0 if found is None else parse_stdin_taken(key, found)
         except (Unreachable, RecordDamaged):
             return 0

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from datetime import datetime
 from typing import Any, TypeVar
 
-from skylift.contract.document import Malformed, as_integer, as_number, parse_json, shown
+from skylift.contract.document import Malformed, as_integer, as_moment, as_number, parse_json, shown
 
 T = TypeVar("T")
-_MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?(?:Z|\+00:00)")
 
 
 def parse_object(data: bytes, most: int) -> JsonObject:
@@ -56,15 +54,8 @@ class JsonObject:
 
     def moment(self, name: str) -> str | None:
         """A time in UTC, like 2026-01-31T12:00:00.000Z, from 1970 on."""
-        value = self.text(name, 32, _MOMENT)
-        if value is not None:
-            try:
-                whole = datetime.fromisoformat(value.replace("Z", "+00:00"))
-            except ValueError:
-                raise Malformed(f"`{name}` cannot be {shown(value)}") from None
-            if whole.year < 1970:
-                raise Malformed(f"`{name}` cannot be {shown(value)}")
-        return value
+        value = self._content.get(name)
+        return None if value is None else as_moment(f"`{name}`", value)
 
     def integer(self, name: str, low: int, high: int) -> int | None:
         value = self._content.get(name)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from skylift.client.job.server_record import Gauge
 from skylift.client.price.purchase import billed
+from skylift.contract.stream import Gauge
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import time
 
-from skylift.client.job.server_record import Status
-from skylift.client.job.states import State
+from skylift.client.job.server_record import tries_of
 from skylift.client.text.duration import spell_duration
 from skylift.client.text.visible import visible
 from skylift.client.watcher import Watcher
+from skylift.contract.states import State
+from skylift.contract.status import Status
 
 
 class Relocation:
@@ -24,9 +25,9 @@ class Relocation:
 
     def see(self, status: Status) -> None:
         attempt, server = status.attempt, status.instance
-        notice = None if status.notice is None else (attempt, status.notice)
+        notice = None if status.notice is None else (attempt, status.notice.time)
         if notice is not None and notice != self._notice:
-            when = time.strftime("%H:%M:%S", time.gmtime(status.notice))
+            when = time.strftime("%H:%M:%S", time.gmtime(notice[1]))
             self._watcher.note(f"EC2 says that {server} will be taken away at {when} UTC; the program has SIGTERM.")
         elif notice is None and self._notice is not None and self._notice[0] == attempt:
             self._watcher.note(f"EC2 has withdrawn its notice: {server} stays.")
@@ -40,7 +41,7 @@ class Relocation:
             self._watcher.note(f"The job has left {server}; another server will continue it.")
         if attempt > self._attempt and status.started is not None:
             self._attempt, kept = attempt, status.checkpoint
-            begins = f"goes on from attempt {kept}'s checkpoint" if kept else "begins anew"
+            begins = f"goes on from attempt {kept.attempt}'s checkpoint" if kept else "begins anew"
             if self._is_map:
                 begins = "goes on: inputs that have an outcome do not run again"
             self._watcher.note(f"Attempt {attempt}, on {server}, {begins}.")
@@ -49,7 +50,7 @@ class Relocation:
         """Report the attempts, also those that nobody has watched, in their order; an ended job reports them at its
         end."""
         if not status.final:
-            for each in status.tries[self._tries :]:
+            for each in tries_of(status)[self._tries :]:
                 if each.pause is not None:
                     when = spell_duration(each.pause)
                     self._watcher.note(f"Attempt {each.number}: {visible(each.reason)} The next one begins in {when}.")

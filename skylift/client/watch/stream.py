@@ -11,26 +11,17 @@ from typing import Any, Literal
 
 from skylift.client.errors import ConnectionLost, RecordDamaged, Refused, SkyliftError, Unreachable
 from skylift.client.job.record import JobKeys
-from skylift.client.job.server_record import (
-    MANIFEST_LIMIT,
-    STATUS_LIMIT,
-    STREAMS,
-    Gauge,
-    Status,
-    parse_bases,
-    parse_cut,
-    parse_gauge,
-    parse_offsets,
-    parse_status,
-    piece_offset,
-)
+from skylift.client.job.server_record import parse_bases, parse_status, piece_offset
 from skylift.client.remote.api import Api
 from skylift.client.remote.connection import Connection
 from skylift.client.remote.reconnect import Reconnect
 from skylift.client.steps import together
 from skylift.client.text.size import spell_size
 from skylift.client.watcher import Watcher
-from skylift.contract.document import Malformed
+from skylift.contract.document import Malformed, parse
+from skylift.contract.results import MANIFEST_LIMIT
+from skylift.contract.status import STATUS_LIMIT, Status
+from skylift.contract.stream import FRAME_LIMIT, STREAMS, Gauge, Offsets, Skip
 from skylift.contract.usage import LONGEST_STREAM
 
 _PIECE = 1 << 20
@@ -155,13 +146,13 @@ class Follower:
                         return status
                 elif frame.kind == "begin":
                     self._heard = True
-                    self._offsets.update(parse_offsets(frame.data))
+                    self._offsets.update(parse(Offsets, frame.data, FRAME_LIMIT).by_name())
                     self._since = None
                 elif frame.kind == "gauge":
                     if self._on_gauge is not None:
-                        self._on_gauge(parse_gauge(frame.data))
+                        self._on_gauge(parse(Gauge, frame.data, FRAME_LIMIT))
                 elif frame.kind == "cut":
-                    self._jump(*parse_cut(frame.data))
+                    self._jump(*parse(Skip, frame.data, FRAME_LIMIT))
                 elif frame.kind == "usage":
                     raise Malformed("usage was not asked for")
                 else:
@@ -203,7 +194,7 @@ class Follower:
         if latest is not None and latest.attempt > self._attempt:
             await self._go_over_to(latest.attempt)
         for name, pieces in zip(STREAMS, listed, strict=True):
-            await self._deliver_pieces(name, pieces, status.cut.get(name) if status is not None else None)
+            await self._deliver_pieces(name, pieces, getattr(status.cut, name) if status is not None else None)
         if status is None or not status.final:
             return None
         self._on_status(status)

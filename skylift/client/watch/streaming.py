@@ -11,8 +11,6 @@ from enum import Enum
 from skylift.client.errors import SkyliftError
 from skylift.client.job.record import JobKeys
 from skylift.client.job.server import Server
-from skylift.client.job.server_record import Status
-from skylift.client.job.states import State
 from skylift.client.launch.cap import cap_server
 from skylift.client.launch.relaunch import Relaunch
 from skylift.client.launch.server import live_servers
@@ -28,6 +26,8 @@ from skylift.client.watch.ssh_access import SshAccess
 from skylift.client.watch.stream import Follower
 from skylift.client.watch.watched_job import WatchedJob
 from skylift.client.watcher import Keyboard, Watcher
+from skylift.contract.states import State
+from skylift.contract.status import Status
 
 _ENVIRONMENTS = {"taken": "as it was built before", "imaged": "in the server's image", "kept": "there already"}
 

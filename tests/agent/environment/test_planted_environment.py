@@ -23,7 +23,6 @@ from skylift.agent.environment.cached_environment import CachedEnvironment
 from skylift.agent.environment.environment import EnvironmentBuilder
 from skylift.agent.environment.prebuilt import names_at
 from skylift.agent.job.outcome import Ended
-from skylift.agent.job.status import State
 from skylift.agent.remote.aws import Unreachable
 from skylift.agent.remote.prefix import Prefix
 from skylift.client.job.job import Program
@@ -31,6 +30,7 @@ from skylift.client.plan.plan_job import Order
 from skylift.client.ship import recipe
 from skylift.client.ship.prebuilt import EnvironmentPlace
 from skylift.contract.record import Environment as WantedEnvironment
+from skylift.contract.states import State
 
 PLACE = "envs/recipe/ami-1/me-0001"
 HEADER = '# /// script\n# dependencies = ["leaf<2"]\n# ///\n'

@@ -14,15 +14,15 @@ from support.shipped_job import Shipped
 from support.spot_counting import attempt, notice
 
 from skylift.agent.job.outcome import Outcome
-from skylift.agent.job.status import State
 from skylift.agent.lifecycle.retries import LONGEST, Retries
 from skylift.agent.spot.spot_notice import ACTION
 from skylift.client.job.job import Program
-from skylift.client.job.server_record import parse_status
+from skylift.client.job.server_record import parse_status, tries_of
 from skylift.client.job.settings import Settings
 from skylift.client.plan.plan_job import Order
 from skylift.client.remote.api import Api
 from skylift.contract.record import Retry
+from skylift.contract.states import State
 
 # Leaves a line in its folder each time, and ends with what its arguments say for that time.
 TRIES = """
@@ -88,7 +88,7 @@ def test_a_program_that_fails_is_started_again_in_its_folder_as_it_left_it(shipp
     assert shipped.bring_home(tmp_path) == ["tries.txt"]
     assert (tmp_path / "tries.txt").read_text() == "1\n2\n3\n"
     told = parse_status("status.json", json.dumps(status).encode())
-    assert [(each.number, each.exit_code, each.signal) for each in told.tries] == [
+    assert [(each.number, each.exit_code, each.signal) for each in tries_of(told)] == [
         (1, 75, None),
         (2, 139, "SIGSEGV"),
         (3, 0, None),
@@ -234,7 +234,7 @@ def test_a_server_that_is_taken_away_is_no_failure_and_the_next_one_knows_of_tho
     assert codes_of(status) == [5, 5, 5]
     assert shipped.stream("stdout") == b"try 1\ntry 2\ntry 3\ntry 4\n"
     told = parse_status("status.json", json.dumps(status).encode())
-    assert [each.number for each in told.tries] == [1, 3, 4]
+    assert [each.number for each in tries_of(told)] == [1, 3, 4]
 
 
 def test_pauses_grow_up_to_a_minute() -> None:

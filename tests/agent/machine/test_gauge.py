@@ -12,7 +12,8 @@ from support.agent_bench import Machine
 from support.shipped_job import WAIT_FOR_GO, Shipped
 
 from skylift.agent.machine.gauge import ServerGauge, Tally, last_line
-from skylift.client.job.server_record import parse_gauge
+from skylift.contract.document import parse
+from skylift.contract.stream import FRAME_LIMIT, Gauge
 
 MEMINFO = "MemTotal: 2000 kB\nMemFree: 100 kB\nMemAvailable: 500 kB\n"
 
@@ -80,7 +81,7 @@ def test_this_machine() -> None:
     told = gauge.measure()
     assert 0.0 < told["processor"] <= 1.0
     assert 0 < told["memory"] < told["memory_limit"]
-    assert parse_gauge(json.dumps(told).encode()).processor == told["processor"]
+    assert parse(Gauge, json.dumps(told).encode(), FRAME_LIMIT).processor == told["processor"]
 
 
 def test_what_was_sent_is_never_more_than_all() -> None:
@@ -120,7 +121,7 @@ def test_it_comes_to_who_asks(shipped: Shipped, machine: Machine) -> None:
     while len(gauges) < 3:
         kind, data = next(frames)
         if kind == "g":
-            gauges.append(parse_gauge(data))
+            gauges.append(parse(Gauge, data, FRAME_LIMIT))
     assert all(each.memory and each.processor is not None for each in gauges)
     shipped.go()
     assert [kind for kind, _ in watching.frames()].count("g") == 0

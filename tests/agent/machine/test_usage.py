@@ -12,8 +12,8 @@ from support.agent_bench import Machine
 from support.shipped_job import Shipped
 
 from skylift.agent.machine.usage import UsageMeter
-from skylift.client.job.server_record import parse_usage
-from skylift.contract.document import Malformed
+from skylift.contract.document import Malformed, parse
+from skylift.contract.usage import USAGE_LIMIT, Usage
 
 WORKS = "import os\nwhile not os.path.exists('go'): pass\n"
 
@@ -26,7 +26,7 @@ def test_it_comes_to_who_asks_with_the_jobs_own_processes(shipped: Shipped, mach
     found = []
     for kind, data in asking.frames():
         if kind == "u":
-            found.append(parse_usage(data))
+            found.append(parse(Usage, data, USAGE_LIMIT))
             if any("job.py" in each.command and each.processor > 0 for each in found[-1].processes):
                 shipped.go()
     machine.wait()
@@ -73,7 +73,7 @@ def test_rates_of_disk_and_network(tmp_path: Path, files: dict[str, str]) -> Non
 
 def test_what_a_server_may_claim_is_bounded() -> None:
     good = {"pid": 7, "processor": 0.5, "memory": 1, "command": "\x1b[2J"}
-    assert parse_usage(json.dumps({"processes": [good]}).encode()).processes[0].command == "\x1b[2J"
+    assert parse(Usage, json.dumps({"processes": [good]}).encode(), USAGE_LIMIT).processes[0].command == "\x1b[2J"
     for bad in ({**good, "command": "x" * 201}, {**good, "pid": 0}, {**good, "processor": -1}, {"pid": 7}, 7):
         with pytest.raises(Malformed):
-            parse_usage(json.dumps({"processes": [bad]}).encode())
+            parse(Usage, json.dumps({"processes": [bad]}).encode(), USAGE_LIMIT)

@@ -13,8 +13,8 @@ import pytest
 
 from skylift.agent.job.ledger import Ledger
 from skylift.agent.job.outcome import Ended
-from skylift.agent.job.status import State
 from skylift.agent.program.program import UserProcess
+from skylift.contract.states import State
 
 
 @pytest.fixture

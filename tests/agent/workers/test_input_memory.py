@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from skylift.agent.job.status import State
 from skylift.agent.machine.memory import Memory
 from skylift.agent.workers.input_memory import InputMemory
+from skylift.contract.states import State
 
 KILLED = -9
 

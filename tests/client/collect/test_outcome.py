@@ -9,7 +9,7 @@ import pytest
 from skylift.client.collect.outcome import conclude
 from skylift.client.collect.results import Manifest
 from skylift.client.job.server import Server
-from skylift.client.job.server_record import Status
+from skylift.contract.status import Status
 
 STATUS = Status("succeeded", True, exit_code=0, reason="The program exited with 0.", kept_until=1767225600.0)
 SERVER = Server("i-1", "running", "203.0.113.7", "", "x", "t3.small", "2026-01-01T00:00:00Z")

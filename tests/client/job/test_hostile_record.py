@@ -21,7 +21,6 @@ from support.whole_run import Seen
 from skylift.cli.main import perform
 from skylift.client.errors import RecordDamaged, Refused, SkyliftError
 from skylift.client.job.record import JobKeys
-from skylift.client.job.server_record import HOST_KEYS_LIMIT, STATUS_LIMIT
 from skylift.client.job.server_time import PROGRESS_LIMIT
 from skylift.client.job.settings import Settings
 from skylift.client.job.tags import job_tags
@@ -32,6 +31,8 @@ from skylift.client.launch import role
 from skylift.client.launch.bucket import ensure_bucket
 from skylift.client.price.history import read_history
 from skylift.client.remote.account import Account, open_account
+from skylift.contract.status import STATUS_LIMIT
+from skylift.contract.stream import FRAME_LIMIT
 
 TRUST = json.dumps(role.TRUST)
 NOTHING = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "*", "Resource": "*"}]})
@@ -147,7 +148,7 @@ PROGRESS = {"others": [{"instance_type": "t3.small", "market": "spot", "servers"
 FILES: dict[str, tuple[str, dict[str, Any], int, dict[str, Any]]] = {
     "status": (JobKeys("x").status, STATUS, STATUS_LIMIT, {}),
     "manifest": (JobKeys("x").manifest, MANIFEST, STATUS_LIMIT, {}),
-    "host-keys": (JobKeys("x").host_keys, HOST_KEYS, HOST_KEYS_LIMIT, {}),
+    "host-keys": (JobKeys("x").host_keys, HOST_KEYS, FRAME_LIMIT, {}),
     "progress": (JobKeys("x").progress, PROGRESS, PROGRESS_LIMIT, {"map": {"group": "skylift-workers.x"}}),
 }
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from skylift.client.job.outcome import JobFailed, Missing, Outcome, Result
-from skylift.client.job.states import State
+from skylift.contract.states import State
 
 FINE = Outcome("nightly", State.SUCCEEDED, 0, "The program ended.", seconds=12.3)
 HOSTILE = Outcome(

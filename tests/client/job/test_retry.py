@@ -12,8 +12,9 @@ from skylift.client.errors import UsageError
 from skylift.client.job.job import Program
 from skylift.client.job.record import encode_record
 from skylift.client.job.retry import Codes, read_retry
-from skylift.client.job.server_record import encode_status, parse_status
+from skylift.client.job.server_record import parse_status, tries_of
 from skylift.client.plan.plan_job import Order, plan_job
+from skylift.contract.document import write
 from skylift.contract.record import Retry
 
 
@@ -70,7 +71,10 @@ def test_tries_are_told_on_as_they_were_told() -> None:
         {"attempt": 2, "exit_code": 137, "signal": "SIGKILL", "reason": "Killed.", "seconds": 1.5},
     ]
     told = parse_status("s", json.dumps({"state": "failed", "final": True, "tries": tries}).encode())
-    assert [(each.number, each.exit_code, each.signal) for each in told.tries] == [(1, 5, None), (3, 137, "SIGKILL")]
+    assert [(each.number, each.exit_code, each.signal) for each in tries_of(told)] == [
+        (1, 5, None),
+        (3, 137, "SIGKILL"),
+    ]
     assert told.retries == 1
-    again = parse_status("s", json.dumps(encode_status(told)).encode())
+    again = parse_status("s", json.dumps(write(told)).encode())
     assert again.tries == told.tries

@@ -16,21 +16,17 @@ from support.hostile_json import HOST_KEYS, KEY, MANIFEST, STATUS, encoded, file
 from skylift.client.errors import RecordDamaged
 from skylift.client.job.record import parse_record
 from skylift.client.job.server_record import (
-    ENDED,
-    STATUS_LIMIT,
-    UNDER_WAY,
-    encode_status,
-    parse_cut,
-    parse_gauge,
     parse_host_keys,
     parse_manifest,
-    parse_offsets,
     parse_status,
     parse_stdin_taken,
     parse_times,
     piece_offset,
 )
-from skylift.contract.document import Malformed
+from skylift.contract.document import Malformed, parse, write
+from skylift.contract.states import ENDED, UNDER_WAY
+from skylift.contract.status import STATUS_LIMIT
+from skylift.contract.stream import FRAME_LIMIT, Gauge, Offsets, Skip
 
 PLACE = "jobs/x/server/file.json"
 
@@ -38,13 +34,15 @@ PLACE = "jobs/x/server/file.json"
 def test_what_a_supervisor_writes_is_read_whole() -> None:
     status = parse_status(PLACE, json.dumps(STATUS).encode())
     assert (status.state, status.final, status.exit_code, status.role) == ("succeeded", True, 0, "skylift-x")
-    assert (status.cut, status.checkpoint, status.notice) == ({"stdout": (1, 2)}, 1, 1769860800.0)
-    again = {**STATUS, **encode_status(status)}
-    assert again == {**STATUS, "streams": {}}
+    assert (status.cut.stdout, status.notice) == ((1, 2), (1769860800.0, "terminate"))
+    assert parse_status(PLACE, json.dumps(write(status)).encode()) == status
+    # What is null need not be written.
+    tries = [{name: value for name, value in each.items() if value is not None} for each in STATUS["tries"]]
+    assert {**STATUS, **json.loads(json.dumps(write(status)))} == {**STATUS, "tries": tries}
     assert parse_host_keys(
         PLACE, json.dumps({**HOST_KEYS, "keys": [f"{KEY} root@x", "ssh-dss AAAA"]}).encode()
     ).keys == (KEY,)
-    assert [each.path for each in parse_manifest(PLACE, json.dumps(MANIFEST).encode()).files] == ["out/a", "out/b"]
+    assert [each.path for each in parse_manifest(PLACE, json.dumps(MANIFEST).encode()).results] == ["out/a", "out/b"]
 
 
 @pytest.mark.parametrize(
@@ -59,7 +57,7 @@ def test_what_a_supervisor_writes_is_read_whole() -> None:
         ("booted", "2026-02-30T00:00:00Z", "`booted` cannot be '2026-02-30T00:00:00Z'"),
         ("role", "../precious", "`role` cannot be '../precious'"),
         ("instance", "i-1;reboot", "`instance` cannot be 'i-1;reboot'"),
-        ("cut", {"stdout": [1]}, "`cut` of stdout has no end"),
+        ("cut", {"stdout": [1]}, "`stdout` is not a list of 2"),
         ("reason", ["x"], "`reason` is not text"),
         ("reason", "x" * 65537, "`reason` has more than 65536 characters"),
     ],
@@ -116,7 +114,7 @@ def test_any_status(data: bytes) -> None:
     assert found.exit_code is None or 0 <= found.exit_code <= 255
     assert found.role is None or not set(found.role) - set(string.ascii_letters + string.digits + "+=,.@_-")
     assert found.until(5.0).kept_until is None or 0 <= (found.until(5.0).kept_until or 0) <= 5
-    assert parse_status(PLACE, json.dumps(encode_status(found)).encode()).state == found.state
+    assert parse_status(PLACE, json.dumps(write(found)).encode()).state == found.state
 
 
 @given(files(HOST_KEYS))
@@ -136,29 +134,29 @@ def test_any_manifest(data: bytes) -> None:
         found = parse_manifest(PLACE, data)
     except RecordDamaged:
         return
-    for each in found.files:
+    for each in found.results:
         assert each.size >= 0
         assert re.fullmatch("[0-9a-f]{64}", each.sha256)
-        assert each.offset >= 0
-        assert re.fullmatch(r"|packs/[0-9a-f]{64}\.tar|files/[0-9a-f]{64}", each.key)
+        assert each.at is None or re.fullmatch(r"packs/[0-9a-f]{64}\.tar|files/[0-9a-f]{64}", each.at[0])
+        assert each.at is None or each.at[1] >= 0
         parts = each.path.split("/")
         assert "\0" not in each.path
         assert not {"", ".", ".."} & set(parts)
 
 
 @pytest.mark.parametrize(
-    ("parse", "error"),
+    ("reading", "error"),
     [
-        (parse_offsets, Malformed),
-        (parse_cut, Malformed),
-        (parse_gauge, Malformed),
+        (lambda data: parse(Offsets, data, FRAME_LIMIT), Malformed),
+        (lambda data: parse(Skip, data, FRAME_LIMIT), Malformed),
+        (lambda data: parse(Gauge, data, FRAME_LIMIT), Malformed),
         (lambda data: parse_record("jobs/x/record.json", data), RecordDamaged),
         (lambda data: parse_stdin_taken("jobs/x/server/stdin.json", data), RecordDamaged),
         (lambda data: parse_times(PLACE, data.decode(errors="surrogateescape")), RecordDamaged),
     ],
     ids=["begin", "cut", "gauge", "record", "taken", "times"],
 )
-def test_anything_else_that_is_read(parse: Callable[[bytes], Any], error: type[Exception]) -> None:
+def test_anything_else_that_is_read(reading: Callable[[bytes], Any], error: type[Exception]) -> None:
     like = {"stdout": 1, "stderr": 2, "taken": 4, "stream": "stdout", "to": 3, "sha256": "a" * 64}
     record = {"created": 1, "deadline": 2, "argv": ["a"], "outputs": ["b"], "keep": 1, "terminal": {}, "choice": {}}
     marks = values.map(lambda value: encoded([0.5, [[1.0, value], value]]))
@@ -166,7 +164,7 @@ def test_anything_else_that_is_read(parse: Callable[[bytes], Any], error: type[E
     @given(files(like) | files(record) | marks)
     def holds(data: bytes) -> None:
         try:
-            parse(data)
+            reading(data)
         except error:
             return
 
@@ -189,10 +187,10 @@ def test_any_key_of_a_piece(key: str) -> None:
         ({"doing": "x" * 201}, "`doing` has more than 200"),
         ({"doing": ["x"]}, "`doing` is not text"),
         ({"sending": [1]}, "`sending` is not an object"),
-        ({"sending": {"files": 1, "files_sent": 2}}, "`files_sent` is not between 0 and 1"),
+        ({"sending": {"files": 1, "files_sent": 2}}, "`sending` has more sent than there is"),
         ({"sending": {"size": 1 << 63}}, "`size` is not between"),
     ],
 )
 def test_what_no_server_measures(told: object, why: str) -> None:
     with pytest.raises(Malformed, match=re.escape(why)):
-        parse_gauge(json.dumps(told).encode())
+        parse(Gauge, json.dumps(told).encode(), FRAME_LIMIT)

@@ -16,7 +16,6 @@ import pytest
 
 from skylift.client.job.cache import Cache
 from skylift.client.job.server import Server
-from skylift.client.job.server_record import HostKeys
 from skylift.client.job.settings import Settings
 from skylift.client.launch.kept_connection import KeptConnection
 from skylift.client.launch.kept_server import KeptServer
@@ -24,6 +23,7 @@ from skylift.client.launch.key import ensure_key_file
 from skylift.client.launch.last_kept import LastKept, StartedConnection, last_kept, remember_kept
 from skylift.client.remote import ssh
 from skylift.client.remote.account import Account, open_account
+from skylift.contract.stream import HostKeys
 
 
 class Sshd:

@@ -22,7 +22,6 @@ from skylift.client.job.cache import Cache
 from skylift.client.job.job import Job, Spot
 from skylift.client.job.record import JobKeys
 from skylift.client.job.server import Server
-from skylift.client.job.server_record import HostKeys
 from skylift.client.job.settings import Settings
 from skylift.client.job.tags import TAG_CONFIGURATION, TAG_JOB, TAG_MARK
 from skylift.client.jobs.jobs import Jobs
@@ -45,6 +44,7 @@ from skylift.client.ship.pack import Pack
 from skylift.client.ship.upload import InputUpload, Shipment, Shipping
 from skylift.client.steps import Clock
 from skylift.client.submit import Submit
+from skylift.contract.stream import HostKeys
 
 
 @pytest.fixture

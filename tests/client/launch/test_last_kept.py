@@ -18,7 +18,7 @@ from skylift.client.attach import Attach
 from skylift.client.job.cache import Cache
 from skylift.client.job.job import Job, Spot
 from skylift.client.job.server import Server
-from skylift.client.job.server_record import NO_STATUS, HostKeys
+from skylift.client.job.server_record import NO_STATUS
 from skylift.client.job.settings import Access, Settings
 from skylift.client.launch.last_kept import (
     LastKept,
@@ -32,6 +32,7 @@ from skylift.client.remote import ssh
 from skylift.client.remote.account import open_account
 from skylift.client.watch.streaming import Streamed
 from skylift.client.watch.watched_job import WatchedJob
+from skylift.contract.stream import HostKeys
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAvmQYuYD71X7/XlPU3aEWsBp0En6Ta+MF6J0ChgMILQ"
 NOW = 1000.0

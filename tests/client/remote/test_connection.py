@@ -25,7 +25,6 @@ from skylift.client.errors import ConnectionLost, RunError, Unreachable
 from skylift.client.job.outcome import Outcome
 from skylift.client.job.record import JobKeys, bucket_name
 from skylift.client.job.settings import Settings
-from skylift.client.job.states import State
 from skylift.client.launch.bucket import ensure_bucket
 from skylift.client.launch.key import LocalKeyPair, ensure_key_file
 from skylift.client.remote.api import Api
@@ -34,6 +33,7 @@ from skylift.client.remote.reconnect import Reconnect
 from skylift.client.remote.ssh import connect
 from skylift.client.watch.forward import Forward, Forwards
 from skylift.client.watch.stream import Follower, Status
+from skylift.contract.states import State
 from skylift.python.watching import Recorder
 
 

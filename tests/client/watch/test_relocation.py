@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Literal
 
-from skylift.client.job.server_record import Status, Try
 from skylift.client.watch.relocation import Relocation
+from skylift.contract.states import State
+from skylift.contract.status import ProgramTry, SpotNotice, Status
 
 
 class Notes:
@@ -33,9 +33,9 @@ class Notes:
 
 
 def test_a_notice_and_its_end_are_told_once() -> None:
-    notes, first = Notes(), Status("running", instance="i-1", started="2026-01-31T12:00:00.000Z")
+    notes, first = Notes(), Status(State.RUNNING, instance="i-1", started="2026-01-31T12:00:00.000Z")
     moves = Relocation(notes)
-    noticed = replace(first, notice=1769860800.0)
+    noticed = first._replace(notice=SpotNotice(1769860800.0))
     for status in (first, noticed, noticed, first, first):
         moves.see(status)
     assert [text.partition(" at ")[0] for text in notes.told] == [
@@ -45,11 +45,17 @@ def test_a_notice_and_its_end_are_told_once() -> None:
 
 
 def test_the_next_server_takes_back_nothing() -> None:
-    notes, first = Notes(), Status("running", instance="i-1", started="2026-01-31T12:00:00.000Z")
+    notes, first = Notes(), Status(State.RUNNING, instance="i-1", started="2026-01-31T12:00:00.000Z")
     moves = Relocation(notes)
-    noticed = replace(first, notice=1769860800.0)
-    second = replace(first, attempt=2, instance="i-2")
-    for status in (noticed, replace(noticed, state="interrupted"), replace(second, state="booting"), second, second):
+    noticed = first._replace(notice=SpotNotice(1769860800.0))
+    second = first._replace(attempt=2, instance="i-2")
+    for status in (
+        noticed,
+        noticed._replace(state=State.INTERRUPTED),
+        second._replace(state=State.BOOTING),
+        second,
+        second,
+    ):
         moves.see(status)
     assert notes.told[1:] == [
         "The job has left i-1; another server will continue it.",
@@ -58,21 +64,23 @@ def test_the_next_server_takes_back_nothing() -> None:
 
 
 def test_a_checkpoint_that_is_refused_is_told_once_and_does_not_reach_the_terminal_as_it_is() -> None:
-    notes, first = Notes(), Status("running", instance="i-1", started="2026-01-31T12:00:00.000Z")
+    notes, first = Notes(), Status(State.RUNNING, instance="i-1", started="2026-01-31T12:00:00.000Z")
     moves = Relocation(notes)
-    refused = replace(first, checkpoint_refused="x\x1b[2J is a FIFO.")
+    refused = first._replace(checkpoint_refused="x\x1b[2J is a FIFO.")
     for status in (first, refused, refused, first):
         moves.see(status)
     assert notes.told == ["The new checkpoint is refused, the previous one stays: x\\x1b[2J is a FIFO."]
 
 
 def test_each_failure_after_which_it_begins_again_is_told_once() -> None:
-    notes, first = Notes(), Status("running", instance="i-1", started="2026-01-31T12:00:00.000Z")
+    notes, first = Notes(), Status(State.RUNNING, instance="i-1", started="2026-01-31T12:00:00.000Z")
     moves = Relocation(notes)
-    failed = Try(1, 75, "It exited with \x1b[2J75.", pause=1.0)
-    once = replace(first, tries=(failed,))
-    twice = replace(first, tries=(failed, Try(2, 1, "It exited with 1.", pause=2.0)))
-    ended = replace(twice, state="succeeded", final=True, tries=(*twice.tries, Try(3, 0, "It exited with 0.")))
+    failed = ProgramTry(75, 1, reason="It exited with \x1b[2J75.", pause=1.0)
+    once = first._replace(tries=(failed,))
+    twice = first._replace(tries=(failed, ProgramTry(1, 1, reason="It exited with 1.", pause=2.0)))
+    ended = twice._replace(
+        state=State.SUCCEEDED, final=True, tries=(*twice.tries, ProgramTry(0, 1, reason="It exited with 0."))
+    )
     for status in (first, once, once, twice, ended):
         moves.see(status)
     assert notes.told == [

@@ -8,7 +8,7 @@ import pytest
 
 from skylift.client.errors import RecordDamaged
 from skylift.client.job.server_record import parse_status
-from skylift.client.job.states import ENDED, LISTED, UNDER_WAY, State
+from skylift.contract.states import ENDED, LISTED, UNDER_WAY, State
 
 
 @pytest.mark.parametrize("state", [*UNDER_WAY, *ENDED])

@@ -1,11 +1,9 @@
 """The states that a job can be in, as the server, `skylift ps` and an outcome say them."""
 
-from __future__ import annotations
-
-from enum import StrEnum
+from enum import Enum
 
 
-class State(StrEnum):
+class State(str, Enum):
     """A state is a word, and may be compared with one. They stand in the order in which a job has them."""
 
     STARTING = "starting"
@@ -31,6 +29,9 @@ class State(StrEnum):
     DAMAGED = "damaged"
     DETACHED = "detached"
     NOT_STARTED = "not-started"
+
+    def __str__(self) -> str:
+        return str(self.value)
 
 
 _STATES = tuple(State)
