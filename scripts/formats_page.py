@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from skylift.contract.document import MOMENT
+from skylift.contract.map_progress import Progress
 from skylift.contract.record import JobRecord
 from skylift.contract.results import SentFiles
 from skylift.contract.status import Status
@@ -21,6 +22,7 @@ DOCUMENTS = {
     "server/manifest.json": SentFiles,
     "server/hostkeys.json": HostKeys,
     "server/stdin.json": StdinTaken,
+    "server/map/progress.json": Progress,
     "The frame `b`: where the streams begin": Offsets,
     "The frame `c`: what was cut": Skip,
     "The frame `g`: how the server is": Gauge,

@@ -28,13 +28,12 @@ if TYPE_CHECKING:
     from skylift.cli.screen import Screen
     from skylift.cli.watching import Interruptible
     from skylift.client.job.outcome import Outcome
-    from skylift.client.job.server_time import ServerTime
     from skylift.client.map.outcome import InputOutcome
     from skylift.client.map.places import Template
-    from skylift.client.map.progress import Progress
     from skylift.client.map.reading import MapReader
     from skylift.client.map.spec import MapSpec
     from skylift.client.watch.monitor import RunningProgram
+    from skylift.contract.map_progress import Progress, ServerTime
 
 _LOOK_EVERY = 1.0
 _LINE_EVERY = 10.0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import time
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -16,13 +15,12 @@ from skylift.cli import map_display
 from skylift.cli.map_display import MapDisplay
 from skylift.cli.screen import Live, Outlet, make_screen
 from skylift.client.job.outcome import Outcome
-from skylift.client.job.server_time import ServerTime
 from skylift.client.map.places import Template
-from skylift.client.map.progress import Progress
 from skylift.client.map.reading import MapReader
 from skylift.client.map.spec import MapInput, MapSpec, ObjectRange
 from skylift.client.price.run_price import cost_of
 from skylift.client.watch.monitor import RunningProgram
+from skylift.contract.map_progress import Progress, ServerTime
 from skylift.contract.states import State
 
 HOUR = ServerTime("t3.small", "on-demand", 2, 3600.0)
@@ -135,10 +133,10 @@ def test_the_cost_of_other_servers_is_reckoned_when_it_changes_and_not_for_each_
         drawn = [screen.instead(run, 80) for _ in range(20)]
         assert all("≈ $0.02" in each for each in drawn), drawn
         assert reckoned == [(HOUR,)]
-        reader.others = (replace(HOUR, seconds=36000.0),)
+        reader.others = (HOUR._replace(seconds=36000.0),)
         reader.wait(2)
         assert "≈ $0.21" in screen.instead(run, 80)
-        reader.others = (replace(HOUR, instance_type="no.such"),)
+        reader.others = (HOUR._replace(instance_type="no.such"),)
         reader.wait(2)
         assert "≈" not in screen.instead(run, 80), "the price of one is not known"
     assert len(reckoned) == 3

@@ -11,8 +11,9 @@ from mapped import Mapped
 from support.real_cloud import RealCloud
 
 from skylift.client.map.outcome import MapEnd
-from skylift.client.map.progress import parse_progress
 from skylift.client.map.spec import MapInput, MapSpec
+from skylift.contract.document import parse
+from skylift.contract.map_progress import PROGRESS_LIMIT, Progress
 
 pytestmark = pytest.mark.real
 
@@ -73,7 +74,7 @@ def test_a_server_with_a_notice_loses_nothing_is_ended_and_has_a_successor(
     others = outcome["price"]["other_servers"]
     assert others["servers"] == 2
     assert min(others["seconds"], others["usd"]) > 0
-    times = parse_progress(mapped.read(mapped.keys.progress)).others
+    times = parse(Progress, mapped.read(mapped.keys.progress), PROGRESS_LIMIT).others
     assert [(each.market, each.servers) for each in times] == [("spot", 1), ("on-demand", 1)]
     log = mapped.log()
     assert log.ended == MapEnd(f"All {INPUTS} inputs have succeeded.")
@@ -86,7 +87,7 @@ def test_a_server_with_a_notice_loses_nothing_is_ended_and_has_a_successor(
 def running(mapped: Mapped) -> list[str]:
     """The servers on which an input runs."""
     try:
-        progress = parse_progress(mapped.read(mapped.keys.progress))
+        progress = parse(Progress, mapped.read(mapped.keys.progress), PROGRESS_LIMIT)
     except mapped.missing:
         return []
     return [each.instance for each in progress.servers if each.running]

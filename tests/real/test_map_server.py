@@ -12,8 +12,9 @@ from support.real_cloud import RealCloud
 
 from skylift.agent.workers.map_server import DASK_USER
 from skylift.client.map.outcome import INLINE, InputOutcome, InputState, MapEnd
-from skylift.client.map.progress import GroupedError, parse_progress
 from skylift.client.map.spec import Blob, MapInput, MapSpec
+from skylift.contract.document import parse
+from skylift.contract.map_progress import PROGRESS_LIMIT, GroupedError, Progress
 
 pytestmark = pytest.mark.real
 
@@ -67,7 +68,7 @@ def test_each_input_has_one_outcome(cloud: RealCloud, tmp_path: Path) -> None:
     index, count, attempt, uid = (outcomes[3].stdout.content or b"").split()
     assert (index, count, attempt) == (b"3", b"25", b"1")
     assert uid not in (b"0", str(DASK_USER).encode()), "the program's user is neither root nor Dask's"
-    progress = parse_progress(mapped.read(mapped.keys.progress))
+    progress = parse(Progress, mapped.read(mapped.keys.progress), PROGRESS_LIMIT)
     assert (progress.succeeded, progress.failed, progress.waiting) == (24, 1, 0)
     assert progress.errors == (GroupedError("ValueError: of no use", 1, 20),)
 

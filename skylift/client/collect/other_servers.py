@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from skylift.client.errors import RecordDamaged
 from skylift.client.job.record import JobKeys
-from skylift.client.job.server_time import PROGRESS_LIMIT, ServerTime, read_times
 from skylift.client.remote.account import Account
+from skylift.contract.map_progress import PROGRESS_LIMIT, ServerTime, times_in
 
 
 def other_servers(account: Account, name: str) -> tuple[ServerTime, ...]:
@@ -14,4 +14,4 @@ def other_servers(account: Account, name: str) -> tuple[ServerTime, ...]:
         found = account.api.get(account.bucket, JobKeys(name).progress, PROGRESS_LIMIT)
     except RecordDamaged:
         return ()
-    return () if found is None else read_times(found)
+    return () if found is None else times_in(found)

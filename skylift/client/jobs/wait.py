@@ -17,7 +17,6 @@ from skylift.client.errors import JobNotFound, RunError, SkyliftError
 from skylift.client.job.outcome import Outcome
 from skylift.client.job.record import JobKeys, may_be_starting
 from skylift.client.job.server import Server
-from skylift.client.job.server_time import ServerTime
 from skylift.client.launch.fleet import active_fleets, remove_fleet
 from skylift.client.launch.job_group import remove_job_groups
 from skylift.client.launch.kept_server import remove_roles
@@ -31,6 +30,7 @@ from skylift.client.remote.reconnect import Reconnect
 from skylift.client.steps import in_thread
 from skylift.client.watch.lost import lost_job
 from skylift.client.watcher import Watcher
+from skylift.contract.map_progress import ServerTime
 from skylift.contract.record import JobRecord
 from skylift.contract.status import Status
 

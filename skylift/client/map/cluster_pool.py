@@ -17,8 +17,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from skylift.client.map.dask_import import NoDask
-from skylift.client.map.progress import ServerProgress
 from skylift.client.map.thread_pool import ThreadPool, take_all
+from skylift.contract.map_progress import ServerProgress
 
 if TYPE_CHECKING:
     from skylift.client.map.dask_servers import DaskServers

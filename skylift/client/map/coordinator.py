@@ -18,10 +18,10 @@ from typing import Any, Protocol
 
 from skylift.client.map.log_writer import LogWriter
 from skylift.client.map.outcome import InputOutcome, InputState, MapEnd, parse_outcome
-from skylift.client.map.progress import LONGEST_LINE, MOST_ERRORS, GroupedError, Progress, ServerProgress
 from skylift.client.map.spec import MapInput, MapSpec, input_fields
 from skylift.client.text.json_object import as_object
 from skylift.contract.document import Malformed
+from skylift.contract.map_progress import LONGEST_LINE, MOST_ERRORS, GroupedError, Progress, ServerProgress
 
 ALONE = 2
 """The number of losses after which an input runs alone."""

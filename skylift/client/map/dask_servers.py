@@ -20,8 +20,8 @@ from distributed.core import Status
 from distributed.security import Security
 
 from skylift.client.dask.node import forget_tls_errors
-from skylift.client.map.progress import ServerProgress
 from skylift.client.map.task import run_inputs
+from skylift.contract.map_progress import ServerProgress
 
 SETTINGS = {
     "distributed.scheduler.allowed-failures": 0,

@@ -15,9 +15,10 @@ from xml.etree import ElementTree
 
 from skylift.agent.remote.aws import Aws, Refused, Unreachable
 from skylift.agent.remote.prefix import Prefix
-from skylift.client.map.spec import MOST_INPUTS, SPEC_LIMIT, InputPlace, MapInput, MapSpec
+from skylift.client.map.spec import SPEC_LIMIT, InputPlace, MapInput, MapSpec
 from skylift.client.text.json_object import parse_object
 from skylift.contract.document import Malformed
+from skylift.contract.map_progress import MOST_INPUTS
 
 FOUND = "server/map/found.json"
 FOUND_LIMIT = SPEC_LIMIT

@@ -10,7 +10,6 @@ import signal
 import sys
 import time
 from calendar import timegm
-from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from functools import partial
 from pathlib import Path
@@ -21,18 +20,17 @@ from skylift.agent.remote.prefix import Prefix
 from skylift.agent.spot.spot_notice import is_taken_back
 from skylift.agent.workers.map_server import OUTCOMES
 from skylift.agent.workers.worker_group import keys_of_servers, open_group
-from skylift.client.job.server_time import read_times
 from skylift.client.map.cluster_pool import ClusterPool
 from skylift.client.map.coordinator import Coordinator, ServerPool
 from skylift.client.map.dask_import import import_dask
 from skylift.client.map.log_writer import LogWriter, Superseded
 from skylift.client.map.looked_up import FOUND, complete, encode_found, list_keys
 from skylift.client.map.outcome import MapLog
-from skylift.client.map.progress import Progress, encode_progress
 from skylift.client.map.scaling import MOST, MapScaling, say
 from skylift.client.map.spec import MapSpec, parse_spec
 from skylift.client.map.thread_pool import ThreadPool
-from skylift.contract.document import Malformed
+from skylift.contract.document import Malformed, write
+from skylift.contract.map_progress import Progress, times_in
 
 PATIENCE = 3600.0
 """Seconds in which S3 must accept the log. A job's cap, or its server's timer, ends it before."""
@@ -113,7 +111,7 @@ def coordinate(settings: dict[str, Any], aws: Aws, prefix: Prefix) -> int:
     known, key, keeps = Path.home() / "known-servers", settings["dask"]["worker"], bool(settings.get("keeps"))
     keys = keys_of_servers(metadata, settings["region"])
     # The servers' time that the coordinator before has counted; none if it has reported nothing.
-    before = read_times(PrefixStore(prefix).read(_PROGRESS) or b"") if log.log.epoch > 1 else ()
+    before = times_in(PrefixStore(prefix).read(_PROGRESS) or b"") if log.log.epoch > 1 else ()
     # The first other server builds the environment, and the others take it.
     at_first = MOST if settings.get("built") else 1
     with MapScaling(
@@ -198,9 +196,9 @@ def _look_up(spec: MapSpec, aws: Aws, store: PrefixStore) -> MapSpec:
 def _report(prefix: Prefix, scaling: MapScaling | None, progress: Progress) -> None:
     """Only for display: the log is the truth."""
     if scaling is not None:
-        progress = replace(progress, others=scaling.times)
+        progress = progress._replace(others=scaling.times)
     try:
-        prefix.put(_PROGRESS, encode_progress(progress))
+        prefix.put(_PROGRESS, json.dumps(write(progress)).encode())
     except (Unreachable, Refused) as error:
         say(f"The progress cannot be written: {error}")
 

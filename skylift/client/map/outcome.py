@@ -33,9 +33,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from skylift.client.map.spec import MOST_INPUTS
 from skylift.client.text.json_object import JsonObject, as_object, given, parse_object
 from skylift.contract.document import FOREVER, Malformed, as_integer, shown
+from skylift.contract.map_progress import MOST_INPUTS
 
 VERSION = 1
 ENTRY_LIMIT = 32 << 20

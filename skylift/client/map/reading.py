@@ -16,17 +16,16 @@ from skylift.client.job.outcome import Result
 from skylift.client.job.record import SCHEDULES, JobKeys
 from skylift.client.job.scheduled import parse_run
 from skylift.client.job.server_record import of_file
-from skylift.client.job.server_time import PROGRESS_LIMIT
 from skylift.client.map.keys import MapKeys
 from skylift.client.map.live import LIVE_LIMIT, InputLive, parse_live
 from skylift.client.map.looked_up import FOUND_LIMIT, complete
 from skylift.client.map.outcome import ENTRY_LIMIT, InputOutcome, MapEnd, MapLog, parse_entry
 from skylift.client.map.places import Template, check_places
-from skylift.client.map.progress import Progress, parse_progress
 from skylift.client.map.spec import SPEC_LIMIT, MapInput, MapSpec, parse_spec
 from skylift.client.remote.account import Account
 from skylift.client.text.visible import shown
-from skylift.contract.document import Malformed
+from skylift.contract.document import Malformed, parse
+from skylift.contract.map_progress import PROGRESS_LIMIT, Progress
 
 _LONGEST_KEY = 900
 """Bytes of the longest path that is part of a key, as server/input_run.py has it."""
@@ -148,7 +147,7 @@ class MapReader:
             return None
         try:
             found = self.account.api.get(self.account.bucket, self._keys.progress, PROGRESS_LIMIT)
-            return None if found is None else parse_progress(found)
+            return None if found is None else parse(Progress, found, PROGRESS_LIMIT)
         except (Malformed, RecordDamaged):
             return None
 

@@ -20,10 +20,10 @@ from typing import Protocol
 from skylift.agent.remote.aws import Refused, Unreachable
 from skylift.agent.remote.prefix import Prefix
 from skylift.agent.workers.worker_group import GroupState, Resizable
-from skylift.client.job.server_time import ServerTime
 from skylift.client.map.coordinator import Coordinator
 from skylift.client.map.server_times import ServerTimes
 from skylift.client.map.spec import MapSpec
+from skylift.contract.map_progress import ServerTime
 
 LOOKING = 0.5
 WORTH = 10.0

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 
 from skylift.agent.workers.worker_group import GroupMember
-from skylift.client.job.server_time import ServerTime
+from skylift.contract.map_progress import ServerTime
 
 
 class ServerTimes:

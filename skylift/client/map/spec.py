@@ -13,10 +13,10 @@ from typing import Any
 from skylift.client.text.json_object import JsonObject, as_object, given, parse_object
 from skylift.client.text.s3_glob import S3Glob
 from skylift.contract.document import Malformed
+from skylift.contract.map_progress import MOST_INPUTS
 
 VERSION = 1
 SPEC_LIMIT = 256 << 20
-MOST_INPUTS = 1_000_000
 LONGEST_TEXT = 128 << 10
 """The most characters of an input's text, which becomes an argument: Linux takes no longer one."""
 LONGEST_KEY = 1024

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from skylift.client.map.progress import ServerProgress
 from skylift.client.map.task import SOCKET, NoVerdict, run_inputs
+from skylift.contract.map_progress import ServerProgress
 
 T = TypeVar("T")
 

@@ -10,11 +10,11 @@ from skylift import catalogue
 from skylift.catalogue.price import figures
 from skylift.client.job.outcome import Outcome
 from skylift.client.job.run_price import OtherServersPrice, RunPrice
-from skylift.client.job.server_time import ServerTime
 from skylift.client.job.settings import Settings
 from skylift.client.price.price import rates_of, stand_in
 from skylift.client.price.purchase import LEAST_BILLED, billed, quote, server_seconds
 from skylift.client.text.duration import moment
+from skylift.contract.map_progress import ServerTime
 
 
 def with_price(outcome: Outcome, settings: Settings, times: Sequence[ServerTime] = ()) -> Outcome:

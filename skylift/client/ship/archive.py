@@ -33,7 +33,6 @@ _FIRST = (
 """The modules that download all the others."""
 _ELSEWHERE = (
     "skylift/client/dask/node.py",
-    "skylift/client/job/server_time.py",
     "skylift/client/map/cluster_pool.py",
     "skylift/client/map/coordinator.py",
     "skylift/client/map/dask_import.py",
@@ -42,7 +41,6 @@ _ELSEWHERE = (
     "skylift/client/map/looked_up.py",
     "skylift/client/map/main.py",
     "skylift/client/map/outcome.py",
-    "skylift/client/map/progress.py",
     "skylift/client/map/scaling.py",
     "skylift/client/map/server_times.py",
     "skylift/client/map/spec.py",
@@ -124,7 +122,7 @@ def _pack(texts: dict[str, str], made: dict[str, bytes], method: int) -> bytes:
     return whole.getvalue()
 
 
-@functools.lru_cache(maxsize=128)
+@functools.lru_cache(maxsize=256)
 def slim(source: str) -> str:
     """The same program without comments, docstrings and type annotations, for which user data has no room.
 

@@ -41,9 +41,9 @@ from skylift.agent.workers.worker_group import GroupMember, GroupState, end_serv
 from skylift.client.dask import node
 from skylift.client.job.job import Program
 from skylift.client.job.record import JobKeys, parse_record
-from skylift.client.job.server_time import ServerTime, read_times
 from skylift.client.plan.plan_job import Order
 from skylift.client.ship.archive import whole_archive
+from skylift.contract.map_progress import ServerTime, times_in
 from skylift.contract.record import Retry
 
 
@@ -230,7 +230,7 @@ def test_the_servers_time_is_read_as_a_maps_is() -> None:
     for _ in range(4):
         case.look(10)
     told = json.dumps({"others": case.others.times()}).encode()
-    assert read_times(told) == (ServerTime("t3.small", "on-demand", 2, 40.0),)
+    assert times_in(told) == (ServerTime("t3.small", "on-demand", 2, 40.0),)
 
 
 def test_both_ends_know_the_same_port() -> None:

@@ -21,7 +21,6 @@ from support.whole_run import Seen
 from skylift.cli.main import perform
 from skylift.client.errors import RecordDamaged, Refused, SkyliftError
 from skylift.client.job.record import JobKeys
-from skylift.client.job.server_time import PROGRESS_LIMIT
 from skylift.client.job.settings import Settings
 from skylift.client.job.tags import job_tags
 from skylift.client.jobs.jobs import Jobs, _Sending
@@ -31,6 +30,7 @@ from skylift.client.launch import role
 from skylift.client.launch.bucket import ensure_bucket
 from skylift.client.price.history import read_history
 from skylift.client.remote.account import Account, open_account
+from skylift.contract.map_progress import PROGRESS_LIMIT
 from skylift.contract.status import STATUS_LIMIT
 from skylift.contract.stream import FRAME_LIMIT
 

@@ -163,7 +163,7 @@ def test_it_is_one_server_by_job_address_and_host_keys(differs: str | None) -> N
     remembered = {
         "job": replace(KEPT, job="before"),
         "address": replace(KEPT, address="127.0.0.2"),
-        "host_keys": replace(KEPT, host_keys=replace(KEPT.host_keys, user="you")),
+        "host_keys": replace(KEPT, host_keys=KEPT.host_keys._replace(user="you")),
         None: KEPT,
     }[differs]
     connection = StartedConnection(remembered, cast(ssh.SshStart, None))
@@ -178,7 +178,7 @@ def test_it_is_one_server_by_job_address_and_host_keys(differs: str | None) -> N
         ({"deadline": NOW + 60}, SERVER, NOW + 600, KEPT),
         ({"launched_here": False}, SERVER, NOW + 60, None),
         ({"host_keys": None}, SERVER, NOW + 60, None),
-        ({"host_keys": replace(KEPT.host_keys, instance="i-2")}, SERVER, NOW + 60, None),
+        ({"host_keys": KEPT.host_keys._replace(instance="i-2")}, SERVER, NOW + 60, None),
         ({}, None, NOW + 60, None),
         ({}, replace(SERVER, address=None), NOW + 60, None),
         ({}, SERVER, None, None),
@@ -191,6 +191,6 @@ def test_what_a_run_remembers(
     account = open_account(place)
     known: dict[str, Any] = {"launched_here": True, "host_keys": KEPT.host_keys, **job}
     watched = WatchedJob(account, "last", Path(), 60, "t3.small", server, **known)
-    streamed = Streamed(watched, server, replace(NO_STATUS, kept_until=until))
+    streamed = Streamed(watched, server, NO_STATUS._replace(kept_until=until))
     Attach._remember(cast(Attach, SimpleNamespace(_job=watched)), streamed)
     assert last_kept(place) == remembered

@@ -17,7 +17,6 @@ from skylift.client.errors import JobNotFound, NotPermitted, RecordDamaged, Resu
 from skylift.client.job.job import Job, MapPart, Program
 from skylift.client.job.record import JobKeys, encode_record
 from skylift.client.job.server import Server
-from skylift.client.job.server_time import PROGRESS_LIMIT
 from skylift.client.job.settings import Settings
 from skylift.client.launch.bucket import ensure_bucket
 from skylift.client.map.changed_objects import changed_parts
@@ -31,6 +30,7 @@ from skylift.client.map.spec import Blob, Halt, MapInput, MapSpec, ObjectRange, 
 from skylift.client.plan.plan_job import Order, plan_job
 from skylift.client.remote.account import Account, open_account
 from skylift.client.remote.api import Api
+from skylift.contract.map_progress import PROGRESS_LIMIT
 
 SHA = "ab" * 32
 INPUTS = (

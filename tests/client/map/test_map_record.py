@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skylift.client.job.server_time import MOST_KINDS, ServerTime, read_times
 from skylift.client.map.keys import MapKeys
 from skylift.client.map.outcome import (
     InputOutcome,
@@ -22,9 +21,17 @@ from skylift.client.map.outcome import (
     encode_entry,
     parse_entry,
 )
-from skylift.client.map.progress import GroupedError, Progress, ServerProgress, encode_progress, parse_progress
 from skylift.client.map.spec import Blob, Halt, MapInput, MapSpec, encode_spec, parse_spec
-from skylift.contract.document import Malformed
+from skylift.contract.document import Malformed, parse, write
+from skylift.contract.map_progress import (
+    MOST_KINDS,
+    PROGRESS_LIMIT,
+    GroupedError,
+    Progress,
+    ServerProgress,
+    ServerTime,
+    times_in,
+)
 
 SHA = "ab" * 32
 SPEC = MapSpec(
@@ -92,8 +99,8 @@ PROGRESS = Progress(
 def test_times_of_servers_that_cannot_be_are_none(others: object) -> None:
     told = {"epoch": 1, "updated": 1, "total": 1, "succeeded": 0, "failed": 0, "running": 0, "others": others}
     with pytest.raises(Malformed):
-        parse_progress(json.dumps(told).encode())
-    assert read_times(json.dumps(told).encode()) == ()
+        parse(Progress, json.dumps(told).encode(), PROGRESS_LIMIT)
+    assert times_in(json.dumps(told).encode()) == ()
 
 
 def test_what_is_written_is_read() -> None:
@@ -104,8 +111,8 @@ def test_what_is_written_is_read() -> None:
     again = replace(SPEC, script=SHA, resumes="first", failed_before=3, inputs=(MapInput(3, "a", "a", losses=2),))
     assert parse_spec(encode_spec(again)) == again
     assert parse_entry(encode_entry(entry)) == entry
-    assert parse_progress(encode_progress(PROGRESS)) == PROGRESS
-    assert read_times(encode_progress(PROGRESS)) == PROGRESS.others
+    assert parse(Progress, json.dumps(write(PROGRESS)).encode(), PROGRESS_LIMIT) == PROGRESS
+    assert times_in(json.dumps(write(PROGRESS)).encode()) == PROGRESS.others
     assert PROGRESS.waiting == 3
 
 
@@ -242,7 +249,7 @@ _JSON = st.recursive(
 _EXAMPLES = [
     encode_spec(SPEC),
     encode_entry(LogEntry(1, 1.0, "i-a", (FAILED,), MapEnd("x"), ((1, 1),), (2,), True)),
-    encode_progress(PROGRESS),
+    json.dumps(write(PROGRESS)).encode(),
 ]
 
 
@@ -256,18 +263,18 @@ def test_whatever_a_server_writes_is_parsed_or_refused(data: st.DataObject) -> N
             where[key] = data.draw(_JSON)
             break
         where = where[key]
-    for parse in (parse_spec, parse_entry, parse_progress):
+    for reading in (parse_spec, parse_entry, lambda data: parse(Progress, data, PROGRESS_LIMIT)):
         try:
-            parse(json.dumps(told).encode())
+            reading(json.dumps(told).encode())
         except Malformed as error:
             assert str(error)
 
 
 @given(st.binary(max_size=200))
 def test_whatever_bytes_are_there_are_refused_in_words(content: bytes) -> None:
-    for parse in (parse_spec, parse_entry, parse_progress):
+    for reading in (parse_spec, parse_entry, lambda data: parse(Progress, data, PROGRESS_LIMIT)):
         with pytest.raises(Malformed):
-            parse(content)
+            reading(content)
 
 
 def test_the_server_can_write_none_of_what_the_client_has() -> None:

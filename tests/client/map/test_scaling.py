@@ -12,10 +12,10 @@ import pytest
 from skylift.agent.remote.aws import Unreachable
 from skylift.agent.remote.prefix import Prefix
 from skylift.agent.workers.worker_group import GroupMember, GroupState
-from skylift.client.job.server_time import ServerTime
 from skylift.client.map.scaling import FAILURES, MOST, MapScaling
 from skylift.client.map.server_times import ServerTimes
 from skylift.client.map.spec import MapInput, MapSpec
+from skylift.contract.map_progress import ServerTime
 
 
 class Servers:

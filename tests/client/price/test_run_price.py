@@ -9,10 +9,10 @@ import pytest
 
 from skylift import catalogue
 from skylift.client.job.outcome import Outcome
-from skylift.client.job.server_time import ServerTime
 from skylift.client.job.settings import NewestImage, Settings
 from skylift.client.price.run_price import cost_of, with_price
 from skylift.client.text.money import spell_dollars
+from skylift.contract.map_progress import ServerTime
 
 OUTCOME = Outcome(
     "a-job", "succeeded", 0, "", instance_type="t3.small",
@@ -51,8 +51,8 @@ def test_a_map_costs_what_all_its_servers_cost(settings: Settings) -> None:
     assert told["other_servers"] == {"servers": 2, "seconds": 3600.0, "usd": 0.0208}
     assert told["total_usd"] == 0.0312
     # Each of them is billed for a minute.
-    assert cost_of([replace(hour, servers=6, seconds=1.0)], "us-east-1") == pytest.approx(0.0208 / 10)
-    unknown = with_price(OUTCOME, settings, [hour, replace(hour, instance_type="x9.large")]).price
+    assert cost_of([hour._replace(servers=6, seconds=1.0)], "us-east-1") == pytest.approx(0.0208 / 10)
+    unknown = with_price(OUTCOME, settings, [hour, hour._replace(instance_type="x9.large")]).price
     assert unknown is not None
     assert (unknown.in_short(), unknown.total) == ("", None)
     alone = with_price(OUTCOME, settings).as_json()["price"]
