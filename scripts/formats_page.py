@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from skylift.contract.document import MOMENT
 from skylift.contract.map_progress import Progress
+from skylift.contract.map_spec import MapSpec
 from skylift.contract.record import JobRecord
 from skylift.contract.results import SentFiles
 from skylift.contract.status import Status
@@ -22,6 +23,7 @@ DOCUMENTS = {
     "server/manifest.json": SentFiles,
     "server/hostkeys.json": HostKeys,
     "server/stdin.json": StdinTaken,
+    "in/map.json": MapSpec,
     "server/map/progress.json": Progress,
     "The frame `b`: where the streams begin": Offsets,
     "The frame `c`: what was cut": Skip,

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from skylift.client.map.outcome import InputOutcome
     from skylift.client.map.places import Template
     from skylift.client.map.reading import MapReader
-    from skylift.client.map.spec import MapSpec
     from skylift.client.watch.monitor import RunningProgram
     from skylift.contract.map_progress import Progress, ServerTime
+    from skylift.contract.map_spec import MapSpec
 
 _LOOK_EVERY = 1.0
 _LINE_EVERY = 10.0

@@ -16,10 +16,10 @@ from skylift.client.map.live import InputLive
 from skylift.client.map.outcome import InputOutcome, RunStream
 from skylift.client.map.places import read_template
 from skylift.client.map.reading import MapReader
-from skylift.client.map.spec import MapInput
 from skylift.client.remote.account import Account
 from skylift.console.rows import Row
 from skylift.contract.map_progress import Progress
+from skylift.contract.map_spec import MapInput
 
 MOST_ROWS = 5000
 """The most inputs in a page's table. Where there are more, those that have not succeeded come first."""

@@ -103,13 +103,17 @@ def read(kind: Callable[..., T], found: object, name: str) -> T:
 
 def write(document: Any) -> Dict[str, Any]:
     """The document as JSON has it."""
-    hints, defaults = type(document).__annotations__, document._field_defaults
-    values = zip(document._fields, document)
-    return {
-        name: _plain(value)
-        for name, value in values
-        if name not in defaults or value != defaults[name] or ALWAYS in get_args(hints[name])
-    }
+    written = zip(_written(type(document)), document)
+    return {name: _plain(value) for (name, default), value in written if value != default}
+
+
+@lru_cache(maxsize=None)
+def _written(kind: Any) -> List[Tuple[str, Any]]:
+    """Each field, and the value with which it is left out."""
+    defaults, hints = kind._field_defaults, kind.__annotations__
+    return [
+        (name, _REQUIRED if ALWAYS in get_args(hint) else defaults.get(name, _REQUIRED)) for name, hint in hints.items()
+    ]
 
 
 def _plain(value: Any) -> Any:

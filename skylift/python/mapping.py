@@ -22,9 +22,9 @@ from skylift.client.map.places import DEFAULT, Template, read_template
 from skylift.client.map.planning import AUTO, MapLimits, read_limits
 from skylift.client.map.reading import MapReader
 from skylift.client.map.settled import Left, settle
-from skylift.client.map.spec import MapSpec
 from skylift.client.remote.account import open_account
 from skylift.client.watch.forward import Forwards
+from skylift.contract.map_spec import MapSpec
 from skylift.contract.states import State
 from skylift.python import work
 from skylift.python.watching import Recorder

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -14,8 +13,8 @@ from skylift.cli.main import perform
 from skylift.cli.map_display import going_on, results, summary
 from skylift.client.map.outcome import InputOutcome, InputState, RunStream
 from skylift.client.map.reading import MapReader
-from skylift.client.map.spec import InputPlace, MapInput, MapSpec, ObjectRange
 from skylift.client.remote.account import Account
+from skylift.contract.map_spec import InputPlace, MapInput, MapSpec, ObjectRange
 
 
 @pytest.fixture(autouse=True)
@@ -84,14 +83,14 @@ def test_errors_are_grouped_by_what_they_say() -> None:
 def test_a_map_that_has_looked_up_nothing_says_so() -> None:
     spec = MapSpec(("python", "job.py"), True, (), ())
     assert summary(spec, {}) == ["There was no input."]
-    assert summary(replace(spec, places=(InputPlace("b", "us-east-1", "*"),)), {}) == ["Its inputs are not known yet."]
+    assert summary(spec._replace(places=(InputPlace("b", "us-east-1", "*"),)), {}) == ["Its inputs are not known yet."]
 
 
 def test_the_end_says_where_results_are(folder: Path) -> None:
     spec = MapSpec(("python", "job.py"), True, (), (MapInput(0, "a", "a"),), outputs=("*.json", "x"))
     ended = [InputOutcome(index, InputState.SUCCEEDED, 0) for index in range(3)]
-    assert results(replace(spec, outputs=()), []) == []
-    assert results(replace(spec, inputs=()), []) == []
+    assert results(spec._replace(outputs=()), []) == []
+    assert results(spec._replace(inputs=()), []) == []
     assert results(spec, []) == ["No input has left a result: nothing matched --out *.json or x."]
     assert results(spec, [(ended[0], folder / "out/0")]) == ["Results of 1 input: out/0/"]
     many = [(each, folder / "sums/2026" / str(each.index)) for each in ended]

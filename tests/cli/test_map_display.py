@@ -17,10 +17,10 @@ from skylift.cli.screen import Live, Outlet, make_screen
 from skylift.client.job.outcome import Outcome
 from skylift.client.map.places import Template
 from skylift.client.map.reading import MapReader
-from skylift.client.map.spec import MapInput, MapSpec, ObjectRange
 from skylift.client.price.run_price import cost_of
 from skylift.client.watch.monitor import RunningProgram
 from skylift.contract.map_progress import Progress, ServerTime
+from skylift.contract.map_spec import MapInput, MapSpec, ObjectRange
 from skylift.contract.states import State
 
 HOUR = ServerTime("t3.small", "on-demand", 2, 3600.0)

@@ -12,11 +12,11 @@ from nicegui import Client, core, ui
 from nicegui.elements.mixins.text_element import TextElement
 
 from skylift.client.errors import Unreachable
-from skylift.client.map.spec import MapInput
 from skylift.console.cloud_view import CloudView
 from skylift.console.map_inputs import InputRow, ShownInput
 from skylift.console.pages.map_inputs import InputPage
 from skylift.console.poller import Topic
+from skylift.contract.map_spec import MapInput
 
 
 class Record:

@@ -14,7 +14,7 @@ from skylift.client.map.keys import MapKeys
 from skylift.client.map.outcome import InputOutcome, InputState, LogEntry, MapEnd, encode_entry
 from skylift.client.map.places import Template
 from skylift.client.map.reading import MapReader
-from skylift.client.map.spec import MapInput, MapSpec
+from skylift.contract.map_spec import MapInput, MapSpec
 from skylift.contract.states import State
 from skylift.python import mapping
 from skylift.python.mapping import InputResult, MapPlan, results

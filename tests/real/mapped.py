@@ -15,7 +15,8 @@ from support.real_server import until
 from skylift.client.job.record import workers_name
 from skylift.client.map.keys import MapKeys
 from skylift.client.map.outcome import MapLog
-from skylift.client.map.spec import MapSpec, encode_spec
+from skylift.client.map.spec import encode_spec
+from skylift.contract.map_spec import MapSpec
 
 PATIENCE = 300.0
 """Seconds: a map may wait for several servers, one after the other."""

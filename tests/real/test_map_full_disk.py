@@ -9,7 +9,7 @@ from mapped import Mapped
 from support.real_cloud import RealCloud
 
 from skylift.client.map.outcome import InputState, MapEnd
-from skylift.client.map.spec import MapInput, MapSpec
+from skylift.contract.map_spec import MapInput, MapSpec
 
 pytestmark = pytest.mark.real
 

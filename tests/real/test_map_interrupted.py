@@ -11,9 +11,9 @@ from mapped import Mapped
 from support.real_cloud import RealCloud
 
 from skylift.client.map.outcome import MapEnd
-from skylift.client.map.spec import MapInput, MapSpec
 from skylift.contract.document import parse
 from skylift.contract.map_progress import PROGRESS_LIMIT, Progress
+from skylift.contract.map_spec import MapInput, MapSpec
 
 pytestmark = pytest.mark.real
 

@@ -9,7 +9,7 @@ from mapped import Mapped, left_of
 from support.real_cloud import RealCloud
 
 from skylift.client.map.outcome import InputState, LogEntry, MapEnd, MapLog, parse_entry
-from skylift.client.map.spec import MapInput, MapSpec
+from skylift.contract.map_spec import MapInput, MapSpec
 
 pytestmark = [pytest.mark.real, pytest.mark.nightly]
 

@@ -11,7 +11,7 @@ from mapped import Mapped
 from support.real_cloud import RealCloud
 
 from skylift.client.map.outcome import MapEnd
-from skylift.client.map.spec import MapInput, MapSpec
+from skylift.contract.map_spec import MapInput, MapSpec
 
 pytestmark = pytest.mark.real
 

@@ -12,9 +12,9 @@ from support.real_cloud import RealCloud
 
 from skylift.agent.workers.map_server import DASK_USER
 from skylift.client.map.outcome import INLINE, InputOutcome, InputState, MapEnd
-from skylift.client.map.spec import Blob, MapInput, MapSpec
 from skylift.contract.document import parse
 from skylift.contract.map_progress import PROGRESS_LIMIT, GroupedError, Progress
+from skylift.contract.map_spec import Blob, MapInput, MapSpec
 
 pytestmark = pytest.mark.real
 

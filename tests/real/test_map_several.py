@@ -11,7 +11,7 @@ from support.real_cloud import RealCloud
 
 from skylift.client.job.record import workers_name, workers_of_schedule
 from skylift.client.map.outcome import MapEnd
-from skylift.client.map.spec import MapInput, MapSpec
+from skylift.contract.map_spec import MapInput, MapSpec
 
 pytestmark = pytest.mark.real
 

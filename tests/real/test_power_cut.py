@@ -14,8 +14,8 @@ from support.real_cloud import RealCloud
 from support.real_server import ending, until
 from support.running_job import WAITS, RunningJob, ended_job, jobs
 
-from skylift.client.map.spec import MapInput, MapSpec
 from skylift.cloud.state.home import Home
+from skylift.contract.map_spec import MapInput, MapSpec
 
 pytestmark = pytest.mark.real
 

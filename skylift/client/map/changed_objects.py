@@ -7,11 +7,11 @@ from functools import partial
 from itertools import islice
 
 from skylift.client.errors import Refused, SkyliftError
-from skylift.client.map.spec import MapInput, ObjectRange
 from skylift.client.remote.account import Account
 from skylift.client.remote.api import Api
 from skylift.client.text.visible import shown
 from skylift.client.waiting import Threads
+from skylift.contract.map_spec import MapInput, ObjectRange
 
 ADVICE = "A new map splits what is there now: start it by its own command."
 _AT_A_TIME = 8

@@ -23,12 +23,13 @@ from skylift.client.map.keys import MapKeys
 from skylift.client.map.places import Template, check_places
 from skylift.client.map.planning import AUTO, MapLimits, script_digest
 from skylift.client.map.reading import MapReader
-from skylift.client.map.spec import MapInput, MapSpec, encode_spec
+from skylift.client.map.spec import encode_spec
 from skylift.client.plan.plan_job import Order, check_length
 from skylift.client.remote.account import Account
 from skylift.client.text.json_object import parse_object
 from skylift.client.text.visible import shown
 from skylift.client.waiting import Threads, pauses
+from skylift.contract.map_spec import MapInput, MapSpec, Resumed
 from skylift.contract.record import Retry
 from skylift.contract.states import ENDED, State
 
@@ -164,8 +165,7 @@ class ContinuedMap:
         changed = self._changed(inputs)
         ran = {each.index for each in inputs}
         failed = sum(not each.succeeded and each.index not in ran for each in self._reader.outcomes.values())
-        spec = replace(
-            earlier,
+        spec = earlier._replace(
             argv=tuple(program_argv(replace(job.program, args=()))),
             python=True,
             args=job.program.args,
@@ -180,8 +180,7 @@ class ContinuedMap:
             retries=job.retry.times if job.retry is not None else 0,
             halt=limits.halt or earlier.halt,
             script=script_digest(job),
-            resumes=self._continuation.name,
-            failed_before=failed,
+            resumes=Resumed(self._continuation.name, failed),
         )
         how_many = f"{len(inputs):,} of the {len(earlier.inputs):,} inputs of {self._continuation.name} run."
         notes = (*job.notes, *self._program_notes(spec), how_many, *changed)
@@ -255,7 +254,7 @@ class ContinuedMap:
         """One that ends its server each time ends that of the next map at the most until it has lost enough. One that
         has failed begins anew."""
         lost = 0 if each.index in self._reader.outcomes else self._reader.losses(each.index)
-        return replace(each, losses=lost)
+        return each._replace(losses=lost)
 
     def _program_notes(self, spec: MapSpec) -> list[str]:
         """Inputs that have failed are often run again by a program that was mended. That the rest of a map runs by

@@ -18,10 +18,11 @@ from typing import Any, Protocol
 
 from skylift.client.map.log_writer import LogWriter
 from skylift.client.map.outcome import InputOutcome, InputState, MapEnd, parse_outcome
-from skylift.client.map.spec import MapInput, MapSpec, input_fields
+from skylift.client.map.spec import input_fields
 from skylift.client.text.json_object import as_object
 from skylift.contract.document import Malformed
 from skylift.contract.map_progress import LONGEST_LINE, MOST_ERRORS, GroupedError, Progress, ServerProgress
+from skylift.contract.map_spec import MapInput, MapSpec
 
 ALONE = 2
 """The number of losses after which an input runs alone."""
@@ -86,6 +87,7 @@ class Coordinator:
     ) -> None:
         self._noticed = noticed
         self._spec, self._log, self._pool, self._report, self._clock = spec, log, pool, report, clock
+        self._failed_before = spec.resumes.failed if spec.resumes is not None else 0
         had = log.log.outcomes
         self._todo: deque[Waiting] = deque()
         self._later: list[tuple[float, int, Waiting]] = []
@@ -134,7 +136,7 @@ class Coordinator:
         self._note()
         self._log.close(end, noticed=end is None and self._noticed())
         self._report(self.progress())
-        succeeded = end is not None and not end.halted and not self._failed and not self._spec.failed_before
+        succeeded = end is not None and not end.halted and not self._failed and not self._failed_before
         return 0 if succeeded else FAILED
 
     @property
@@ -158,8 +160,8 @@ class Coordinator:
             return MapEnd(f"It was ended early: {self._failed} of {total} inputs have failed (--halt).", halted=True)
         if self._failed:
             return MapEnd(f"{self._failed} of {total} inputs have failed.")
-        if self._spec.failed_before:
-            before = f"{self._spec.failed_before} others have failed in {self._spec.resumes}"
+        if self._spec.resumes is not None and self._failed_before:
+            before = f"{self._failed_before} others have failed in {self._spec.resumes.job}"
             return MapEnd(f"All {total} inputs have succeeded; {before}.")
         return MapEnd(f"All {total} inputs have succeeded.")
 

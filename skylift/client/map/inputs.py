@@ -25,7 +25,6 @@ from typing import IO, Any
 from skylift.client.errors import UsageError
 from skylift.client.job.job import SentFile
 from skylift.client.job.requirements import MIB, read_size
-from skylift.client.map.spec import LONGEST_TEXT, ObjectRange
 from skylift.client.map.split import FileRange, split_file
 from skylift.client.plan.plan_job import read_s3
 from skylift.client.ship.bundle import expand, no_such
@@ -34,6 +33,7 @@ from skylift.client.ship.sent_file import open_sent
 from skylift.client.text.s3_glob import literal
 from skylift.client.text.visible import shown
 from skylift.contract.map_progress import MOST_INPUTS
+from skylift.contract.map_spec import LONGEST_TEXT, ObjectRange
 
 _LONGEST = LONGEST_TEXT - len("SKYLIFT_INPUT=") - 1
 """The most bytes of an input, which is an argument and the value of a variable. Both end with a null character."""

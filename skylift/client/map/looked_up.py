@@ -10,15 +10,15 @@ from __future__ import annotations
 import json
 import urllib.parse
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from xml.etree import ElementTree
 
 from skylift.agent.remote.aws import Aws, Refused, Unreachable
 from skylift.agent.remote.prefix import Prefix
-from skylift.client.map.spec import SPEC_LIMIT, InputPlace, MapInput, MapSpec
+from skylift.client.map.spec import admits, glob_of
 from skylift.client.text.json_object import parse_object
 from skylift.contract.document import Malformed
 from skylift.contract.map_progress import MOST_INPUTS
+from skylift.contract.map_spec import SPEC_LIMIT, InputPlace, MapInput, MapSpec
 
 FOUND = "server/map/found.json"
 FOUND_LIMIT = SPEC_LIMIT
@@ -28,7 +28,7 @@ def list_keys(aws: Aws, place: InputPlace) -> list[str]:
     """What there is at a place, in S3's order. Raises Unreachable, and Refused for a bucket that is gone."""
     bucket, found, more = Prefix(aws.in_region(place.region), place.bucket), list[str](), ""
     while True:
-        asked = {"list-type": "2", "encoding-type": "url", "prefix": place.glob.fixed}
+        asked = {"list-type": "2", "encoding-type": "url", "prefix": glob_of(place.key).fixed}
         if more:
             asked["continuation-token"] = more
         query = urllib.parse.urlencode(asked, quote_via=urllib.parse.quote, safe="-_.~")
@@ -72,13 +72,13 @@ def complete(spec: MapSpec, data: bytes) -> MapSpec:
                 inputs.append(MapInput(len(inputs), text, key.rpartition("/")[2]))
                 if len(inputs) > MOST_INPUTS:
                     raise Malformed(f"there are more than {MOST_INPUTS:,} inputs")
-    return replace(spec, inputs=tuple(inputs), total=len(inputs), places=())
+    return spec._replace(inputs=tuple(inputs), total=len(inputs), places=())
 
 
 def _keys(place: InputPlace, keys: object) -> list[str]:
     if not isinstance(keys, list):
         raise Malformed("`found` has something that is no list")
     for key in keys:
-        if not isinstance(key, str) or not place.admits(key):
+        if not isinstance(key, str) or not admits(place, key):
             raise Malformed(f"`found` has something that s3://{place.bucket}/{place.key} does not name")
     return keys

@@ -27,10 +27,11 @@ from skylift.client.map.log_writer import LogWriter, Superseded
 from skylift.client.map.looked_up import FOUND, complete, encode_found, list_keys
 from skylift.client.map.outcome import MapLog
 from skylift.client.map.scaling import MOST, MapScaling, say
-from skylift.client.map.spec import MapSpec, parse_spec
+from skylift.client.map.spec import chosen, parse_spec
 from skylift.client.map.thread_pool import ThreadPool
 from skylift.contract.document import Malformed, write
 from skylift.contract.map_progress import Progress, times_in
+from skylift.contract.map_spec import MapSpec
 
 PATIENCE = 3600.0
 """Seconds in which S3 must accept the log. A job's cap, or its server's timer, ends it before."""
@@ -181,7 +182,7 @@ def _look_up(spec: MapSpec, aws: Aws, store: PrefixStore) -> MapSpec:
         return spec
     until = time.time() + _LOOKING_UP
     listed = [retry_until(place.key, partial(list_keys, aws, place), until) for place in spec.places]
-    body = encode_found([place.chosen(keys) for place, keys in zip(spec.places, listed, strict=True)])
+    body = encode_found([chosen(place, keys) for place, keys in zip(spec.places, listed, strict=True)])
     if not store.create(FOUND, body):
         first = store.read(FOUND)
         if first is None:

@@ -17,11 +17,12 @@ from skylift.client.map.inputs import FoundInput, Inputs
 from skylift.client.map.keys import MapKeys
 from skylift.client.map.places import Template, check_places
 from skylift.client.map.sending import blobs_of
-from skylift.client.map.spec import LONGEST_TEXT, Blob, Halt, InputPlace, MapInput, MapSpec, encode_spec
+from skylift.client.map.spec import encode_spec, glob_of
 from skylift.client.plan.plan_job import MOST_SERVERS, check_length
 from skylift.client.ship.blob_store import Blob as Content
 from skylift.client.ship.blob_store import BlobStore
 from skylift.client.text.visible import shown
+from skylift.contract.map_spec import LONGEST_TEXT, Blob, Halt, InputPlace, MapInput, MapSpec
 
 _HALT = re.compile(r"(\d{1,7})(%?)")
 _NUMBER = re.compile(r"[0-9]{1,9}")
@@ -110,7 +111,7 @@ def plan_map(
     def send(api: Any, bucket: str, name: str) -> None:
         BlobStore(api, bucket, MapKeys(name, folder).blob("")).send_all(different, lambda _: None, lambda _: None)
 
-    listed = tuple((each.bucket, each.glob.fixed) for each in places)
+    listed = tuple((each.bucket, glob_of(each.key).fixed) for each in places)
     part = MapPart(encode_spec(spec), send, inputs.arns, inputs.buckets, servers, listed=listed)
     part = replace(part, may_do_with_one=limits.chosen)
     return replace(job, outputs=(), retry=None, map=part, notes=(*job.notes, *inputs.notes)), spec

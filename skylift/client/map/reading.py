@@ -6,7 +6,7 @@ import functools
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -21,11 +21,12 @@ from skylift.client.map.live import LIVE_LIMIT, InputLive, parse_live
 from skylift.client.map.looked_up import FOUND_LIMIT, complete
 from skylift.client.map.outcome import ENTRY_LIMIT, InputOutcome, MapEnd, MapLog, parse_entry
 from skylift.client.map.places import Template, check_places
-from skylift.client.map.spec import SPEC_LIMIT, MapInput, MapSpec, parse_spec
+from skylift.client.map.spec import parse_spec
 from skylift.client.remote.account import Account
 from skylift.client.text.visible import shown
 from skylift.contract.document import Malformed, parse
 from skylift.contract.map_progress import PROGRESS_LIMIT, Progress
+from skylift.contract.map_spec import SPEC_LIMIT, MapInput, MapSpec
 
 _LONGEST_KEY = 900
 """Bytes of the longest path that is part of a key, as server/input_run.py has it."""
@@ -70,7 +71,7 @@ class MapReader:
         self._runs_here = {each.index for each in own.inputs}
         if self._earlier is not None:
             inputs = {each.index: each for each in (*self._earlier.spec.inputs, *own.inputs)}
-            self.spec = replace(own, inputs=tuple(inputs[index] for index in sorted(inputs)))
+            self.spec = own._replace(inputs=tuple(inputs[index] for index in sorted(inputs)))
         self.inputs = {each.index: each for each in self.spec.inputs}
 
     def _look_up(self) -> None:
@@ -116,7 +117,7 @@ class MapReader:
 
     def _read_earlier(self, later: int) -> tuple[MapReader | None, str]:
         """To its end: a map that another one goes on from has ended."""
-        name = self.own.resumes
+        name = self.own.resumes.job if self.own.resumes is not None else ""
         if not name:
             return None, ""
         if later >= _MOST_MAPS:

@@ -22,8 +22,8 @@ from skylift.agent.remote.prefix import Prefix
 from skylift.agent.workers.worker_group import GroupState, Resizable
 from skylift.client.map.coordinator import Coordinator
 from skylift.client.map.server_times import ServerTimes
-from skylift.client.map.spec import MapSpec
 from skylift.contract.map_progress import ServerTime
+from skylift.contract.map_spec import MapSpec
 
 LOOKING = 0.5
 WORTH = 10.0

@@ -16,11 +16,11 @@ from skylift.client.map.most_servers import choose_servers
 from skylift.client.map.places import Template
 from skylift.client.map.planning import MapLimits, check_map, plan_map
 from skylift.client.map.s3_file import open_object
-from skylift.client.map.spec import MapSpec
 from skylift.client.plan.plan_job import plan_job, read_s3
 from skylift.client.plan.read_options import ParsedOptions
 from skylift.client.remote.account import open_account
 from skylift.client.ship.s3_input import find_source
+from skylift.contract.map_spec import MapSpec
 
 Settled = tuple[Job, MapSpec, Settings]
 

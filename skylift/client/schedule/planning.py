@@ -16,12 +16,12 @@ from skylift.client.job.scheduled import SCHEDULE_FORM, default_schedule
 from skylift.client.map.inputs import Inputs, InputWords, find_inputs
 from skylift.client.map.places import Template
 from skylift.client.map.planning import AUTO, MapLimits, plan_map
-from skylift.client.map.spec import MOST_PLACES, InputPlace
 from skylift.client.plan.plan_job import plan_job, read_s3
 from skylift.client.plan.read_options import ParsedOptions
 from skylift.client.remote.api import Api
 from skylift.client.ship.s3_input import S3Object, S3Source, find_place
 from skylift.client.text.s3_glob import S3Glob, literal
+from skylift.contract.map_spec import MOST_PLACES, InputPlace
 from skylift.contract.record import Overlap
 
 NOT_OF_RUNS = {

@@ -20,7 +20,6 @@ from skylift.client.jobs.listing import Listed, spell
 from skylift.client.jobs.sweep import Leftover
 from skylift.client.launch.scheduler import GROUP, delete_schedule
 from skylift.client.launch.server import live_servers
-from skylift.client.map.spec import SPEC_LIMIT
 from skylift.client.remote.account import Account, open_account
 from skylift.client.schedule.failed_starts import Failures, find_failures
 from skylift.client.schedule.recurrence import Recurrence
@@ -28,6 +27,7 @@ from skylift.client.schedule.requests import run_now_request
 from skylift.client.schedule.roles import remove_roles
 from skylift.client.schedule.template import find_template, remove_templates
 from skylift.client.schedule.workers import remove_workers
+from skylift.contract.map_spec import SPEC_LIMIT
 from skylift.contract.record import RECORD_LIMIT, JobRecord
 from skylift.contract.states import State
 

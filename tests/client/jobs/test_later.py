@@ -31,11 +31,12 @@ from skylift.client.launch.bucket import ensure_bucket
 from skylift.client.launch.job_group import job_groups, make_job_group
 from skylift.client.map.keys import MapKeys
 from skylift.client.map.outcome import LogEntry, MapEnd, encode_entry
-from skylift.client.map.spec import Halt, MapInput, MapSpec, encode_spec
+from skylift.client.map.spec import encode_spec
 from skylift.client.remote.account import Account, open_account
 from skylift.client.remote.api import Api
 from skylift.client.steps import Clock
 from skylift.client.watch.watched_job import find_job
+from skylift.contract.map_spec import Halt, MapInput, MapSpec, Resumed
 
 
 @pytest.fixture
@@ -196,7 +197,7 @@ def test_who_waits_for_a_map_reads_no_more_of_its_log_than_why_it_ended(
     failed = {**SUCCEEDED, "state": "failed", "exit_code": 1, "reason": "The program exited with 1."}
     for key, body in {prefix.record: MAP, prefix.status: failed, prefix.manifest: NO_RESULTS}.items():
         api.put(elsewhere.bucket, key, json.dumps(body).encode())
-    spec = MapSpec(("job.py",), True, (), (MapInput(0, "a", "a"),), halt=halt, resumes="before")
+    spec = MapSpec(("job.py",), True, (), (MapInput(0, "a", "a"),), halt=halt, resumes=Resumed("before"))
     api.put(elsewhere.bucket, keys.spec, encode_spec(spec))
     end = MapEnd("1 of 1 inputs have failed.")
     for number, entry in enumerate([LogEntry(1, 1.0, "i-0a"), LogEntry(1, 2.0), LogEntry(1, 3.0, ended=end)]):

@@ -26,11 +26,12 @@ from skylift.client.map.outcome import InputOutcome, InputState, LogEntry, RunRe
 from skylift.client.map.places import Template
 from skylift.client.map.planning import MapLimits, script_digest
 from skylift.client.map.reading import MapReader
-from skylift.client.map.spec import Blob, Halt, MapInput, MapSpec, ObjectRange, encode_spec
+from skylift.client.map.spec import encode_spec
 from skylift.client.plan.plan_job import Order, plan_job
 from skylift.client.remote.account import Account, open_account
 from skylift.client.remote.api import Api
 from skylift.contract.map_progress import PROGRESS_LIMIT
+from skylift.contract.map_spec import Blob, Halt, MapInput, MapSpec, ObjectRange, Resumed
 
 SHA = "ab" * 32
 INPUTS = (
@@ -134,9 +135,9 @@ def test_what_is_left_runs_and_what_has_succeeded_never_again(
 ) -> None:
     job, spec = case.plan(case.again(**asked))
     assert [each.index for each in spec.inputs] == left
-    assert (spec.total, spec.resumes, spec.argv, spec.args) == (4, "early", ("python", "job.py"), ("-v",))
+    assert (spec.total, spec.resumes.job, spec.argv, spec.args) == (4, "early", ("python", "job.py"), ("-v",))
     assert (spec.outputs, spec.per_server, spec.halt, spec.retries) == (("*.txt",), 3, Halt(count=2), 1)
-    assert spec.failed_before == (0 if "failed" in asked else 1)
+    assert spec.resumes.failed == (0 if "failed" in asked else 1)
     assert (job.instance_type, job.max_time, job.retry) == ("c7i.large", 7200, None)
     assert job.notes == (f"{len(left)} of the 4 inputs of early run.",)
     assert job.map is not None
@@ -166,7 +167,7 @@ def test_both_maps_are_read_as_one(case: Case) -> None:
     )
     case.put("early", case.spec, [before, ended(1, 7)])
     # What a map says of an input that is not its own is not taken.
-    reader = case.start("late", job, replace(spec, inputs=INPUTS[2:3]), [after, replace(ended(0, 9))])
+    reader = case.start("late", job, spec._replace(inputs=INPUTS[2:3]), [after, replace(ended(0, 9))])
     assert [each.index for each in reader.spec.inputs] == [0, 1, 2, 3]
     assert [each.index for each in reader.read_on()] == [0, 1, 3, 2]
     assert {index: each.exit_code for index, each in reader.outcomes.items()} == {0: 0, 1: 7, 2: 0, 3: 0}
@@ -334,7 +335,7 @@ def test_parts_of_an_object_that_has_changed_fail_again_and_a_new_map_is_advised
     places = ["a.csv", "a.csv", "b.csv"]
     parts = [ObjectRange("theirs", "us-east-1", key, etags[key], 2, 2, 4, key) for key in places]
     inputs = [MapInput(index, f"s3://theirs/{part.key}", part.key, part=part) for index, part in enumerate(parts)]
-    case.put("early", replace(case.spec, inputs=(*inputs, MapInput(3, "c", "c"))), [ended(n, n + 1) for n in range(3)])
+    case.put("early", case.spec._replace(inputs=(*inputs, MapInput(3, "c", "c"))), [ended(n, n + 1) for n in range(3)])
     assert len(case.plan(case.again(failed=True))[0].notes) == 1, "no object has changed"
     case.api.put("theirs", "a.csv", b"x\n1\n2\n3\n")
     job, spec = case.plan(case.again(failed=True))
@@ -435,7 +436,7 @@ def test_a_map_whose_client_was_killed_while_it_sent_inputs_is_told_of(case: Cas
 
 
 def test_a_map_that_names_itself_is_damaged(case: Case) -> None:
-    case.put("early", replace(case.spec, resumes="early"), [])
+    case.put("early", case.spec._replace(resumes=Resumed("early")), [])
     with pytest.raises(RecordDamaged, match="go on from each other"):
         MapReader(case.account, "early")
 

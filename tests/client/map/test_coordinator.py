@@ -15,8 +15,8 @@ from skylift.client.map import coordinator as mind
 from skylift.client.map.coordinator import Coordinator, Task
 from skylift.client.map.log_writer import LogWriter, Superseded
 from skylift.client.map.outcome import InputState, entry_key
-from skylift.client.map.spec import Halt, MapInput, MapSpec
 from skylift.contract.map_progress import Progress, ServerProgress
+from skylift.contract.map_spec import Halt, MapInput, MapSpec
 
 Verdict = Callable[[dict[str, Any], list[int]], int | None]
 """The exit code of an input, given all that run now; None where its server dies."""

@@ -19,11 +19,12 @@ from skylift.client.job.settings import Settings
 from skylift.client.launch.bucket import ensure_bucket
 from skylift.client.map.keys import MapKeys
 from skylift.client.map.outcome import LogEntry, MapEnd, encode_entry
-from skylift.client.map.spec import MapInput, MapSpec, encode_spec
+from skylift.client.map.spec import encode_spec
 from skylift.client.plan.plan_job import Order, plan_job
 from skylift.client.remote.account import open_account
 from skylift.client.remote.api import Api
 from skylift.console.map_inputs import MapInputs
+from skylift.contract.map_spec import MapInput, MapSpec
 
 NAME = "sums"
 

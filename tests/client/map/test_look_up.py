@@ -15,7 +15,7 @@ from skylift.client.map.log_writer import LogWriter
 from skylift.client.map.looked_up import FOUND, list_keys
 from skylift.client.map.main import PrefixStore, _look_up, begun_since
 from skylift.client.map.outcome import entry_key
-from skylift.client.map.spec import InputPlace, MapInput, MapSpec
+from skylift.contract.map_spec import InputPlace, MapInput, MapSpec
 
 PLACE = InputPlace("days", "eu-west-1", "in/*.csv")
 SPEC = MapSpec(("python", "job.py"), True, (), (MapInput(0, "a", "a"),), total=1, places=(PLACE,))

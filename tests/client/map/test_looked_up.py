@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skylift.client.map.looked_up import complete, encode_found
-from skylift.client.map.spec import InputPlace, MapInput, MapSpec, encode_spec, parse_spec
+from skylift.client.map.spec import admits, encode_spec, parse_spec
+from skylift.client.map.spec import chosen as chosen_of
 from skylift.contract.document import Malformed
+from skylift.contract.map_spec import InputPlace, MapInput, MapSpec
 
 LOGS = InputPlace("logs", "eu-west-1", "2026-*/*.gz")
 SPEC = MapSpec(("python", "job.py"), True, (), (MapInput(0, "a.csv", "a.csv"),), total=1, places=(LOGS,))
@@ -23,7 +24,7 @@ def test_places_are_part_of_the_spec() -> None:
 
 
 def test_whether_the_number_of_servers_goes_by_work_is_part_of_the_spec() -> None:
-    counted = replace(SPEC, servers=8, by_work=True)
+    counted = SPEC._replace(servers=8, by_work=True)
     assert parse_spec(encode_spec(counted)) == counted
 
 
@@ -38,7 +39,7 @@ def test_inputs_that_are_found_come_after_the_others() -> None:
 
 
 def test_an_object_that_two_places_name_is_one_input() -> None:
-    spec = replace(SPEC, places=(LOGS, InputPlace("logs", "eu-west-1", "2026-11-28/a.gz")))
+    spec = SPEC._replace(places=(LOGS, InputPlace("logs", "eu-west-1", "2026-11-28/a.gz")))
     whole = complete(spec, encode_found([["2026-11-28/a.gz"], ["2026-11-28/a.gz"]]))
     assert [each.text for each in whole.inputs] == ["a.csv", "s3://logs/2026-11-28/a.gz"]
 
@@ -61,7 +62,7 @@ def test_nothing_found_is_no_error() -> None:
     ],
 )
 def test_what_a_place_names(place: str, keys: list[str], chosen: list[str]) -> None:
-    assert InputPlace("logs", "eu-west-1", place).chosen(keys) == chosen
+    assert chosen_of(InputPlace("logs", "eu-west-1", place), keys) == chosen
 
 
 @pytest.mark.parametrize(
@@ -96,7 +97,7 @@ def test_whatever_it_says_inputs_are_of_the_places_or_it_is_refused(found: Any) 
         whole = complete(SPEC, json.dumps({"found": found}).encode())
     except Malformed:
         return
-    assert all(LOGS.admits(each.text.removeprefix("s3://logs/")) for each in whole.inputs[1:])
+    assert all(admits(LOGS, each.text.removeprefix("s3://logs/")) for each in whole.inputs[1:])
 
 
 def test_more_inputs_than_a_map_may_have(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,8 +15,8 @@ import pytest
 from skylift.client.errors import RunError, UsageError
 from skylift.client.map.inputs import Inputs, InputWords, find_inputs, read_split
 from skylift.client.map.sending import blob_of
-from skylift.client.map.spec import ObjectRange
 from skylift.client.ship.s3_input import S3Object, S3Source
+from skylift.contract.map_spec import ObjectRange
 
 
 def s3(text: str) -> S3Source:

@@ -21,7 +21,7 @@ from skylift.client.map.outcome import (
     encode_entry,
     parse_entry,
 )
-from skylift.client.map.spec import Blob, Halt, MapInput, MapSpec, encode_spec, parse_spec
+from skylift.client.map.spec import encode_spec, parse_spec
 from skylift.contract.document import Malformed, parse, write
 from skylift.contract.map_progress import (
     MOST_KINDS,
@@ -32,6 +32,7 @@ from skylift.contract.map_progress import (
     ServerTime,
     times_in,
 )
+from skylift.contract.map_spec import Blob, Halt, MapInput, MapSpec, Resumed
 
 SHA = "ab" * 32
 SPEC = MapSpec(
@@ -108,7 +109,7 @@ def test_what_is_written_is_read() -> None:
         2, 10.0, "i-0abc", (FAILED, ENDED), MapEnd("It was halted.", halted=True), ((5, 1), (3, 2)), (7,), True
     )
     assert parse_spec(encode_spec(SPEC)) == SPEC
-    again = replace(SPEC, script=SHA, resumes="first", failed_before=3, inputs=(MapInput(3, "a", "a", losses=2),))
+    again = SPEC._replace(script=SHA, resumes=Resumed("first", 3), inputs=(MapInput(3, "a", "a", losses=2),))
     assert parse_spec(encode_spec(again)) == again
     assert parse_entry(encode_entry(entry)) == entry
     assert parse(Progress, json.dumps(write(PROGRESS)).encode(), PROGRESS_LIMIT) == PROGRESS

@@ -14,8 +14,8 @@ from skylift.agent.remote.prefix import Prefix
 from skylift.agent.workers.worker_group import GroupMember, GroupState
 from skylift.client.map.scaling import FAILURES, MOST, MapScaling
 from skylift.client.map.server_times import ServerTimes
-from skylift.client.map.spec import MapInput, MapSpec
 from skylift.contract.map_progress import ServerTime
+from skylift.contract.map_spec import MapInput, MapSpec
 
 
 class Servers:

@@ -168,7 +168,7 @@ def test_what_is_left_of_a_run_goes_on_as_a_map_of_its_own(account: Account) -> 
     go_on(account)
     spec = parse_spec(account.api.get(account.bucket, MapKeys("rest").spec) or b"")
     assert [(each.index, each.name) for each in spec.inputs] == [(0, "a.csv")]
-    assert (spec.resumes, spec.total, spec.places) == (RUN, 2, ())
+    assert (spec.resumes and spec.resumes.job, spec.total, spec.places) == (RUN, 2, ())
     assert spec.inputs[0].blob is not None
     assert account.api.get(account.bucket, MapKeys("rest").blob(spec.inputs[0].blob.sha256)) == b"1,2\n"
 

@@ -24,7 +24,8 @@ from skylift.client.job.record import JobKeys, bucket_name
 from skylift.client.job.tags import job_tags
 from skylift.client.map.keys import MapKeys
 from skylift.client.map.outcome import InputOutcome, InputState, LogEntry, MapEnd, RunResult, RunStream, encode_entry
-from skylift.client.map.spec import MapInput, MapSpec, encode_spec
+from skylift.client.map.spec import encode_spec
+from skylift.contract.map_spec import MapInput, MapSpec
 
 # It boots nothing; its browser is installed with what servers need.
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("all_well")]
