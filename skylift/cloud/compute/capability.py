@@ -51,7 +51,7 @@ class Capability:
 def assess(home: Home, port: int | None = None) -> list[Capability]:
     """Everything that a cloud in `home` needs, in the order in which it is needed.
 
-    `port` is the one that its endpoint must have; without it any will do, the usual one before others.
+    `port` is the port that its endpoint must have. Without it, any free port will do; the usual one is tried first.
     """
     return [
         *(_part(part) for part in PARTS),
@@ -106,8 +106,8 @@ def _kernel() -> Capability:
 
 
 def _root(home: Home) -> Capability:
-    """The users who may start a cloud. sudo itself is not run: it reports a user without the right to the machine's
-    administrator.
+    """Whether this user may start a cloud. sudo itself is not run: it reports users without the right to the
+    machine's administrator.
     """
     name = "root"
     if home.is_rootless:
@@ -118,7 +118,7 @@ def _root(home: Home) -> Capability:
         return Capability(name, True, "not needed: the cloud is up")
     who = calling_user().name
     fix = (
-        "skylift setup --rootless. Or ask who looks after this machine to let you use sudo, or to start your cloud as "
+        "skylift setup --rootless. Or ask this machine's administrator to let you use sudo, or to start your cloud as "
         f"root: SKYLIFT_HOME={shlex.quote(str(home.path))} skylift setup. Jobs on AWS take no root: --on aws"
     )
     if shutil.which("sudo") is None:
@@ -201,7 +201,7 @@ def _uids() -> Capability:
     found = f"{len(lines)} ranges reserved in /etc/subuid" if lines else "none reserved in /etc/subuid"
     mapped = Path("/proc/self/uid_map").read_text().split()
     if len(mapped) == 3 and int(mapped[2]) < 1 << 31:
-        fix = "run skylift outside of a container that has a user namespace of its own"
+        fix = "run skylift outside of any container that has its own user namespace"
         return Capability("uid ranges", False, f"only {mapped[2]} uids exist here", fix)
     return Capability("uid ranges", True, found)
 
@@ -287,7 +287,7 @@ def _captures(home: Home) -> list[Capability]:
 
 
 def _own_bytes(trees: list[Path]) -> int:
-    """The bytes on the disk of files that stand nowhere else. What is removed meanwhile does not count."""
+    """The disk space of files with one link only. Files that are removed during the count are left out."""
     command = ["find", *map(str, trees), "-xdev", "!", "-type", "d", "-links", "1", "-printf", "%b\n"]
     found = subprocess.run(command, capture_output=True, check=False, env=own_environment())
     return 512 * sum(map(int, found.stdout.split()))
@@ -362,9 +362,9 @@ def _open_to_servers(home: Home) -> list[Capability]:
 
 
 def _lost_clouds() -> list[Capability]:
-    """Address ranges of clouds whose directory is not to be seen, and how one that nothing uses is given back.
+    """Address ranges of clouds whose directory is not found, with the command that releases an unused one.
 
-    Nothing gives them back by itself: the directory may be on a disk that is mounted again later.
+    They are never released automatically: the directory may be on a disk that is mounted again later.
     """
     ranges = loopback_ranges()
     try:
@@ -375,7 +375,7 @@ def _lost_clouds() -> list[Capability]:
 
 
 def _in_use(hidden: LoopbackRange) -> Capability:
-    """It may have been moved, or stand behind a mount that this process does not see. Nothing is to do here."""
+    """Its directory may have been moved, or lie behind a mount that this process does not see. Nothing needs doing."""
     what = f"{hidden.addresses} is in use by the cloud of {hidden.home}, which cannot be seen from here"
     return Capability("other cloud", True, what)
 

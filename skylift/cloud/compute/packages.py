@@ -23,7 +23,7 @@ class Package:
     files: tuple[str, ...] = ()
 
     def found(self) -> str | None:
-        """The absolute path of the one that is there."""
+        """The absolute path of the first one that exists."""
         paths = (find_program(program) for program in self.programs)
         return next((path for path in paths if path), None) or next(
             (file for file in self.files if Path(file).exists()), None

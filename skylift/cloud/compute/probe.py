@@ -90,7 +90,7 @@ def links() -> str:
 
 
 def user_namespace() -> str:
-    """A process that is root in a user namespace of its own."""
+    """A process that is root in a new user namespace."""
     return _run(["unshare", "--user", "--map-root-user", "--mount", "--pid", "--net", "--fork", "true"])
 
 

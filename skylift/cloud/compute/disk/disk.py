@@ -1,10 +1,10 @@
 """Volumes as file systems: each an image file in the state directory, mounted on the host while a server has it.
 
-The kernel writes these file systems, never a server: a server has no block device, so that what it could put there
-need not be trusted.
+Only the host's kernel writes to these images. A server gets no block device, so it cannot forge the file system that
+the host mounts.
 
 DiskError
-+-- DiskRefused   a program or the kernel would not; carries its words
++-- DiskRefused   a program or the kernel refused; carries its words
 |   +-- NoRoom    the host's disk is full
 +-- DiskInUse     a mount that programs still use
 """
@@ -157,14 +157,14 @@ class Disks:
         self.snapshot(snapshot_id).unlink(missing_ok=True)
 
     def sweep(self) -> None:
-        """At start: let every file system go on that was held, and remove what was not finished."""
+        """At start: thaw every frozen file system, and remove unfinished files."""
         mounted = self.mounted()
         for volume_id in mounted:
             self._thaw(volume_id)
         if self._mounts.exists():
             for place in self._mounts.iterdir():
                 if place.name not in mounted:
-                    # Made for a mount that a kill came before; one that has something in it is not of that kind.
+                    # A kill left it before anything was mounted. A directory with content is something else, and stays.
                     with suppress(OSError):
                         place.rmdir()
         remove_unfinished(self._volumes, self._snapshots)
@@ -221,7 +221,7 @@ class Disks:
 
     @contextmanager
     def frozen(self, volume_id: str) -> Iterator[None]:
-        """Freezes the volume's file system for a copy; writers wait meanwhile."""
+        """Freezes the volume's file system for a copy; writers wait until the block ends."""
         here = volume_id in self.mounted()
         place = self.mount(volume_id)
         try:
@@ -271,13 +271,13 @@ class Disks:
 def grow_file(file: Path, size_gib: int) -> None:
     """A file system that is mounted nowhere."""
     _truncate(file, size_gib * GIB)
-    # resize2fs wants it checked; preen replays the journal of one that was not unmounted.
+    # resize2fs wants it checked. Preen (-p) replays the journal if the file system was not unmounted cleanly.
     run("e2fsck", "-f", "-p", str(file), accepted=(0, 1))
     run("resize2fs", str(file))
 
 
 def clone(source: Path, target: Path) -> None:
-    """A copy that shares its blocks where the file system can (xfs, btrfs), else one of the blocks that are used."""
+    """Copies a file. On xfs and btrfs the copy shares its blocks; elsewhere only used blocks are copied."""
     with source.open("rb") as reading, target.open("wb") as writing:
         try:
             fcntl.ioctl(writing.fileno(), _FICLONE, reading.fileno())

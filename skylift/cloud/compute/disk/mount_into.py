@@ -1,12 +1,12 @@
 """Mounts a file system into a running server, as its root sees it, and unmounts it.
 
-A server cannot mount: it has no CAP_SYS_ADMIN. So a thread of ours makes a mount of its own of the host's, lets the
-server's user namespace say whose its files are, goes into the server's mount namespace and puts it at its place. All
-paths are looked up in there, so that no link of the server's leads anywhere else.
+A server cannot mount: it has no CAP_SYS_ADMIN. So one of our threads copies the host's mount, maps its file owners by
+the server's user namespace, enters the server's mount namespace and attaches the copy there. All paths are looked up in
+that namespace, so that a server's symbolic link cannot lead to the host's files.
 
 AttachError
-+-- AttachRefused   the kernel would not; says which call
-+-- ServerGone       the server has ended meanwhile
++-- AttachRefused   the kernel refused; says which call
++-- ServerGone       the server ended before the mount was attached
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ def mount_point(device: str) -> str:
 
 
 def mount_into(pid: int, source: Path, device: str, owner: int) -> None:
-    """Put the file system at `source` into the server of this init; nothing happens where it is in there.
+    """Mounts the file system at `source` in the server with this init. Does nothing if it is mounted there already.
 
-    `owner` is the host uid of the server's root, who has the mount point.
+    `owner` is the host uid of the server's root, which owns the mount point.
     """
     if _places(pid, source):
         return
@@ -69,7 +69,7 @@ def mount_into(pid: int, source: Path, device: str, owner: int) -> None:
             users = _open(f"/proc/{pid}/ns/user", end)
             mounts = _open(f"/proc/{pid}/ns/mnt", end)
             tree = end.enter_context(copied_mount(source))
-            # As on a disk of its own, programs may be set-uid in the server. On the host they may not.
+            # Set-uid programs work in the server, as they do on a disk. On the host they do not.
             set_attributes(tree, MountAttr(attr_set=IDMAP, attr_clr=NOSUID, userns_fd=users))
             _enter(mounts)
             place = Path(mount_point(device))
@@ -101,8 +101,8 @@ def mount_over(pid: int, source: Path, target: str) -> None:
 
 
 def uncover(pid: int, covered: str, places: Sequence[str], spare: str) -> None:
-    """Put parts of the file system at `covered` over what other file systems show at their places, for the server of
-    this init, which has not begun to run. `spare` is a directory of it that is needed meanwhile.
+    """Puts parts of the file system at `covered` back over the mounts that hide them, in the server with this init. The
+    server must not have begun to run. `spare` is one of its directories: it holds the file system during the move.
     """
 
     def inside() -> None:

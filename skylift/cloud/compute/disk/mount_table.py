@@ -1,7 +1,7 @@
 """What is mounted where, by the kernel's own table: a bind mount shows in no attribute of its directory.
 
-Whoever may mount chooses the names: proc_pid_mountinfo(5) writes blanks, line feeds and backslashes in octal, and
-nothing else, so that a name may have any other byte.
+Users who may mount choose the names. proc_pid_mountinfo(5) escapes blanks, line feeds and backslashes in octal, and
+nothing else: a name may hold any other byte.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Mount:
 
 
 def mounts(pid: int | str = "self") -> list[Mount]:
-    """Those of a process's namespace. Raises OSError where there is no such process."""
+    """The mounts of a process's namespace. Raises OSError if there is no such process."""
     lines = Path(f"/proc/{pid}/mountinfo").read_bytes().split(b"\n")[:-1]
     return [_mount(*line.split(b" ", 5)[2:5]) for line in lines]
 

@@ -30,8 +30,8 @@ class MountAttr(ctypes.Structure):
 
 @contextmanager
 def copied_mount(source: Path) -> Iterator[int]:
-    """The descriptor of a mount of its own of what is at this path, without what is mounted below it. It ends with the
-    block, unless it has been put somewhere."""
+    """The descriptor of a detached copy of the mount at this path, without the mounts below it. The copy ends with the
+    block, unless `put` has attached it."""
     tree = _call("open_tree", _OPEN_TREE, _AT_FDCWD, bytes(source), _OPEN_TREE_CLONE | os.O_CLOEXEC)
     try:
         yield tree
@@ -46,7 +46,7 @@ def set_attributes(mount: int | Path, attr: MountAttr) -> None:
 
 
 def put(tree: int, place: int) -> None:
-    """Mount it at an open directory or file. The thread's mount namespace has to be that of the place."""
+    """Attaches it at an open directory or file, which must be in the thread's mount namespace."""
     to = _MOVE_FROM_DESCRIPTOR | _MOVE_TO_DESCRIPTOR
     _call("move_mount", _MOVE_MOUNT, tree, b"", place, b"", to)
 

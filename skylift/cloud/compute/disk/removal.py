@@ -1,8 +1,8 @@
 """Deletion of what servers have made.
 
-A job makes folders in folders without end, or files by the million. So a tree gets another name first: that takes no
-time, and what is in the tree cannot keep it from going. rm(1) then deletes it, which copes with any depth, follows no
-link and holds up no thread of ours that has other work.
+A job can nest folders without end, or make millions of files. So a tree is renamed first: that takes no time, and
+nothing in the tree can prevent it. rm(1) then deletes it: it copes with any depth, follows no link, and keeps none of
+our busy threads waiting.
 
 NotRemoved   something in the tree cannot be deleted; says what
 """
@@ -25,7 +25,7 @@ class NotRemoved(ComputeError):
 
 
 def set_aside(tree: Path) -> Path:
-    """Give a tree the name of one that is to be deleted, beside its own. Raises OSError."""
+    """Renames a tree, in its directory, to a name that marks it for deletion. Raises OSError."""
     return tree.rename(tree.with_name(f"{_MARK}{secrets.token_hex(8)}"))
 
 

@@ -1,14 +1,14 @@
 """The default image: a Debian root directory, built once on this machine and kept for all of its clouds.
 
-A build happens in a directory of its own that is renamed at the end, under a lock that its processes hold as well: a
-build that was killed leaves a directory that the next one removes, and two never collide. A second process waits, and
-finds what the first has built. See unneeded.py for when an image goes.
+A build happens in a separate directory that is renamed at the end. It holds a lock, which its child processes hold too,
+so that two builds never collide. The next build removes what a killed one left. A second process waits, and then finds
+the image that the first has built. See unneeded.py for when an image is removed.
 
 ImageError
 +-- BuildToolMissing    mmdebstrap or another program is not installed
 +-- MirrorUnreachable   packages cannot be downloaded
 +-- NoRoomForImage            no space left, before or in the middle of a build
-+-- WrongImage          the file is no image for this version and machine, or was changed
++-- WrongImage          the file is not an image for this version and machine, or was changed
 +-- BuildFailed         anything else; carries the last lines of the log
 """
 
@@ -86,8 +86,8 @@ class BuiltImage:
 
 
 def built_images(data: Data) -> list[BuiltImage]:
-    """Every image for this cloud, oldest first: those of the machine, and those that an earlier version built for this
-    user, from which servers may have been started.
+    """Every image for this cloud, oldest first: the machine's images, and the images that an earlier version built for
+    this user, from which servers may have been started.
     """
     found = {file.name: file for place in (data.user_images, data.images) for file in place.glob("ami-*.json")}
     return sorted(map(_read, found.values()), key=lambda image: image.created)
@@ -138,7 +138,7 @@ def remove_tree(tree: Path) -> None:
 
 @contextmanager
 def _usual_umask() -> Iterator[None]:
-    """What is made in an image is for its users, who are not this machine's. The caller's umask may be stricter."""
+    """Files in an image are for the server's users. The caller's umask may be stricter than they need."""
     before = os.umask(0o022)
     try:
         yield
@@ -160,7 +160,7 @@ class Build:
         self._place = data.images / f".building-{recipe.image_id}"
         self._root = self._place / "root"
         self._log = data.images / f"build-{calling_user().uid}.log"
-        """Each user has a log of their own, because it may name the user's mirrors and proxies."""
+        """There is one log a user, because it may name the user's mirrors and proxies."""
 
     def run(self) -> BuiltImage:
         self._require_space()
@@ -168,7 +168,7 @@ class Build:
             return self._build()
 
     def _build(self) -> BuiltImage:
-        # For root alone: the image has programs that become its root, no matter who starts them.
+        # For root alone: the image has set-uid programs, which run as its root no matter who starts them.
         self._place.mkdir(mode=0o700)
         self._root.mkdir(mode=0o755)
         self._give(self._root)
@@ -390,7 +390,7 @@ def _bytes(number: str, unit: str) -> int:
 
 @contextmanager
 def one_builder(data: Data, progress: Progress | None) -> Iterator[int]:
-    """At a time, on this machine. Where nobody would hear that it waits, BlockingIOError instead."""
+    """Allows one build at a time on this machine. Without `progress`, raises BlockingIOError instead of waiting."""
     descriptor = os.open(data.images / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         try:

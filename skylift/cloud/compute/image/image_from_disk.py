@@ -24,7 +24,7 @@ from skylift.cloud.compute.program import begin, last_words
 from skylift.cloud.compute.server.oci import UIDS
 from skylift.cloud.state.durable import sync_directory
 
-# Mounted where nobody else sees it, and gone with the process, however that ends. The writes come first, through a
+# The mounts are private, and go with the process, however that ends. The writes come first, through a
 # mount that takes the server's uids to those of images, on the disk or as a server sees them; overlayfs then applies
 # what was deleted or replaced. The mount points are in memory under a name of ours: a path with a colon could not be a
 # lower directory.
@@ -121,7 +121,7 @@ class Captures:
         return self.root(image_id)
 
     def unpack(self, image_id: str, file: Path) -> Path:
-        """Make the image's root directory of a file system, that of a volume. Raises CaptureFailed as `take` does."""
+        """Makes the image's root directory from a volume's file system. Raises CaptureFailed, as `take` does."""
         with self._appearing(image_id) as making:
             self._apart(_UNPACK, file, making / "root", stored_from(0))
         return self.root(image_id)
@@ -161,12 +161,12 @@ class Captures:
             _set_aside(entry)
 
     def _apart(self, script: str, *arguments: object) -> None:
-        """Run a script with mounts of its own, below the scratch directory, which is its first argument."""
+        """Runs a script in a private mount namespace. Its first argument is the scratch directory, where it mounts."""
         self._scratch.mkdir(exist_ok=True)
         _run(
             [
                 *("setpriv", "--pdeathsig=KILL"),
-                # With a /proc of its own, by which mount(8) finds the process that it makes a user namespace with.
+                # mount(8) makes idmapped mounts with a child process, which it finds in this pid namespace's /proc.
                 *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
                 *("sh", "-c", script, "copy", *(str(argument) for argument in (self._scratch, *arguments))),
             ]
@@ -211,7 +211,7 @@ class Overlay:
         return True
 
     def _lay(self, upper: Path, place: Path) -> None:
-        """Lay one directory over another one that is there."""
+        """Applies the upper directory's entries to an existing directory, as overlayfs would show them."""
         for above in sorted(upper.iterdir()):
             below = place / above.name
             if _is_directory(above):

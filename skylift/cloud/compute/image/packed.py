@@ -33,7 +33,7 @@ class PackedImage:
     digest: str
 
     def copy_to(self, place: Path, image: str) -> None:
-        """Nobody else may change the copy while it is unpacked. Raises NotTheImage and OSError."""
+        """The copy must be at a place where nobody else can change it. Raises NotTheImage and OSError."""
         found = hashlib.sha256()
         with place.open("wb") as copy:
             while piece := self.file.read(_PIECE):
@@ -59,6 +59,6 @@ def pack_command(root: Path) -> list[str]:
 def unpack_command(copy: Path, root: Path) -> list[str]:
     """tar follows no link on the way, and takes no name with `..` or a slash in front. What --strip-components leaves
     of a name may have one, and is taken."""
-    # Only root may make devices. A server has a /dev of its own.
+    # Only root may make devices. A server gets its own /dev.
     leave_out = ["--exclude=./dev/*"] if rootless() else []
     return [*_TAR, "--extract", "--preserve-permissions", *leave_out, f"--file={copy}", f"--directory={root}"]

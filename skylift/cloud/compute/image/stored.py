@@ -1,8 +1,8 @@
 """The owners of images' files on the host's disk: ids that belong to no user and to no server.
 
-An image is full of programs that become root's, or a group's, no matter who starts them. On the disk they belong to a
-range of their own, so that none of them is the host's root's, not even while an image is being built. A server or a
-program of ours sees an image with the right owners through an idmapped mount.
+An image has many set-uid and set-gid programs. On the disk, its files belong to ids of a separate range, so that none
+of them runs as the host's root, not even while the image is being built. Servers, and our own programs, see an image
+with the right owners through an idmapped mount.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ fill() {{
     umount "$3"
 }}
 """
-"""For a script of `sh -e` with mounts of its own: `fill TREE FILE PLACE` makes a file system of a tree in a file, which
-is mounted meanwhile."""
+"""For a script of `sh -e` in a private mount namespace: `fill TREE FILE PLACE` makes a file system in the file from the
+tree, and mounts it at the place to fill it."""
 
 
 _APART = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")

@@ -1,7 +1,7 @@
 """Images of the machine that no cloud needs any more.
 
-Each cloud writes the names of those that it needs to a file of its own when it starts. A cloud that has not started yet
-is protected by the time of its look: an image that was looked for a moment ago counts as needed.
+When a cloud starts, it writes the names of the images that it needs to its own file. A cloud that has not started yet
+is protected by the time of its look-up: an image that was looked up a moment ago counts as needed.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def remove_unneeded(data: Data) -> list[str]:
 
 
 def _images(place: Path) -> list[Path]:
-    """All images, with the remains of one whose removal was interrupted."""
+    """All images, including partly removed ones."""
     return sorted({each.with_suffix("") for each in place.glob("ami-*")})
 
 

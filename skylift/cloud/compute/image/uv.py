@@ -42,8 +42,8 @@ def fetch_uv(wheel: Wheel, directory: Path) -> None:
 
 
 def _fetched(wheel: Wheel, caller: Person) -> bytes:
-    """What is there of that name afterwards: anything that the caller may read."""
-    # Theirs from the beginning to the end: root neither makes nor removes anything in a folder that they can exchange.
+    """Unverified content: the caller could have put any readable file there."""
+    # The caller makes and removes the folder. Root writes nothing there, because the caller can exchange the folder.
     place = caller.act(lambda: Path(tempfile.mkdtemp(prefix="skylift-uv-", dir="/tmp")))
     try:
         command = download_argv(wheel, place)

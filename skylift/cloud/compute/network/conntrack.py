@@ -1,7 +1,7 @@
-"""Known connections of a namespace, and how to forget those of an address that changes hands.
+"""Known connections of a namespace, and how to forget an address's connections when the address changes hands.
 
-Without it a connection of an ended server would pass the firewall to the next server that gets its address, and packets
-for a public address would follow it to where it was.
+Otherwise an ended server's connection would pass the firewall to the next server with its address, and packets for a
+public address would still go to its previous server.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _GENERAL = struct.pack("=BBH", socket.AF_INET, 0, 0)
 
 
 def forget(namespace: Namespace, addresses: set[str]) -> int:
-    """Forget every connection that has one of these addresses at an end. How many there were."""
+    """Forgets every connection that has one of these addresses at an end. Returns how many."""
     wanted = {IPv4Address(address).packed for address in addresses}
 
     def run() -> int:

@@ -27,8 +27,8 @@ CLOSED = (
     # A virtual machine's own host, in Azure.
     IPv4Network("168.63.129.16/32"),
 )
-"""These ranges are closed on every machine. The ranges of documentation (RFC 5737) are open, because they have no hosts
-to protect; if the machine has a route to one, it is one of its networks and closed as such.
+"""These ranges are closed on every machine. The documentation ranges (RFC 5737) are open, because there are no hosts in
+them to protect. If the machine has a route to one, it is closed as one of the machine's networks.
 """
 
 HALF = 1 << 31

@@ -8,8 +8,8 @@ NetworkError
 +-- NetlinkRefused     the kernel refused one request about links, addresses, routes or rules
 +-- SysctlRefused      a setting of one of our own namespaces or links could not be written
 +-- RulesetRefused     nft would not load a ruleset
-+-- UplinkRefused      pasta would not start; servers work, but have no way to the internet
-+-- ServerGone         the process whose network was to be attached has ended
++-- UplinkRefused      pasta did not start; servers work, but do not reach the internet
++-- ServerGone         the process to attach the network to has ended
 +-- UnknownVpc         the VPC is in no plan that was applied
 +-- RouterBehind       the router of the VPC is not as its plan has it
 +-- ListenRefused      a socket could not be opened in a router

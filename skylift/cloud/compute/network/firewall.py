@@ -8,7 +8,7 @@ What a packet meets in a VPC's router, in this order:
     inbound     from outside, a public address becomes the private address it belongs to
     local       to the router itself: DNS, metadata, the AWS endpoint and ping, nothing else
     border      network ACLs, where it leaves or enters a subnet (see network_acl.py)
-    forward     known connections pass; else the source's interface may have begun so many, as on AWS, its groups must
+    forward     known connections pass; new ones count against the sending interface's limit, as on AWS; its groups must
                 let it out, and then, independently, the groups of the target's interface must let it in
     outbound    to outside, the private source becomes one of the NAT gateway's public addresses, or its own; a server
                 with neither does not get out. To a peered VPC it becomes a private NAT gateway's, if one is on the way
@@ -46,7 +46,7 @@ METADATA = "169.254.169.254"
 DNS = "169.254.169.253"
 ENDPOINT = SERVICES
 PART = 128
-"""For each new connection the kernel goes through all that it counts together: so an interface's are so many parts."""
+"""The kernel walks a whole count for each new connection, so an interface's count is split into parts of this size."""
 _ID = re.compile(r"[a-z]+-[0-9a-z]{1,32}")
 
 
@@ -191,7 +191,7 @@ class _VpcRuleset:
         )
 
     def _mark_incoming(self) -> list[str]:
-        """What a NAT gateway gets back is for that, whose subnet it is in, and not for the server behind it."""
+        """Replies to a NAT gateway are checked in the gateway's subnet, not in the subnet of the server behind it."""
         if not self._through_gateway:
             return []
         nats = _networks(at.public_ip for nat in self._nats for at in nat.addresses if at.public_ip)
@@ -213,7 +213,7 @@ class _VpcRuleset:
         )
 
     def _local(self) -> tuple[str, ...]:
-        """An interface whose source is not checked may forward for others, but asks for metadata as itself only."""
+        """An interface without source check may forward packets for others, but must ask for metadata as itself."""
         return (
             "type filter hook input priority filter; policy drop;",
             'iifname "lo" accept',

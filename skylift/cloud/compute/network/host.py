@@ -1,11 +1,11 @@
 """The host's side of a cloud: one link, one route to it, one nft table. Nothing that was there before is changed.
 
 The host reaches a public address 127.N.x.y like any of its own addresses. On its way out the packet is renamed to
-240.N.x.y, because an address of the host's own would never leave it, and travels over the transit link to the uplink.
+240.N.x.y, because a packet to a host's own address never leaves the host. It then takes the transit link to the uplink.
 
-What could stand in the way on a host with a firewall of its own: a policy that drops what the host sends (`ufw default
-deny outgoing`) does not, because the packet is judged as the loopback traffic that it set out as; what comes back is
-ESTABLISHED, which ufw, firewalld and Docker accept. Address translation turns connection tracking on for the host.
+The host's own firewall does not interfere. A policy that drops outgoing packets (`ufw default deny outgoing`) sees the
+packet before the renaming, as loopback traffic. The replies are ESTABLISHED, which ufw, firewalld and Docker accept.
+Address translation turns connection tracking on for the host.
 """
 
 from __future__ import annotations

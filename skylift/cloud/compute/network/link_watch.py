@@ -1,7 +1,7 @@
 """Waiting until a link carries packets.
 
-Both ends of a pair are up before the kernel lets the first through: a work queue of its own makes the end that came up
-first ready, a little later, and until then drops what it is given. A connection begun in that moment loses a second.
+Both ends of a pair are up a little before the kernel passes packets: a work queue makes the end that came up first
+ready, and its packets are dropped until then. A connection begun in that moment loses a second.
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ class LinkWatch:
         except OSError as error:
             if error.errno != errno.ENOBUFS:
                 raise
-        # So much has changed at once that the kernel dropped some of it. The answer to a question comes the same way.
+        # The kernel dropped some events, as its buffer was full. The answer to this request comes by the same socket.
         self._drain()
         self._socket.send(packet(RTM_GETLINK, 0, LINK.pack(socket.AF_UNSPEC, 0, index, 0, 0), 0))
         return b""
 
     def _drain(self) -> None:
-        """As long as there is no room, an answer would be dropped too."""
+        """Empties the buffer: while it is full, an answer would be dropped too."""
         patience = self._socket.gettimeout()
         self._socket.setblocking(False)
         while True:

@@ -65,8 +65,8 @@ class LoopbackRange:
 
     @property
     def pasta_uid(self) -> int:
-        """The host uid and gid that only this cloud's pasta runs as. Without root it is one that no program in a server
-        has: the last of the range."""
+        """The host uid and gid that only this cloud's pasta runs as. Without root it is the last uid of the range: no
+        program in a server has it."""
         return STORED + UIDS - 1 if rootless() else 2_000_000_000 + self.number
 
 
@@ -159,7 +159,7 @@ class LoopbackRanges:
             os.close(descriptor)
 
     def _lock(self) -> int:
-        """A descriptor of the lock, held. It is opened anew when the previous holder has removed the file meanwhile."""
+        """A descriptor of the lock, held. The file is opened again if its previous holder removed it in between."""
         while True:
             self._directory.mkdir(parents=True, exist_ok=True)
             try:

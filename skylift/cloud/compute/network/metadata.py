@@ -259,7 +259,7 @@ def _tree(facts: InstanceFacts, version: str, sign: SignDocument) -> dict[str, A
 
 
 def _meta_data(facts: InstanceFacts, version: str) -> dict[str, Any]:
-    """None is for what is not there for this instance."""
+    """None marks a category that this instance does not have."""
     first = facts.interfaces[0]
     active = {user: "".join(f"{key}\n" for key in keys) for user, keys in facts.session_keys.items()}
     return {

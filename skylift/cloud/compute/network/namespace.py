@@ -34,7 +34,7 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 class Namespace:
-    """An open network namespace with a netlink socket of its own, kept for as long as the object."""
+    """An open network namespace and a netlink socket in it, both open as long as the object lives."""
 
     def __init__(self, name: str, descriptor: int) -> None:
         self.name = name
@@ -53,7 +53,7 @@ class Namespace:
 
     @classmethod
     def of_process(cls, pid: int) -> Namespace:
-        """The namespace of a process. It has no name."""
+        """The unnamed namespace of a process."""
         try:
             return cls(f"of process {pid}", os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC))
         except (FileNotFoundError, ProcessLookupError) as error:
@@ -199,7 +199,7 @@ def _bind(name: str, source: str) -> None:
 def remove_namespace(name: str) -> None:
     """The namespace ends once its last process and socket has."""
     place = Path(NAMESPACES, name)
-    # What a kill left half made is no mount.
+    # A kill may have left a file with nothing mounted on it.
     _LIBC.umount2(bytes(place), MNT_DETACH)
     try:
         place.unlink(missing_ok=True)
@@ -229,7 +229,7 @@ def _share_names() -> None:
     try:
         _mount("", str(directory), MS_SHARED | MS_REC)
     except OSError:
-        # It is no mount yet.
+        # It is not a mount yet.
         _mount(str(directory), str(directory), MS_BIND | MS_REC)
         _mount("", str(directory), MS_SHARED | MS_REC)
 

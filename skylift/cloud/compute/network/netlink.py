@@ -89,7 +89,7 @@ class KernelRoute:
 
 @dataclass(frozen=True)
 class TableRule:
-    """Packets with this mark, or of this source address, look into this table. A rule has one of the two."""
+    """Packets with this mark, or from this source address, use this routing table. A rule has either, not both."""
 
     table: int
     mark: int | None = None

@@ -46,16 +46,16 @@ class CloudNetwork:
     def __init__(self, loopback: LoopbackRange, openings: Sequence[Opening] = ()) -> None:
         self.loopback = loopback
         self.pasta_problem: str | None = None
-        """The reason why servers have no way to the internet; None if they have one."""
+        """The reason why servers cannot reach the internet; None if they can."""
         self._had_pasta = False
         self.lost = ""
-        """What all VPCs had, and the last look could not make again; empty if there is nothing of the kind."""
+        """What all VPCs shared and the last check could not repair; empty if nothing is missing."""
         self._lock = threading.RLock()
         self._netlink: Netlink | None = None
         self._uplink: Uplink | None = None
         self._routers: dict[str, Router] = {}
         self._behind: dict[str, NetworkError] = {}
-        """The reason for each VPC whose router is not as the last plans ask, and for each peering connection without a
+        """The failure for each VPC whose router differs from the last plans, and for each peering connection without a
         link.
         """
         self._public: dict[str, int] | None = None
@@ -78,11 +78,11 @@ class CloudNetwork:
     def apply(self, plans: Sequence[VpcPlan]) -> Mapping[str, NetworkError]:
         """Make the kernel agree with the plans of all VPCs there are; a VPC without a plan is removed.
 
-        An interface without a place in its VPC's plan is unplugged; one that has a place is plugged in by `attach`.
+        Interfaces that are not in their VPC's plan are unplugged. Those in it are plugged in by `attach`.
 
-        Answers what failed, and why, by the ids of VPCs and peering connections; others do not wait for it. Nothing
-        can be attached in such a VPC, and no public address leads there, until a later call succeeds. What concerns all
-        VPCs is raised.
+        Returns what failed, and why, by the ids of VPCs and peering connections; the others are made all the same.
+        Nothing can be attached in a failed VPC, and no public address leads there, until a later call succeeds.
+        Failures that concern all VPCs are raised.
         """
         with self._lock:
             uplink = self._opened()
@@ -215,7 +215,7 @@ class CloudNetwork:
         present = namespaces(self.loopback.prefix)
         name = uplink_name(self.loopback)
         if name not in present:
-            # One that lost its namespace has nothing to do any more.
+            # A pasta that lost its namespace has nothing left to do.
             pasta.stop(self.loopback)
             pasta.create_uplink_namespace(self.loopback, name)
         self._netlink = Netlink()

@@ -5,8 +5,8 @@ stateless, numbered, the lowest that matches decides and what none matches is de
 between a server and what AWS runs at link-local addresses, is not looked at.
 
 A packet through a NAT gateway passes four borders: out of its server's subnet, into the gateway's, out of that and on.
-Rules look at one address of a packet only, the one that is not in their subnet, so that all of this can be decided on
-the packet as the server sends it; and for what comes back, as the server will get it.
+Rules look at one address of a packet only: the peer's, outside of their subnet. So all four can be decided on the
+packet as the server sends it, and for replies as the server will receive them.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def entry_rules(acl: NetworkAcl, direction: str) -> list[str]:
 
 
 def _entries(acl: NetworkAcl, direction: str) -> list[AclEntry]:
-    """The entries in their order; IPv6 has no packets here."""
+    """The entries in their order. IPv6 entries are left out, because these networks carry no IPv6."""
     found = [one for one in acl.entries if one.egress == (direction == "out") and one.cidr is not None]
     return sorted(found, key=lambda one: one.number)
 

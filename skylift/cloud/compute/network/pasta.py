@@ -35,11 +35,11 @@ LINGER = 120
 # linux/nsfs.h: a descriptor of the user namespace that owns a namespace.
 NS_GET_USERNS = 0xB701
 
-# pasta opens /dev/net/tun after it has dropped its rights, and some hosts keep that device for root; and it closes what
-# descriptors it inherits. So it gets a mount namespace of its own, with a tun device for all in it, and the two
-# namespaces (descriptors $0 and $1) under names. AppArmor's profiles let pasta read namespaces in few places. Those of
-# Debian 12 and 13 and of Ubuntu 24.04 have one in common: /run/user/UID/netns. `mount -c` takes a descriptor for what
-# it is: a namespace whose first name was removed has the path "/".
+# pasta opens /dev/net/tun after it has dropped its rights, but some hosts keep that device for root. It also closes the
+# descriptors that it inherits. So it gets a private mount namespace with a tun device for all users, and with names for
+# the two namespaces (descriptors $0 and $1). AppArmor lets pasta read namespaces in few places. The profiles of Debian
+# 12, Debian 13 and Ubuntu 24.04 have one of them in common: /run/user/UID/netns. `mount -c` does not resolve the
+# descriptor's path, which is "/" for a namespace whose first name was removed.
 _PLACE = "/run/user/0/netns"
 _PRIVATE_NAMES = f"""
 owner=$0 network=$1 && shift && umask 022 &&
@@ -61,7 +61,7 @@ _DENIED = re.compile(r'apparmor="DENIED".* profile="(?:pasta|passt)[^"]*"(?: nam
 def create_uplink_namespace(loopback: LoopbackRange, name: str) -> None:
     """A network namespace that belongs to a user namespace of pasta's uid, so that pasta may work in it.
 
-    CAP_SYS_ADMIN is kept up to the making of the user namespace: distributions restrict those of ordinary users.
+    CAP_SYS_ADMIN is kept to make the user namespace: distributions restrict user namespaces of ordinary users.
     """
     command = [
         *_as_uid(loopback, "+sys_admin"),
@@ -85,7 +85,7 @@ def share_of_connections() -> int:
 
 
 def room_for_connections() -> int:
-    """In the host's table of connections, and in that of each network namespace."""
+    """How many connections fit into the host's connection table, and into each network namespace's table."""
     try:
         return int(HOST_TABLE.read_text())
     except FileNotFoundError:

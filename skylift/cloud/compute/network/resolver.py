@@ -186,7 +186,7 @@ class Resolver:
         self._host = host
 
     async def answer(self, query: bytes, *, stream: bool) -> bytes | None:
-        """The response to a query that came by UDP or (`stream`) TCP; None for a message that is no query."""
+        """The response to a query that came by UDP or (`stream`) TCP; None for a message that is not a query."""
         question = read_question(query)
         if question is None:
             return respond(query, None, FORMERR) if _is_query(query) else None

@@ -164,7 +164,7 @@ def _through(interface: NetworkInterface, table: int, network: IPv4Network) -> P
 
 
 def _beyond(nat: NatGateway, network: IPv4Network, plan: VpcPlan) -> dict[IPv4Network, RouteTarget | None]:
-    """The way by which a NAT gateway forwards packets for this network, by the route table of its own subnet."""
+    """Where a NAT gateway forwards packets for this network to, by its own subnet's route table."""
     subnet = next(subnet for subnet in plan.subnets if subnet.id == nat.subnet_id)
     targets = _targets(_table_of(subnet, plan))
     covering = _longest(network, targets)
@@ -281,8 +281,8 @@ class Router:
             return False
 
     def begin_anew(self) -> None:
-        """After a failure the state of the router is unknown: the next plan is applied as if it were the first one of
-        this process, to a router that others have used.
+        """After a failure the state of the router is unknown: the next plan is applied as this process's first plan, to
+        a router that others have used.
         """
         self.plan = self._ruleset = self._routes = self._rules = None
         self._adopted = True
@@ -458,7 +458,7 @@ class Router:
             netlink.do(*_lead(index, interface, new), *map(delete_route, gone))
 
     def forget(self, addresses: set[str]) -> None:
-        """Connections that have one of these addresses at an end; those of addresses that it failed for before, too."""
+        """Forgets connections that have one of these addresses at an end; retries addresses that failed before."""
         self._unforgotten |= addresses
         if self._unforgotten:
             forget(self.namespace, self._unforgotten)

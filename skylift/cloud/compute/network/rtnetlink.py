@@ -100,7 +100,7 @@ def attributes(given: Given) -> bytes:
 
 
 def read_attributes(data: bytes, offset: int = 0) -> dict[int, bytes]:
-    """The attributes by kind. Trailing bytes that are no attribute are left out."""
+    """The attributes by kind. Trailing bytes that do not form an attribute are left out."""
     found: dict[int, bytes] = {}
     while offset + _ATTRIBUTE.size <= len(data):
         length, kind = _ATTRIBUTE.unpack_from(data, offset)

@@ -1,7 +1,7 @@
 """A server's end of its network interfaces: addresses, routes and settings, as AWS's DHCP and images leave them.
 
-Secondary addresses that we set carry a label, so that those which have gone since are found. A server's root may add
-addresses of its own; the router does not forward to them.
+Secondary addresses that we set carry a label, so that we find and remove outdated ones. A server's root may add other
+addresses; the router does not forward to them.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from skylift.cloud.domain.network import NetworkInterface, Subnet
 
 FIRST_TABLE = 10_000
 GATEWAY_MAC = "02:00:00:00:00:03"
-"""The router's end of each server's link. The kernel has one table of neighbours for all servers and the host, so that
-nobody asks for any: each end is set to know the other, and all that a server sends goes to its gateway."""
+"""The router's end of each server's link. The kernel has one neighbour table for all servers and the host, so there are
+no neighbour requests: each end is told the other's address, and all that a server sends goes to its gateway."""
 
 
 def server_link(interface: NetworkInterface) -> str:
@@ -36,8 +36,8 @@ def server_link(interface: NetworkInterface) -> str:
 
 
 def configure_server_link(server: Namespace, interface: NetworkInterface, subnet: Subnet, *, new: bool = False) -> None:
-    """Idempotent: settings that are right stay, so that connections go on. A `new` link is to ask for no
-    neighbours. One that an earlier version made goes on asking: its other end has another MAC."""
+    """Idempotent: right settings stay, so that connections go on. A `new` link makes no neighbour requests. A link of
+    an earlier version still makes them: its other end has another MAC."""
     name = server_link(interface)
     netlink = server.netlink
     index = netlink.link_index(name)

@@ -73,10 +73,10 @@ REFUSE = "reject with icmpx type admin-prohibited"
 def ruleset(loopback: LoopbackRange, connections: int) -> str:
     """Who may talk to whom by public addresses: the host to servers, servers to each other and to the internet.
 
-    Every packet that leaves passes `outward`, also one of a known connection: an address that is closed is closed at
-    once. `EgressPolicy.fill` fills its sets. `counted` lets out so many new connections in pasta.LINGER seconds. It
-    drops the others, so that their senders try again, later each time. What servers send each other is not tracked:
-    they could fill the table, and with it the way of all VPCs.
+    Every packet that leaves passes `outward`, also on a known connection: a newly closed address is closed at once.
+    `EgressPolicy.fill` fills its sets. `counted` limits the new connections in pasta.LINGER seconds. It drops the
+    others, so that their senders retry with growing pauses. Traffic between servers is not tracked: it could fill the
+    table, and so block all VPCs.
     """
     outward = "\n    ".join(egress_policy.rules(REFUSE))
     return f"""\
@@ -140,7 +140,7 @@ class Uplink:
         self.namespace.write_settings({**ROUTER_SETTINGS, **REFUSAL_SETTINGS})
         self.namespace.load(ruleset(self._loopback, pasta.share_of_connections()) + policy.fill(f"inet {TABLE}"))
         netlink.do(*narrow_loopback(), add_address(LOOPBACK_INDEX, FORWARDER, 32))
-        # A packet to an address that is no server's public address goes nowhere, least of all out.
+        # A packet to an unassigned public address is not forwarded.
         netlink.do(
             set_route(KernelRoute(str(self._loopback.addresses), "unreachable")),
             set_route(KernelRoute("127.0.0.0/8", "blackhole")),
@@ -175,8 +175,8 @@ class Uplink:
         )
 
     def start_pasta(self) -> str | None:
-        """Start pasta unless it runs and has its link. What it says if it will not: servers then have no internet, and
-        all else."""
+        """Starts pasta unless it runs and has its link. Returns its error if it fails: servers then lack the internet,
+        and nothing else."""
         if pasta.running(self._loopback):
             if self.namespace.netlink.is_up(pasta.LINK):
                 return None

@@ -1,6 +1,6 @@
 """Whether a server answers, as the kernel sees it from outside: nothing is run in it, and nothing that it says counts.
 
-The oldest child of a server's first process is its init, and one of the children of that is sshd (see init.sh).
+The oldest child of a server's first process is its init, and sshd is a child of init (see init.sh).
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ MOUNT = Path("/sys/fs/cgroup")
 
 
 def hierarchies() -> list[Path]:
-    """The root of each hierarchy: the one of version 2, or one a controller with version 1 (and both on hybrids)."""
+    """The root of each hierarchy: one in all with version 2, one a controller with version 1, both kinds on hybrids."""
     if rootless():
         return []
     if (MOUNT / "cgroup.controllers").exists():
@@ -61,7 +61,7 @@ def tasks() -> int:
 
 
 def make(name: str, most: int) -> None:
-    """The cgroup `PARENT/NAME` in every hierarchy; all in `PARENT` have so many processes and threads together."""
+    """Makes the cgroup `PARENT/NAME` in every hierarchy. `most` limits the processes and threads in all of `PARENT`."""
     parent = name.partition("/")[0]
     for hierarchy in hierarchies():
         _make(hierarchy / name)
@@ -73,8 +73,8 @@ def make(name: str, most: int) -> None:
         bound = hierarchy / parent / "pids.max"
         if bound.exists():
             bound.write_text(str(most))
-        # Version 1 weighs a group against each process outside of it: a hundred servers would get as much as one of
-        # these. Version 2 weighs it against its host's slices.
+        # Version 1 weighs a group against each process outside of it: a hundred servers would get as much CPU as
+        # one such process. Version 2 weighs it against the host's slices.
         for group in (hierarchy / parent, hierarchy / name):
             if (group / "cpu.shares").exists():
                 (group / "cpu.shares").write_text(str(1024 * (os.cpu_count() or 1)))

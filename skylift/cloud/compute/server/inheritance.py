@@ -52,8 +52,8 @@ _PIP = {
 
 
 def inherited(environment: Mapping[str, str] = os.environ, etc: Path = Path("/etc")) -> Inheritance:
-    """The settings that a server takes over if it starts now; `environment` is that of the process which starts the
-    cloud."""
+    """The settings that a server takes over if it starts now. `environment` is the environment of the process that
+    starts the cloud."""
     caller = calling_user(environment)
     variables, bundle = caller.act(lambda: _settings(environment, caller, etc))
     files: dict[str, bytes] = {}
@@ -62,7 +62,7 @@ def inherited(environment: Mapping[str, str] = os.environ, etc: Path = Path("/et
         # For the day when the server's own package of authorities is upgraded and writes the bundle anew.
         for number, certificate in enumerate(_added(bundle.decode()), 1):
             files[f"{_LOCAL_AUTHORITIES}/skylift-host-{number}.crt"] = certificate.encode()
-        # Programs that bring authorities of their own look at these before them.
+        # Programs that bring their own authorities look at these variables first.
         variables |= dict.fromkeys(("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT"), BUNDLE)
     sources = debian_sources(read_recipe().release, etc)
     if sources is not None:
@@ -221,7 +221,7 @@ def _read(path: Path, errors: str = "strict") -> str:
 
 
 def _added(bundle: str) -> list[str]:
-    """Certificates that were added to those of the distribution's package; none where the package cannot be read."""
+    """Certificates that the distribution's package does not have; none if the package cannot be read."""
     packaged = _packaged()
     found = _CERTIFICATE.finditer(bundle) if packaged else ()
     return [f"{match[0]}\n" for match in found if "".join(match[1].split()) not in packaged]

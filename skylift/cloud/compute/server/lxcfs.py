@@ -1,7 +1,7 @@
 """Shows a server its own size in /proc and /sys: lxcfs answers there, by the cgroup of the process that reads.
 
-The distribution's own lxcfs is used where it runs. Elsewhere (no systemd, a container) each cloud runs one of its own,
-which goes on when the cloud ends, as its servers do, and ends itself when its mount is taken away.
+The distribution's lxcfs is used where it runs. Elsewhere (no systemd, a container) each cloud runs its own lxcfs. That
+goes on when the cloud ends, as the servers do, and ends when its mount is removed.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ if copies | grep .; then exit 1; fi
 mount --bind "/proc/$$/personality" /proc/1/personality
 exec "$@"
 """
-"""lxcfs serves nobody where it may not read this file of pid 1, as in some VMs and under Yama's strictest scope. All it
-looks for there is that it may, so in a mount namespace of its own it finds its own file. That namespace must hold no
-copy of the mount of any lxcfs, which would never end, nor of a server's: disks would stay busy after they have been
-unmounted. So it keeps only what the system and lxcfs itself are on. A copy goes by itself when somebody removes its
-mount point, so that it is what is left that counts. `%b` reads the names of the kernel's table (see mount_table.py)."""
+"""lxcfs serves nobody if it may not read this file of pid 1, as in some VMs and under Yama's strictest scope. It checks
+only that the file is readable, so in a private mount namespace it finds its own file. That namespace must not hold a
+copy of any lxcfs mount, which would then never end, nor of a server's mounts: disks would stay busy after they are
+unmounted. So it keeps only what the system and lxcfs itself are on. A copy goes by itself when its mount point is
+removed, so only the copies left at the end count. `%b` decodes names of the kernel's table (see mount_table.py)."""
 
 
 class Sizes:
@@ -70,13 +70,13 @@ class Sizes:
         self._begun = ensure_lxcfs(own) is not None
 
     def place(self) -> Path | None:
-        """The mount point of one that answers, begun again if need be. None where that cannot be, or never could."""
+        """The mount point of an lxcfs that answers. Starts it again if needed. None if that fails, or never worked."""
         with self._lock:
             return ensure_lxcfs(self._own) if self._begun else None
 
     def show(self, servers: Mapping[str, int]) -> str:
-        """Have these servers, by id the first process of each, look through the one that runs now: what is mounted of
-        one that has ended only fails. Answers why they see this machine's sizes; empty if they do not, or always did.
+        """Mounts the running lxcfs in these servers (the first process of each, by id): files of an ended one fail.
+        Returns why the servers see this machine's sizes; empty if they do not, or always did.
         """
         if not self._begun:
             return ""
@@ -108,7 +108,7 @@ def _device(place: Path) -> str:
 
 
 def running_lxcfs(own: Path) -> Path | None:
-    """The mount point of one that answers: the distribution's, or this cloud's own in the directory `own`."""
+    """The mount point of an lxcfs that answers: the distribution's, or this cloud's own in the directory `own`."""
     return next((place for place in (SHARED, own / "mount") if _answers(place)), None)
 
 
@@ -160,7 +160,7 @@ def _process(own: Path) -> int | None:
 
 
 def _answers(place: Path) -> bool:
-    """Who reads of one that stands still waits for ever: that is a thread which nobody waits for."""
+    """Reading from a hung lxcfs never returns, so a daemon thread reads."""
     answered = threading.Event()
 
     def read() -> None:

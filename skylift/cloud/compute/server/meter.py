@@ -79,9 +79,9 @@ class Meter:
         return int((group / used).read_text()) - _named((group / "memory.stat").read_text(), spare)
 
     def _disks(self, server_id: str) -> _Disks | None:
-        """With version 2 only: version 1 counts what is written for whoever flushes it, which is seldom the writer.
+        """With version 2 only: version 1 counts writes for the process that flushes them, seldom the writer.
 
-        None also for a table that cannot be read: without any figures the server would be taken for impaired."""
+        None also for an unreadable table: without any figures at all, the server would be taken for impaired."""
         figures = cgroup.MOUNT / self._group / server_id / "io.stat"
         try:
             return _disks(figures.read_text())
@@ -89,11 +89,11 @@ class Meter:
             return None
 
     def _place(self, first: str, second: str, server_id: str) -> tuple[Path, int] | None:
-        """The place and the version of the hierarchy that has one of these files; None if the host counts nothing of
-        the kind. Once found, it stays there."""
+        """The place and the version of the hierarchy that has one of these files; None if the host does not count this.
+        The first answer is kept."""
         found = self._places.get(first)
         if found is None:
-            # The first of them first: version 1 has a cpu.stat of another kind.
+            # `first` comes first: version 1 has a cpu.stat of another kind.
             wanted = ((1, first), (2, second))
             places = ((hierarchy, one, name) for one, name in wanted for hierarchy in cgroup.hierarchies())
             for hierarchy, version, name in places:
@@ -123,8 +123,8 @@ class _Disks(NamedTuple):
 def _disks(table: str) -> _Disks:
     """The sums of a cgroup's io.stat, whose lines are like `259:0 rbytes=4096 wbytes=0 rios=1 wios=0`.
 
-    What goes through a device that lies on another one (a volume's image, encryption, RAID) is in the lines of both:
-    the lower one counts.
+    If a device lies on another one (a volume's image, encryption, RAID), its traffic is in the lines of both. Only the
+    lower one counts.
     """
     read = written = 0
     for line in table.splitlines():

@@ -77,9 +77,8 @@ def oci_config(
     users: str | None = None,
 ) -> dict[str, Any]:
     """The content of the bundle's `config.json`; `cgroup` is the path below each hierarchy's root.
-    `firmware` has the plan's words as files, and `firmware_layer` where they are mounted on,
-    if the kernel has no such place: see dmi.py. `users` is the path of the server's user namespace, which the runtime
-    makes if there is none."""
+    `firmware` holds the plan's words as files. `firmware_layer` is where they are mounted if the kernel has no such
+    directory (see dmi.py). `users` is the path of the server's user namespace; without it, the runtime makes one."""
     capabilities = list(CAPABILITIES)
     mapping = [{"containerID": 0, "hostID": plan.uid_base, "size": UIDS}]
     return {
@@ -117,8 +116,8 @@ def oci_config(
 
 
 def with_limits() -> list[str]:
-    """Begins a command whose processes in servers are to have the limit of open files there. The runtime cannot set it
-    where root lacks CAP_SYS_RESOURCE (some containers): the user namespace is not root's own."""
+    """The beginning of a command that sets the limit of open files for processes in servers. The runtime cannot set it
+    if root lacks CAP_SYS_RESOURCE (in some containers): the user namespace is not root's own."""
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     soft, hard = (min(limit, most) for limit in OPEN_FILES)
     return ["prlimit", f"--nofile={soft}:{hard}"]
@@ -173,7 +172,7 @@ def _firmware_mounts(root: Path, firmware: Path | None, layer: Path | None) -> l
 def _resources(plan: ServerPlan) -> dict[str, Any]:
     memory: dict[str, Any] = {"limit": plan.memory}
     if plan.swap_accounting:
-        # Equal to the limit: a server has no swap, as EC2's types have none.
+        # Equal to the limit: a server has no swap, like EC2's types.
         memory["swap"] = plan.memory
     cpu: dict[str, Any] = {
         "quota": int(plan.cpus * 100_000),

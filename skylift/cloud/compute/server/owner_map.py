@@ -1,6 +1,6 @@
-"""User namespaces: whose the files of a mount are (MOUNT_ATTR_IDMAP of mount_setattr(2)), and the servers' own.
+"""User namespaces: for a mount's file owners (MOUNT_ATTR_IDMAP of mount_setattr(2)), and for servers.
 
-To make one takes a process of its own, and longer than the mount.
+Making one takes a separate process, and more time than the mount.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ _MADE: dict[str, int] = {}
 
 
 def owner_map(on_disk: int, seen: int, size: int, more: str = "") -> int:
-    """The descriptor of a user namespace by which ids from `on_disk` on are shown as those from `seen` on. It is kept
-    here, for the same ids as long as this process lives; nobody closes it. `more` are further lines. Raises OSError."""
+    """The descriptor of a user namespace that shows ids from `on_disk` on as ids from `seen` on. It is cached by its
+    ids while this process lives; callers do not close it. `more` are further lines. Raises OSError."""
     ids = f"{on_disk} {seen} {size}\n{more}"
     with _LOCK:
         if ids not in _MADE:
@@ -31,15 +31,15 @@ def owner_map(on_disk: int, seen: int, size: int, more: str = "") -> int:
 
 @contextmanager
 def own_users(uid_base: int, size: int) -> Iterator[Callable[[], str]]:
-    """Gives the path, for other processes and until the end of the block, of a user namespace for a server. It is being
-    made from the beginning of the block on, beside other work. Both raise OSError.
+    """Yields a function that returns the path of a server's user namespace, which lasts until the end of the block. The
+    namespace is made in the background from the beginning of the block. Both raise OSError.
 
-    It is made by the server's own root, as the host knows that. What the kernel counts for each user (inotify, queues
-    of messages, pending signals, locked memory) it counts for who has made the namespace as well: for the host's root,
-    one server would take it from the host and from all others.
+    The host uid of the server's root makes it. What the kernel limits for each user (inotify, message queues, pending
+    signals, locked memory) is also counted for the namespace's maker. If the host's root made it, one server could use
+    up the limits of the host and of all other servers.
     """
     as_owner = ["setpriv", f"--reuid={uid_base}", f"--regid={uid_base}", "--clear-groups"]
-    # Some hosts let only who has this capability make one. It ends with that process.
+    # Some hosts demand this capability for it. The capability ends with that process.
     as_owner += ["--inh-caps=+sys_admin", "--ambient-caps=+sys_admin"]
     with ExitStack() as held:
         shell = held.enter_context(_begin(as_owner))

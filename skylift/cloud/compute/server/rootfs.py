@@ -71,7 +71,7 @@ class SeedFile:
 
 @dataclass(frozen=True)
 class Rootfs:
-    """`runtime` is the server's directory under /run, which its root can pass; `disk` the one that outlives a boot."""
+    """`runtime` is the server's directory under /run, which its root can traverse; `disk` outlives a boot."""
 
     image: Path
     disk: Path
@@ -126,7 +126,7 @@ class Rootfs:
             os.chown(directory, self.uid_base, self.uid_base)
 
     def unmount(self) -> None:
-        """The mount points go too: who deletes the rest of the runtime directory must never walk into the image."""
+        """Also removes the mount points: deleting the runtime directory later must never walk into the image."""
         for directory in (self.root, self.lower):
             if is_mounted(directory):
                 # Lazily: a process that was killed a moment ago may still be on its way out of the directory.
@@ -170,11 +170,11 @@ class Rootfs:
         return self._inside(lambda: os.access(program, os.X_OK))
 
     def hostname(self) -> str | None:
-        """The name that the server's own /etc/hostname gives it; None where that is no name."""
+        """The name in the server's /etc/hostname; None if that is not a valid name."""
         found: list[str] = []
 
         def read() -> None:
-            # A pipe that nobody writes to, say, must hold up nothing.
+            # Non-blocking: opening a pipe without a writer would wait.
             descriptor = os.open("/etc/hostname", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
             try:
                 if stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -199,7 +199,7 @@ class Rootfs:
             if not parent.exists():
                 parent.mkdir(mode=0o700 if parent.name == ".ssh" else 0o755)
             if parent.stat().st_uid < self.uid_base:
-                # Made a moment ago, or by a process of ours that was killed before it could give it away.
+                # Just made, or left by a process of ours that was killed before the chown.
                 os.chown(parent, uid, gid)
         Path(file.path).unlink(missing_ok=True)
         descriptor = os.open(file.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, file.mode)
@@ -217,7 +217,7 @@ def not_made(error: OSError) -> RootfsError:
 
 
 def _sync_all(paths: Iterable[str]) -> None:
-    """All are open first: the one that waits for the disk takes the others along."""
+    """Opens all before the first sync: one wait for the disk then covers the others."""
     with ExitStack() as opened:
         descriptors = []
         for path in paths:

@@ -4,10 +4,10 @@ The host hands the text of this file to the server's own Python: the standard li
 
     run PLACE       with a line of JSON on the standard input, and the script after it: runs the script unless that was
                     done before, waits for its end, and prints how it ended
-    cancel PLACE    ends the script, also one that is still to begin
+    cancel PLACE    ends the script, or keeps it from beginning
 
-The script is in a process of its own, which holds a lock as long as it is at work: a caller that asks again, after the
-host's cloud was restarted, waits for the same end. What is done, and in whose words, is the agent's:
+The script has its own process, which holds a lock while it works: a caller that asks again, after the host's cloud was
+restarted, waits for the same end. Behaviour and words follow AWS's agent:
 https://github.com/aws/amazon-ssm-agent/tree/mainline/agent/plugins/runscript
 """
 
@@ -112,7 +112,7 @@ def execute(
     if code == -signal.SIGKILL and (place / "cancelled").exists():
         return "cancelled", STOPPED, ""
     if code < 0:
-        # As the agent has it: a script that a signal has ended has no exit code.
+        # As with AWS's agent: a script that a signal has ended has no exit code.
         return "exited", -1, f"signal: {(signal.strsignal(-code) or str(-code)).lower()}"
     return "exited", code, f"exit status {code}" if code else ""
 
@@ -128,7 +128,7 @@ def cancel(place: Path) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        # It is at work. One that has no group yet sees the mark.
+        # It is at work. If it has no group yet, it will see the mark.
         if (place / "group").exists():
             end_group(int((place / "group").read_text()))
 

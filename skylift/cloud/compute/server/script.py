@@ -1,7 +1,7 @@
 """Runs scripts on servers: starts them, waits for them, ends them. What a server answers is parsed strictly.
 
 ScriptError
-+-- ServerOff      the server does not run, or has ended meanwhile
++-- ServerOff      the server does not run, or ended before the script did
 +-- Unheard        the server runs, and said nothing at all: it may be held for a snapshot
 +-- Unanswered     the server runs, and has not said how the script ended
 +-- Closing        this process is about to end; the script goes on
@@ -34,7 +34,7 @@ class ScriptError(ComputeError):
 
 
 class ServerOff(ScriptError):
-    """The server does not run, or has ended meanwhile."""
+    """The server does not run, or ended before the script did."""
 
 
 class Unresponsive(ScriptError):
@@ -104,9 +104,9 @@ class Scripts:
         return answer
 
     def _answer(self, process: subprocess.Popen[bytes], given: bytes, deadline: float) -> bytes:
-        """All that it says. What is in the server may hold the streams when the process that began it is gone."""
+        """All its output. Server processes may hold the streams open after the process that began them is gone."""
         assert process.stdin is not None and process.stdout is not None
-        # It fits into a pipe (services see to that), so that writing waits for nobody.
+        # It fits into a pipe (services see to that), so writing does not block.
         try:
             process.stdin.write(given)
             process.stdin.close()

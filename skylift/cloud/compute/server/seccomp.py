@@ -2,8 +2,8 @@
 
 The profile of containers-common (`seccomp.json`) is conditional on capabilities and architectures; this resolves the
 conditions for one server. It is made for rootless podman, which needs more than a server does, so what Docker's own
-profile refuses to containers without CAP_SYS_ADMIN is taken out on top: mounts, namespaces (also those of `clone`) and
-keys. Sockets are of the families that a server's network has. Calls of x32 are refused whole: see docs/security.md.
+profile refuses to containers without CAP_SYS_ADMIN is refused as well: mounts, namespaces (also by `clone`) and keys.
+Only the socket families of a server's network are allowed. All x32 calls are refused: see docs/security.md.
 
     ProfileMissing   no profile on this machine; says which package carries it
 """
@@ -32,8 +32,8 @@ KERNEL_CALLS = frozenset(
 """Calls that the distribution's profile may allow, depending on its version, and that Docker's refuses."""
 
 ABSENT_CALLS = frozenset({"io_setup"})
-"""Calls that are answered as by a kernel without them. The kernel has one number of contexts of asynchronous I/O for
-all (`fs.aio-max-nr`); databases do without when there are none."""
+"""Calls that are answered as by a kernel without them. The kernel has one limit of asynchronous I/O contexts for all
+(`fs.aio-max-nr`); databases do without when there are none."""
 
 CLONE_NAMESPACES = tuple(1 << bit for bit in (17, *range(25, 31)))
 """CLONE_NEWNS, then NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID and NEWNET, in the first argument of clone(2)."""

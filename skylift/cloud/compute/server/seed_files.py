@@ -41,7 +41,7 @@ def seed_files(
     user_data: bytes | None,
     inheritance: Inheritance,
 ) -> tuple[SeedFile, ...]:
-    """`name_servers` and the domain to `search` are the VPC's DHCP options; `hostname` is the private DNS name, whose
+    """`name_servers` and the domain to `search` are the VPC's DHCP options. `hostname` is the private DNS name; its
     first label is the short name."""
     short = hostname.partition(".")[0]
     files = [
@@ -51,7 +51,7 @@ def seed_files(
         replace(_text("/etc/resolv.conf", _resolv_conf(name_servers, search)), each_boot=True),
         _text("/etc/environment", _environment(region, inheritance.environment)),
         _text("/var/lib/cloud/seed/instance-id", f"{instance_id}\n"),
-        # Empty where there is none, since the disk may be a copy of another server's; as it is by now, at each boot.
+        # The current user data, written at each boot, even if empty: the disk may be a copy of another server's.
         SeedFile("/var/lib/cloud/seed/user-data", user_data or b"", mode=0o600, each_boot=True),
     ]
     if public_key is not None:

@@ -158,7 +158,7 @@ class Servers:
         return pid
 
     def _give_boot_id(self, bundle: Path, pid: int, owner: int) -> None:
-        """A boot has an id of its own, as a machine's boot has: programs that wait for a restart look for another one.
+        """Each boot gets a new id, as on a machine: programs that wait for a restart wait for a change of this id.
 
         The runtime mounts nothing below /proc/sys, and the server's own root cannot mount.
         """
@@ -219,7 +219,7 @@ class Servers:
         if plan.firmware:
             firmware = bundle / "firmware"
             dmi.write_words(firmware, plan.firmware, plan.uid_base)
-        # Who writes another name there has it from the next boot on; the server's own root may not set it at once.
+        # A name that is written there counts from the next boot on; the server's root may not set it at once.
         hostname = _first_hostname(seed) if first else rootfs.hostname()
         named = replace(plan, hostname=hostname or plan.hostname)
         config = oci_config(
@@ -229,7 +229,7 @@ class Servers:
             self._seccomp,
             firmware,
             self._firmware_layer,
-            # Without root the runtime is wrong about whose ids those of a namespace that is there are.
+            # Without root the runtime mistakes the ids of an existing namespace.
             None if rootless() else users(),
         )
         _write_private(bundle / "config.json", json.dumps(config))
@@ -260,7 +260,7 @@ class Servers:
         return {path.name for path in self._disks.iterdir() if not is_aside(path)}
 
     def adopt(self, server_id: str) -> None:
-        """Watch a server that an earlier process of ours started, and close what that one has left open."""
+        """Watches a server that an earlier cloud process started, and closes what that process left open."""
         self._close(server_id)
         watched = self._conmon_pid(server_id) or self.running().get(server_id)
         if watched is None or not self._watch.add(server_id, watched):
@@ -307,7 +307,7 @@ class Servers:
         freezer.freeze(self._cgroup(server_id))
 
     def resume(self, server_id: str) -> None:
-        """Let a held server go on; nothing happens to one that is not held."""
+        """Lets a held server go on. Does nothing if the server is not held."""
         freezer.thaw(self._cgroup(server_id))
 
     def begin(self, server_id: str, program: Sequence[str]) -> subprocess.Popen[bytes]:
@@ -487,13 +487,13 @@ def _first_hostname(seed: Iterable[SeedFile]) -> str | None:
 
 
 def _open_to_its_root(bundle: Path, uid_base: int) -> None:
-    """The runtime mounts the root as the server's own root user, who has to reach it by its path; no other user can."""
+    """The runtime mounts the root as the server's root user, which must reach it by its path; no other user can."""
     os.chown(bundle, 0, uid_base)
     bundle.chmod(0o710)
 
 
 def _remove_tree(directory: Path) -> None:
-    """Again, where a file has gone meanwhile: conmon takes its socket away as it ends."""
+    """Tries again if a file vanished during the removal: conmon removes its socket as it ends."""
     while directory.exists():
         with suppress(FileNotFoundError):
             shutil.rmtree(directory)
@@ -508,7 +508,7 @@ def _write_private(file: Path, text: str) -> None:
 
 
 def _wait_for_ends(pids: Iterable[int], seconds: float) -> None:
-    """Return when all of these processes have ended, at the latest after so many seconds."""
+    """Returns when all of these processes have ended, or after `seconds`."""
     deadline = time.monotonic() + seconds
     for pid in pids:
         with suppress(ProcessLookupError), os.fdopen(os.pidfd_open(pid), "rb", 0) as process:

@@ -21,7 +21,7 @@ SHARED = "SKYLIFT_SHARE_PASSWORDS"
 """Names the hosts whose passwords servers are to know: `pypi.example.com proxy.example.com`."""
 
 _MISPLACED = re.compile(r"(?<!/)@|//@|[?#].*@")
-"""An @ that is no first letter of a folder: of a password with a character that no URL may have."""
+"""An @ that does not begin a folder's name: the password before it has a character that URLs must escape."""
 
 
 def without_passwords(inheritance: Inheritance, shared: str = "") -> Inheritance:
@@ -30,9 +30,9 @@ def without_passwords(inheritance: Inheritance, shared: str = "") -> Inheritance
     kept = with_urls(inheritance, withheld.instead)
     environment = {**kept.environment}
     if hosts := dict.fromkeys(one.host for one in withheld.found if one.kind == "index"):
-        # To pip an index by plain HTTP is none, unless it is told so.
+        # pip refuses an index by plain HTTP unless its host is trusted.
         environment["PIP_TRUSTED_HOST"] = f"{environment.get('PIP_TRUSTED_HOST', '')} {FORWARDER}".strip()
-        # A project may name one of them itself: what is said of its failure has the host.
+        # A project may name one of them itself; the message about its failure then names the host.
         environment[WITHHELD] = " ".join(hosts)
     return replace(kept, environment=environment, upstreams=tuple(withheld.found))
 
@@ -46,7 +46,7 @@ class _Withheld:
         self.found: list[Upstream] = []
 
     def instead(self, url: str, why: str) -> str:
-        """The URL for servers; empty where there is none without the password."""
+        """The URL for servers; empty if no URL works without the password."""
         if "@" not in url:
             return url
         kind: Literal["index", "proxy"] = "proxy" if why.startswith("proxy") else "index"
