@@ -1,7 +1,6 @@
 """Steps of a start that run after the first answers: take over what the last process left on the machine.
 
-Until they are done nothing is made or ended. The store keeps the requests that come meanwhile, and the loops begin with
-them.
+Nothing is made or ended until they are done. The store keeps requests that arrive before; the loops begin with them.
 """
 
 from __future__ import annotations
@@ -16,8 +15,8 @@ log = logging.getLogger(__name__)
 
 
 class Adoption:
-    """`steps` are named, and run in order, the loops' start last. One that takes long asks `stopped` now and then: the
-    next process adopts what this one does not come to."""
+    """`steps` are named, and run in order; the last starts the loops. A long step asks `stopped` now and then: the next
+    process adopts what is left."""
 
     def __init__(self) -> None:
         self.steps: Sequence[tuple[str, Callable[[], None]]] = ()

@@ -31,8 +31,7 @@ class Engine:
         self._wake.set()
 
     def wake_in(self, seconds: float) -> None:
-        """Run the steps again after so many seconds. A step says so each time: it is forgotten with every run that is
-        due."""
+        """Runs the steps again after `seconds`. A step must ask each time: every run that is due clears the request."""
         due = time.monotonic() + max(0.0, seconds)
         if due < self._due:
             self._due = due

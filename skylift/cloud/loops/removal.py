@@ -1,4 +1,4 @@
-"""Deletes what servers have made and nobody needs any more, beside all other work."""
+"""Deletes, in the background, what servers have made and nothing needs any more."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ AGAIN = 600.0
 
 
 class RemovalLoop:
-    """`places` are the directories in which trees are set aside. One that cannot be deleted keeps nothing else up."""
+    """`places` are the directories in which trees are set aside. A tree that cannot be deleted delays no other."""
 
     def __init__(self, places: Sequence[Path], begin: Callable[[Path], Removal]) -> None:
         self._places = places

@@ -52,7 +52,7 @@ class Work:
             timer.cancel()
 
     def wait_until_idle(self, patience: float | None = None) -> None:
-        """Waits until nothing is under way, or so many seconds. Delayed work does not count."""
+        """Waits until nothing is under way, or `patience` seconds. Delayed work does not count."""
         with self._idle:
             self._idle.wait_for(lambda: not self._busy, patience)
 

@@ -39,7 +39,7 @@ def counted(members: Sequence[ScalingMember]) -> list[ScalingMember]:
 
 
 def on_demand_share(group: ScalingGroup, capacity: int) -> int:
-    """How many of so many units are to be on demand: the base, and of the others the share, rounded up."""
+    """How many units of `capacity` are to be on demand: the base, and the given share of the rest, rounded up."""
     if not group.mixed:
         return capacity
     distribution = group.mixed["InstancesDistribution"]
@@ -55,7 +55,7 @@ def places(group: ScalingGroup, members: Sequence[ScalingMember]) -> list[Wanted
     order = {subnet: index for index, subnet in enumerate(group.subnets)}
     places = zip(group.subnets, group.zones, strict=True)
     on_demand = _on_demand(members)
-    # What takes the place of one that goes is of the same kind: the share is that of the capacity wanted.
+    # Measured on the desired capacity, so that a replacement is of the same kind as the instance that it replaces.
     lacking = not group.mixed or on_demand < on_demand_share(group, group.desired)
     market: Market = "on-demand" if lacking else "spot"
     ranked = sorted(places, key=lambda place: (in_zone[place[1]], in_subnet[place[0]], order[place[0]]))
@@ -94,8 +94,8 @@ def is_balanced(group: ScalingGroup, members: Sequence[ScalingMember]) -> bool:
 
 
 def moves_to(group: ScalingGroup, members: Sequence[ScalingMember], going: ScalingMember) -> list[Wanted]:
-    """Where the successor of one that is to go for the balance's sake may be; nowhere, where its going would not help,
-    because those in the fullest zone are protected."""
+    """Where the successor of `going`, which leaves to balance the zones, may be. Empty if that would not help, because
+    the instances in the fullest zone are protected."""
     ranked = places(group, members)
     in_zone = Counter(member.zone for member in counted(members))
     emptiest = ranked[0].zone
@@ -118,8 +118,8 @@ def _ranks(policy: str, group: ScalingGroup, times: Times) -> list[Rank]:
         return (times.now - times.of(member)).total_seconds()
 
     def outdated(member: ScalingMember) -> tuple[float, float]:
-        """Orders members: first those of a launch configuration, the oldest first, then those of another template,
-        then by the template's version, the oldest first."""
+        """Orders members: first by launch configuration, the oldest first, then members of another template, then by
+        the template's version, the oldest first."""
         if group.configuration or member.configuration:
             return 0, times.of_configuration(member)
         if member.template.get("LaunchTemplateId") != group.template["LaunchTemplateId"]:

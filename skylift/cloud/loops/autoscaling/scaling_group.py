@@ -60,8 +60,8 @@ Launch = Callable[[Tx, ScalingGroup, Wanted], Instance]
 
 @dataclass(frozen=True)
 class ScalingGroupLoop:
-    """`pools`, `launch` and `end` are EC2's, each in a transaction; `resolved` numbers the version of a launch
-    template, and `next_time` says when a scheduled action recurs. `wake_in` has the steps run again after so many
+    """`pools`, `launch` and `end` are EC2's, each in a transaction. `resolved` gives a launch template's version its
+    number, `next_time` the moment when a scheduled action recurs. `wake_in` makes the steps run again after some
     seconds."""
 
     database: Database
@@ -140,7 +140,7 @@ class ScalingGroupLoop:
             pass
 
     def _balance(self, name: str) -> None:
-        """One more in the emptiest zone, where there is room; once it is in service, one of the fullest is too many."""
+        """Launches one more in the emptiest zone, if there is room. Then the fullest zone has one too many."""
         try:
             with self.database.write() as tx:
                 group = tx.get(ScalingGroup, name=name)
@@ -152,7 +152,7 @@ class ScalingGroupLoop:
                 wanted = moves_to(group, members, going) if going is not None else []
                 staying = [member for member in members if member is not going]
                 pools = [pool for place in wanted for pool in self.pools(tx, group, staying, place)]
-                # One that is less would not let the other go.
+                # A smaller instance would not let `going` leave.
                 pools = [pool for pool in pools if going is not None and group.weights.get(pool.type, 1) >= going.units]
                 if pools:
                     self._add(tx, replace(group, overage=0), pools[0], at(tx.now, BALANCING))
@@ -191,7 +191,7 @@ class ScalingGroupLoop:
 
     def _wanted(self, tx: Tx, group: ScalingGroup) -> tuple[list[Wanted], ServiceError | None]:
         """The types that may be launched, the best first. If the template is gone, none, and the reason."""
-        # A successor goes where the one at risk is, or the zones would have to be balanced once that one is gone.
+        # A successor goes to the zone of the instance at risk. Elsewhere, it would unbalance the zones.
         risky = at_risk(tx, group)
         members = [member for member in tx.find(ScalingMember, group=group.name) if member not in risky]
         try:
@@ -218,7 +218,7 @@ class ScalingGroupLoop:
         log.info("group %s: launched %s in %s", group.name, instance.id, instance.zone)
 
     def _look_again(self, began: datetime) -> None:
-        """The next deadline. One that has passed since this step began was not handled yet."""
+        """Wakes at the next deadline. A deadline that has passed since this step began has not been handled yet."""
         with self.database.read() as tx:
             moments = [wait.deadline for member in tx.find(ScalingMember) for wait in member.waits if not wait.result]
             moments += [group.retry for group in tx.find(ScalingGroup) if group.retry is not None]

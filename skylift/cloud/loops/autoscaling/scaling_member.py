@@ -1,4 +1,4 @@
-"""An instance of a group, from its launch to its end, as far as what was observed of it lets it go."""
+"""Moves a group's instance on, from its launch to its end, by what was observed of it."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def _let_go(tx: Tx, member: ScalingMember, instance: Instance | None) -> None:
 
 
 def _waited(tx: Tx, member: ScalingMember) -> bool:
-    """Whether nothing is left to wait for: one that gives up settles it for all."""
+    """Whether nothing is left to wait for. One hook's ABANDON decides for all hooks."""
     results = [wait.result for wait in _with_results(tx, member)]
     return all(results) or "ABANDON" in results
 

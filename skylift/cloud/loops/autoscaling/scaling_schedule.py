@@ -49,7 +49,7 @@ def next_due(tx: Tx) -> list[datetime]:
 
 
 def carry_out(tx: Tx, action: ScheduledAction, next_time: NextTime) -> None:
-    """One that is due, and when it is due again. Nothing, where it was changed meanwhile."""
+    """Carries a due action out and sets its next time. Does nothing if the action was changed since it was read."""
     if tx.get(ScheduledAction, group=action.group, name=action.name) != action:
         return
     group = tx.get(ScalingGroup, name=action.group)

@@ -73,12 +73,12 @@ def at_risk(tx: Tx, group: ScalingGroup) -> list[ScalingMember]:
 
 
 def _target(tx: Tx, group: ScalingGroup) -> int:
-    """How many there are to be now: for each that is at risk as much more, as far as the most allows."""
+    """The units wanted now: the desired ones, and a successor for each at risk, up to the maximum size."""
     return min(group.desired + units(at_risk(tx, group)), group.max_size)
 
 
 def accept_overage(tx: Tx, name: str) -> None:
-    """What the last of several launches is too much stays, as AWS says of weights: no running instance goes for it."""
+    """Excess units of the last launch stay, as AWS documents it for weights: no running instance is ended for them."""
     group = tx.get(ScalingGroup, name=name)
     if group is not None:
         over = units(counted(tx.find(ScalingMember, group=name))) - _target(tx, group)
@@ -86,7 +86,7 @@ def accept_overage(tx: Tx, name: str) -> None:
 
 
 def rebalance(tx: Tx, group: ScalingGroup) -> None:
-    """Instances at risk go once their successors are in service; they go at once where there is no room for both."""
+    """Takes out instances at risk once their successors are in service, or at once if there is no room for both."""
     risky = at_risk(tx, group)
     if not risky or not group.runs("Launch") or not group.runs("Terminate"):
         return
@@ -107,7 +107,7 @@ def shrink(tx: Tx, group: ScalingGroup) -> None:
     before, target = units(counted(members)), _target(tx, group)
     too_many = before > target + group.overage
     if too_many and not group.cause and any(member.state.startswith("Pending") for member in members):
-        # One more was launched for the balance's sake; the one that it takes the place of stays until it is ready.
+        # One more was launched to balance the zones. The instance that it replaces stays until it is ready.
         return
     if too_many and group.runs("Terminate"):
         cause = group.cause or at(tx.now, BALANCED.format(", ".join(dict.fromkeys(group.zones))))

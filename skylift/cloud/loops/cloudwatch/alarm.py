@@ -32,8 +32,8 @@ Act = Callable[[Tx, Alarm, DueAction], str]
 
 
 class AlarmLoop:
-    """`act` knows what the ARN of an action means. `changed` has `act` called, and who makes true what it writes
-    after it."""
+    """`act` knows what the ARN of an action means. `changed` wakes the loop that calls `act`, and then the loops that
+    carry out what `act` writes."""
 
     def __init__(self, database: Database, act: Act, changed: Callable[[], None]) -> None:
         self._database = database
@@ -42,7 +42,7 @@ class AlarmLoop:
         self._minute: int | None = None
 
     def step(self) -> None:
-        """Evaluate those whose time it is: at each tick, or of whole minutes at the first tick of each minute."""
+        """Evaluates the alarms that are due: at each tick, or, with whole-minute periods, at a minute's first tick."""
         with self._database.read() as tx:
             minute = int(tx.now.timestamp()) // MINUTE
             due = [alarm for alarm in tx.find(Alarm) if alarm.period < MINUTE or minute != self._minute]

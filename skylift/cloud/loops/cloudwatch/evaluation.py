@@ -1,6 +1,6 @@
 """An alarm's state, computed from the values of its metric. Pure.
 
-Source: "Configuring how CloudWatch alarms treat missing data" (CloudWatch user guide), whose tables are the tests.
+Source: "Configuring how CloudWatch alarms treat missing data" (CloudWatch user guide). The tests are its tables.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ COMPARISONS: dict[str, tuple[Callable[[float, float], bool], str]] = {
 
 @dataclass(frozen=True)
 class Verdict:
-    """`state` None: it stays what it is."""
+    """`state` None: the state does not change."""
 
     state: AlarmState | None
     reason: str
@@ -42,7 +42,7 @@ def evaluation_range(alarm: Alarm) -> int:
 
 
 def evaluate(alarm: Alarm, points: Sequence[Point | None], now: datetime) -> Verdict:
-    """`points` are those of the evaluation range, the oldest first, None for a period without data."""
+    """`points` are the evaluation range's, the oldest first, None for a period without data."""
     breaches, _ = COMPARISONS[alarm.comparison]
     values = [None if point is None else point.summary.statistic(alarm.statistic) for point in points]
     crossed = [None if value is None else breaches(value, alarm.threshold) for value in values]

@@ -116,7 +116,7 @@ class Metering:
         if reading is None and server.rebooting:
             return
         if reading is None:
-            # The row says that it runs, and there is no process.
+            # By its row the server runs, but it has no process.
             yield from (_Sample("AWS/EC2", name, "Count", Summary.of(1.0, TICK / MINUTE)) for name in CHECKS)
             return
         if before is None or before.boot != reading.boot:
@@ -140,14 +140,14 @@ class Metering:
             ("NetworkPacketsIn", "Count", reading.packets_in, before.packets_in),
             ("NetworkPacketsOut", "Count", reading.packets_out, before.packets_out),
         ):
-            # Counters go back where an interface is taken away. The sum has to be what has come or gone.
+            # The counters' sum falls when an interface is removed. Published traffic must not be negative.
             yield _Sample("AWS/EC2", name, unit, Summary.of(max(0, now - then) / weight, weight))
         for name, read, earlier in (
             ("EBSReadBytes", reading.bytes_read, before.bytes_read),
             ("EBSWriteBytes", reading.bytes_written, before.bytes_written),
         ):
             if read is not None and earlier is not None:
-                # What a disk counted that was taken away is in it no more.
+                # The sum falls when a disk is removed, too.
                 yield _Sample("AWS/EC2", name, "Bytes", Summary.of(max(0, read - earlier) / weight, weight))
         own, system = server.instance_check is not None, server.system_check is not None
         for name, failed in zip(CHECKS, (own or system, own, system), strict=True):
@@ -166,7 +166,7 @@ def _of(server: Instance) -> list[Dimensions]:
 
 
 def _together(points: Iterable[Point]) -> Iterator[Point]:
-    """Many servers tell of the same group: one row for all of them."""
+    """Merges the points of servers in the same group into one row."""
     found: dict[tuple[Metric, int, str], Summary] = {}
     for point in points:
         key = (point.metric, point.at, point.unit)

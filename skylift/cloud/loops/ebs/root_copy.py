@@ -45,7 +45,7 @@ class RootDisks(Protocol):
 
 @dataclass(frozen=True)
 class RootCopies:
-    """`lock_of(volume_id)` is the lock of a volume; `make` is called with that of the root volume."""
+    """`lock_of(volume_id)` is a volume's lock. `make` is called under the root volume's lock."""
 
     database: Database
     disks: RootDisks

@@ -38,7 +38,7 @@ class ServerPauses:
 
     @contextmanager
     def paused(self, server_id: str) -> Iterator[None]:
-        """Every process of the server stands still inside. A server that is off, or ends meanwhile, is no error."""
+        """The server's processes stand still inside the block. A server that is off, or ends inside, raises nothing."""
         with self._lock:
             if not self._asked[server_id]:
                 self._pause(server_id)

@@ -42,9 +42,9 @@ class Copies(Protocol):
 @dataclass(eq=False)
 class SnapshotLoop:
     """`lock_of(volume_id)` is the lock of a volume. `root_of(snapshot_id, instance, along)` copies an instance's disk,
-    as it is when `along` is done, and answers where; what `along` answers is done as soon as a server that had to stand
-    still for it goes on. `tidy` removes such copies that nobody needs. `settled(image_id)` is called once snapshots of
-    an image are made.
+    as it is when `along` is done, and returns the copy's place. `along` returns work that is done as soon as the paused
+    server goes on. `tidy` removes copies that are not needed. `settled(image_id)` is called once an image's snapshots
+    are made.
 
     Snapshots of one set are made together, of one moment, and are in the store together.
     """
@@ -114,7 +114,7 @@ class SnapshotLoop:
         try:
             act(name)
         except (OSError, ComputeError) as error:
-            # It takes room until the next start. It is not needed, and no request should wait for its removal.
+            # The unneeded file takes room until the next start. No request should wait for its removal.
             log.error("%s could not be removed: %s", name, error)
 
     def _make(self, snapshot_id: str, *, at_rest: bool) -> None:
@@ -130,7 +130,7 @@ class SnapshotLoop:
                 instance = _instance_of(tx, rows)
             of_root = any(row.of_root and row.source_id is None for row in rows)
             if of_root and not at_rest and instance is not None and instance.state not in ("running", "stopped"):
-                # Its disk is about to be used, or is no more in a moment.
+                # Its disk is about to be used or removed.
                 self._work.later(snapshot_id, PATIENCE)
                 return
             self._save(self._take(rows, instance))
@@ -151,7 +151,7 @@ class SnapshotLoop:
         roots = [row for row in rows if row not in files]
 
         def freeze() -> Callable[[], None]:
-            """All of the volumes now; each is copied, and goes on, when there is time for it."""
+            """Freezes all volumes now. The returned function copies each volume, and thaws it."""
             thaw = {row.id: ExitStack() for row in files}
             for row in files:
                 if row.source_id is None:
@@ -221,7 +221,7 @@ def _set_of(tx: Tx, snapshot_id: str) -> list[Snapshot]:
 
 
 def _instance_of(tx: Tx, rows: list[Snapshot]) -> Instance | None:
-    """The one that has the volumes."""
+    """The instance that has the volumes."""
     for row in rows:
         volume = tx.get(Volume, id=row.volume_id)
         if volume is not None and volume.instance_id:

@@ -58,7 +58,7 @@ class Mounts:
 class VolumeLoop:
     """`last_looks(volume_id)` makes the snapshots that wait for a volume before it goes.
 
-    A volume is mounted on the host while a server that runs has it. Who touches its file or its mounts has its lock.
+    A volume is mounted on the host while a running server has it. Its file and mounts are touched under its lock.
     """
 
     database: Database
@@ -181,7 +181,7 @@ class VolumeLoop:
         if snapshot is not None and snapshot.of_root:
             self.disks.make_of_tree(row.id, row.size_gib, Path(snapshot.root))
         else:
-            # Its file is kept until then, also where the snapshot was deleted meanwhile.
+            # The snapshot's file is kept until then, even if the snapshot was deleted.
             self.disks.make_from(row.id, row.size_gib, snapshot_id)
 
     def _remove(self, row: Volume) -> None:
@@ -298,7 +298,7 @@ class VolumeLoop:
         return found
 
     def _save(self, volume_id: str, **changes: object) -> Volume | None:
-        """On top of whatever became of the row meanwhile."""
+        """Changes the row as it is now, not as it was read before."""
         with self.database.write() as tx:
             current = tx.get(Volume, id=volume_id)
             if current is None:

@@ -30,8 +30,8 @@ class RootDirectories(Protocol):
 
 @dataclass(eq=False)
 class ImageLoop:
-    """An image is there once all of its snapshots are. It shares the root directory of that of the root volume; where
-    that is a file system, `file_of(snapshot_id)`, it gets a directory of its own.
+    """An image is available once all of its snapshots are. It shares the root directory of the root volume's snapshot.
+    If that is a file system, `file_of(snapshot_id)`, the image gets a separate directory.
     """
 
     database: Database
@@ -88,7 +88,7 @@ class ImageLoop:
         self._unpack(image)
 
     def _unpack(self, image: Image) -> None:
-        """The directory of an image that was deregistered meanwhile is removed by the next `clean_up`."""
+        """If the image is deregistered during the unpacking, the next `clean_up` removes its directory."""
         assert image.snapshot_id is not None
         state: Literal["available", "failed"] = "available"
         root, reason = "", ""
@@ -115,7 +115,7 @@ class ImageLoop:
                 tx.remove(image)
             all_of_them: list[Image | Snapshot] = [*tx.find(Image), *tx.find(Snapshot, of_root=True)]
         needed = {Path(one.root) for one in all_of_them if one.root}
-        # One that is being made at this moment has no root yet in its row.
+        # The row of an image that is being made has no root yet.
         making = {one.id for one in all_of_them if one.state == "pending"}
         self.captures.keep(needed | {self.captures.root(name) for name in making})
 

@@ -120,8 +120,8 @@ class InstanceLoop:
         self._adopting = False
 
     def adopt(self, stopped: Callable[[], bool] = lambda: False) -> None:
-        """At start, before the first step: take over the servers that run, and find out which of the others have ended
-        since; the first step settles those. Where it is `stopped` the rest is left to the next start.
+        """At start, before the first step: takes over the running servers, and finds out which others have ended. The
+        first step settles the ended ones. Once `stopped`, the rest is left to the next start.
 
         A failure with one server does not keep the others from being taken over.
         """
@@ -152,8 +152,8 @@ class InstanceLoop:
         if row is None or row.state == "terminated":
             self._try(server_id, self.machines.destroy)
         elif row.state == "pending" or status == "created":
-            # It may have got anywhere between its mount and its start; building it again is quick. One that was made
-            # and not started would not hear that it is to shut down.
+            # It may be anywhere between its mount and its start, and building it again is quick. A server that was made
+            # and not started could not be asked to shut down.
             self._try(server_id, self.machines.clear)
         elif status is not None:
             self._adopt(server_id)
@@ -165,7 +165,7 @@ class InstanceLoop:
             self.machines.adopt(server_id)
         except (OSError, ComputeError) as error:
             log.error("instance %s: %s", server_id, error)
-            # Its end would go unnoticed. It is tried again as for a server whose monitor has ended.
+            # Unwatched, its end would go unnoticed. So it is handled like a server whose monitor has ended.
             self.ended(server_id, None)
 
     def step(self) -> None:
@@ -191,7 +191,7 @@ class InstanceLoop:
         self._work.submit(server_id)
 
     def wait_until_idle(self, patience: float | None = None) -> None:
-        """Until nothing is under way, or so many seconds; a server that is given time to shut down does not count."""
+        """Waits until nothing is under way, or `patience` seconds. Servers that have time to shut down do not count."""
         self._work.wait_until_idle(patience)
 
     def close(self) -> None:
@@ -204,7 +204,7 @@ class InstanceLoop:
         with self.database.read() as tx:
             row = tx.get(Instance, id=server_id)
         if row is None or row.state == "terminated":
-            # A power cut can bring a disk back whose deletion had not reached the host's own.
+            # A power cut can bring a deleted disk back, if the deletion had not reached the host's disk.
             self.machines.destroy(server_id)
             if end is not None:
                 self._forget_end(server_id, end)
@@ -226,17 +226,17 @@ class InstanceLoop:
             self._update_interfaces(row)
 
     def _forget_end(self, server_id: str, end: _End) -> None:
-        """Not one that was reported meanwhile."""
+        """Keeps an end that was reported later."""
         with self._lock:
             if self._ended.get(server_id) is end:
                 del self._ended[server_id]
 
     def _is_of_this_boot(self, row: Instance) -> bool:
-        """The word of an end may come late, after the server has been taken off the host, or even started again."""
+        """An end may be reported late, after the server was taken off the host, or even started again."""
         if row.state in ("pending", "stopped"):
             return False
         if row.id in self.machines.running():
-            # Should it be that only its monitor has ended, then from here on the server itself is watched.
+            # Perhaps only its monitor has ended. From here on, the server itself is watched.
             self.machines.adopt(row.id)
             return False
         return True
@@ -408,8 +408,8 @@ class InstanceLoop:
         return saved
 
     def _hold_up(self, row: Instance, reason_code: str, reason: str, error: Exception) -> Instance:
-        """The server is off, and the instance ends as soon as there is room: it is tried again and again. Until then
-        its row says so, which is all that is left of its end should this process go."""
+        """The server is off, and the instance ends as soon as there is room: it is retried again and again. Until then
+        its row says so, because this process may end before, and the row is then the only trace."""
         log.error("instance %s: its root volume could not be kept: %s", row.id, error)
         pause = min(2 * self._pauses[row.id][0], LONGEST_PAUSE) if row.id in self._pauses else FIRST_PAUSE
         self._pauses[row.id] = pause, time.monotonic() + pause
@@ -431,7 +431,7 @@ class InstanceLoop:
         return saved
 
     def _is_held_up(self, row: Instance) -> bool:
-        """Whether it is too early to try again; not where its root volume need not be kept any more."""
+        """Whether it is too early to try again. False if the root volume need not be kept any more."""
         _, until = self._pauses.get(row.id, (0.0, 0.0))
         left = until - time.monotonic()
         if left <= 0:
@@ -479,14 +479,14 @@ def _note_end(tx: Tx, row: Instance, target: str, reason_code: str, reason: str)
 
 
 class _End:
-    """One end of a server's init, by its code: not the same as another one with the same code."""
+    """One end of a server's init, with its code. Two ends with the same code are not equal."""
 
     def __init__(self, code: int | None) -> None:
         self.code = code
 
 
 def as_ended(row: Instance, code: int | None) -> Instance:
-    """The row of a server that has ended and whose remains are still there. A reboot is not an end."""
+    """The row of an ended server that has not been cleaned up yet. A reboot is not an end."""
     if row.desired != "running" or row.rebooting or code == EXIT_REBOOT:
         return row
     reason_code, reason = _why_it_ended(code)
@@ -514,7 +514,7 @@ def _of_server(tx: Tx, server_id: str) -> list[NetworkInterface]:
 
 
 def settle(tx: Tx, interface: NetworkInterface) -> None:
-    """Write down that the server has this interface as it was, or has it no more, unless it is to end by now."""
+    """Writes down that the server has this interface, or has lost it, unless the row has been changed by now."""
     current = tx.get(NetworkInterface, id=interface.id)
     if current is None or interface.attachment == "attached":
         return
@@ -540,6 +540,6 @@ def release(tx: Tx, interface: NetworkInterface, *, terminated: bool) -> None:
 
 
 def _without_ec2s(tx: Tx, interface: NetworkInterface) -> NetworkInterface:
-    """An interface without a public address that is EC2's to give to somebody else."""
+    """The interface without its public address, unless that is an Elastic IP."""
     elastic = elastic_ip(tx, interface.id, interface.private_ip)
     return replace(interface, public_ip=elastic.public_ip if elastic else None)

@@ -89,7 +89,7 @@ def _interruption(tx: Tx, instance: Instance, notice: SpotNotice | None) -> tupl
 
 
 def name_servers(vpc: Vpc, options: DhcpOptions) -> list[str]:
-    """Those that a VPC's servers ask: its own is at the third address of its range."""
+    """The name servers of a VPC's servers. The VPC's own is at the third address of its range."""
     own = str(ipaddress.ip_network(vpc.cidr)[2])
     return [own if one == AMAZON_DNS else one for one in options.configurations.get("domain-name-servers", ())]
 
@@ -140,7 +140,7 @@ class LaunchSpecBuilder:
         return ServerSpec(plan, seed)
 
     def _cores(self, vcpus: int, uid_base: int) -> tuple[int, ...]:
-        """Those that a server of so many vCPUs is held to; neighbours by their uids take different ones."""
+        """The cores that a server with this many vCPUs is pinned to. Servers with neighbouring uids get others."""
         there = self.settings.host_cores
         if not self.settings.cpusets or vcpus >= len(there):
             return ()

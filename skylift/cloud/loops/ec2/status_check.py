@@ -1,8 +1,8 @@
-"""EC2's status checks: looks at each server that runs, and has what is amiss with it mended or written down.
+"""EC2's status checks: looks at each running server, and has its problems repaired or written down.
 
-The instance's check is for what runs on the server, the system's for what this machine has for it. A check fails at the
-second look in a row that finds something, as a server that is about to end is no failure, and passes at the first that
-finds nothing.
+The instance check is about what runs on the server, the system check about what this machine provides for it. A check
+fails when two looks in a row find a problem, because a single one may be a server that is about to end. It passes at
+the first look that finds none.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class StatusChecks:
 
     def _look(self, row: Instance, boot: int | None, system: str, before: _Look | None) -> _Look:
         if before is None or before.boot != boot:
-            # What has failed in this boot has answered in it, or had its time.
+            # If the check has failed in this boot, the server has answered before, or its time to start is over.
             before = _Look(boot, time.monotonic(), row.instance_check is not None, ("", ""))
         own = "it does not run" if boot is None else self._looks.why_silent(boot)
         waited_for = boot is not None and not before.answered and time.monotonic() < before.since + BOOT

@@ -32,7 +32,7 @@ class SpotMarket(Protocol[S]):
 
 @dataclass(frozen=True)
 class SpotLoop(Generic[S]):
-    """Each step is a transaction of its own; planning writes nothing, so that a look costs no commit."""
+    """Each step is one transaction. Planning writes nothing, so looking costs no commit."""
 
     database: Database
     market: SpotMarket[S]
@@ -41,7 +41,7 @@ class SpotLoop(Generic[S]):
 
     def step(self) -> None:
         with self.database.read() as tx:
-            # As of one moment: one that came between the two would be in neither.
+            # In one transaction: a change between the two calls would be in neither result.
             moment = self.market.next_moment(tx)
             if moment is not None:
                 self.wake_in((moment - tx.now + MARGIN).total_seconds())
@@ -52,7 +52,7 @@ class SpotLoop(Generic[S]):
             self.wake()
 
     def _carry_out(self, step: S) -> bool:
-        """True: there is something new after it."""
+        """Always True: something has changed. `guarded` returns None after a failure."""
         log.info("spot: %s", step)
         try:
             with self.database.write() as tx:

@@ -103,7 +103,7 @@ class ScheduleLoop:
                 left = forget_groups(tx)
 
     def _follow_clock(self) -> None:
-        """After a start, and where the clock was set back: no schedule waits until it has caught up."""
+        """After a start, and when the clock was set back: schedules do not wait until it has caught up."""
         with self.database.read() as tx:
             now, seen = tx.now, self._seen
             self._seen = now
@@ -136,13 +136,13 @@ class ScheduleLoop:
                 # No timer notices that the clock was set.
                 self.wake_in(min(min(later) - tx.now + MARGIN, STEP).total_seconds())
             due = sorted((one for one in schedules if one[0] <= tx.now), key=lambda one: one[0])
-            # One that was due in what is the future by now waits for nothing.
+            # If the clock was set back, an invocation's scheduled time may lie in the future. It is ready all the same.
             ready = [each for each in invocations if each.due <= tx.now or each.scheduled > tx.now]
             ready.sort(key=lambda each: each.due)
         return [each for _, each in due], ready
 
     def _come_due(self, found: Schedule) -> None:
-        """One invocation more, and the time after it. Nothing, where the schedule was changed meanwhile."""
+        """Adds an invocation and sets the next time. Does nothing if the schedule was changed since it was read."""
         with self.database.read() as tx:
             times = self._times(found, tx.now)
         with self.database.write() as tx:

@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 MARGIN = timedelta(milliseconds=50)
 """Timers go off this much late, so that their time has come."""
 AGAIN = 1.0
-"""Seconds until the next request to a server whose end is about to be noted, or that is paused for a moment."""
+"""Seconds until the next request to a server that has just ended, or is paused for a moment."""
 TRIES = 10
 """The number of requests to a server that runs and does not answer."""
 OF_SERVER = 5
@@ -47,7 +47,7 @@ OF_SERVER = 5
 https://github.com/aws/amazon-ssm-agent/blob/mainline/README.md (CommandWorkersLimit)
 """
 AT_ONCE = 4096
-"""The most threads, each of which waits for a script: more than servers need that run on one machine."""
+"""The most threads. Each waits for one script. All servers of one machine together need fewer."""
 STEP_SUCCEEDED = 168
 """With this exit code a script succeeds, and no further step of the document runs.
 https://github.com/aws/amazon-ssm-agent/blob/mainline/agent/framework/runpluginutil/runpluginutil.go
@@ -159,7 +159,7 @@ class CommandLoop:
         return None
 
     def _begin(self, each: CommandInvocation) -> bool:
-        """False where it was cancelled meanwhile."""
+        """False if it was cancelled since it was read."""
         with self.database.write() as tx:
             current = _current(tx, each)
             if current is None or current.status != "Pending":

@@ -30,7 +30,7 @@ def address_of(tx: Tx, vpc_id: str, name: str, region: str) -> str | None:
 
 
 def name_of(tx: Tx, vpc_id: str, address: str, region: str) -> str | None:
-    """The other way round. Empty for an address of this VPC that has no name, None for one that is not the VPC's."""
+    """The name of an address. Empty for an unnamed address of this VPC, None for an address outside of the VPC."""
     vpc = tx.get(Vpc, id=vpc_id)
     if vpc is None or not any(ip_address(address) in ip_network(cidr) for cidr in vpc.cidrs):
         return None

@@ -41,11 +41,11 @@ class NetworkDriver(Protocol):
 
 @dataclass(eq=False)
 class NetworkLoop:
-    """`on_vpcs(plans)` is called after every change with the current VPCs: their routers can be listened in. It answers
-    the VPCs for which it failed, and why, as `networks.apply` does, which answers peering connections, too. The others
-    do not wait for them: they are tried again and again.
+    """`on_vpcs(plans)` is called after every change with the current VPCs, whose routers can then be listened in. It
+    returns the VPCs for which it failed, and why. `networks.apply` does so too, for peering connections as well. Failed
+    ones are retried again and again; the others do not wait for them.
 
-    `wake_in(seconds)` has `step` called again, for these attempts and when an address of a NAT gateway is to be
+    `wake_in(seconds)` makes `step` run again, for these retries and when an address of a NAT gateway is to be
     released.
     """
 
@@ -62,7 +62,7 @@ class NetworkLoop:
         self._pause = FIRST_PAUSE
 
     def step(self) -> None:
-        """Apply what the store says now. Raises what failed, if only for one VPC; all others have been seen to."""
+        """Applies what the store says now. Raises the first failure of a VPC; all other VPCs have been applied."""
         for failure in self._follow().values():
             raise failure
 
@@ -80,7 +80,7 @@ class NetworkLoop:
         return f"its network: {failed}" if failed else self.networks.lost
 
     def sync(self, vpc_ids: Collection[str] = ()) -> None:
-        """Apply what the store says now. Of what fails for single VPCs, only that of these is raised."""
+        """Applies what the store says now. Failures of single VPCs are raised for these VPCs only."""
         behind = self._follow()
         for vpc_id in vpc_ids:
             if vpc_id in behind:
@@ -168,7 +168,7 @@ def _soonest_release(tx: Tx) -> float | None:
 
 
 def _release_drained(tx: Tx) -> None:
-    """Addresses whose time is over are free. The kernel forgets what goes on with them by the next plan."""
+    """Frees addresses after their drain time. The next plan makes the kernel forget their connections."""
     for gateway in tx.find(NatGateway, state="available"):
         over = {at.private_ip for at in gateway.secondary if at.released is not None and at.released <= tx.now}
         if not over:
@@ -225,7 +225,7 @@ def vpc_plans(tx: Tx) -> list[VpcPlan]:
 
 
 def _as_attached(interface: NetworkInterface) -> NetworkInterface:
-    """Whether its server has it by now changes nothing of a router, and is no new plan."""
+    """Routers do not depend on whether the server has the interface yet, so that must not make a new plan."""
     return interface if interface.attachment == "attached" else replace(interface, attachment="attached")
 
 

@@ -29,7 +29,7 @@ def with_listed_peers(group: SecurityGroup, lists: Lists, members: Members) -> S
 def with_listed_routes(table: RouteTable, vpc: Vpc, lists: Lists) -> RouteTable:
     """A route to a range takes precedence over one to a list; of two lists, the first.
 
-    Ranges within the VPC are passed over: those of servers that a list names are not to be led elsewhere.
+    Ranges within the VPC are skipped: a list may name the VPC's servers, and their traffic must not be diverted.
     """
     if not any(route.prefix_list_id for route in table.routes):
         return table
@@ -58,7 +58,7 @@ def _rules(rule: Rule, lists: Lists, members: Members) -> Iterator[Rule]:
 
 
 def _networks(prefix_list_id: str | None, lists: Lists) -> Iterator[IPv4Network]:
-    """IPv6 has no packets here."""
+    """Empty for IPv6 lists, because these networks carry no IPv6."""
     found = lists.get(prefix_list_id or "")
     if found is not None and found.family == "IPv4":
         yield from (IPv4Network(entry.cidr) for entry in found.entries)
