@@ -165,13 +165,13 @@ class Data:
                 pass
 
     def running_pid(self) -> int | None:
-        """The process that holds the lock: the running cloud, if it is the one that `cloud.json` names.
+        """The process that holds the lock. It is the running cloud if `cloud.json` names the same process.
 
-        Asked of the kernel rather than by trying the lock: that takes root, and would be in the way of a cloud that
-        starts at this moment. The kernel hands out its list of locks in pages of 4 KiB, and leaves one out where
-        another is released between two pages: one look in a thousand misses it beside a browser.
+        The kernel's list of locks is read. Trying the lock instead takes root, and could stop another cloud's start.
+        The kernel hands its list out in pages of 4 KiB, and skips a lock if another one is released between two pages:
+        beside a browser, one look in a thousand misses it.
 
-        Raises EndpointUnreadable where a process holds the lock, and which one is meant cannot be read.
+        Raises EndpointUnreadable if a process holds the lock, but `cloud.json` cannot be read.
         """
         try:
             inode = self.lock.stat().st_ino
@@ -244,7 +244,7 @@ def _has_lock(pid: int | None, inode: int) -> bool:
 
 
 def _is_there(pid: int) -> bool:
-    """Whether there is such a process, whoever's it is."""
+    """Whether there is such a process, of any user."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -256,8 +256,8 @@ def _is_there(pid: int) -> bool:
 
 @contextmanager
 def open_root_directory(path: Path, mode: int = 0o711) -> Iterator[int]:
-    """A descriptor of a directory that is root's all the way; it is made if it is missing. The path is walked from the
-    top, a step at a time, so that the directory that is opened is the one that was checked. Raises NotRoots, OSError.
+    """A descriptor of a directory that root owns, like all its parents; missing ones are made. The path is walked from
+    the top, step by step, so that the checked directory is the opened one. Raises NotRoots, OSError.
     """
     descriptor = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -307,7 +307,7 @@ def _step(above: int, name: str, here: Path, mode: int) -> int:
 def _require_root(descriptor: int, here: Path, *, is_last: bool) -> None:
     found = os.fstat(descriptor)
     if (os.geteuid() != 0 or rootless()) and not is_last:
-        # Without root there are no servers, and nothing to protect from the user.
+        # Without root, nothing here must be protected from the user.
         return
     if found.st_uid != os.geteuid():
         raise NotRoots(f"{here} belongs to the user with the id {found.st_uid}, not to root")
@@ -319,7 +319,7 @@ def open_for_user(path: Path, uid: int) -> int:
     """A file of root's to append to, which this user may read."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     if os.geteuid() == 0 and uid != 0:
-        # Where the file system has no such lists it is root's alone.
+        # If the file system has no access lists, only root reads the file.
         with suppress(OSError):
             os.setxattr(descriptor, "system.posix_acl_access", _readable_by(uid))
     return descriptor

@@ -18,7 +18,7 @@ KEPT_FREE = 8 * 1024 * 1024
 
 
 def leave_room(directory: Path | int, size: int) -> None:
-    """Raises ServiceError where a file of so many bytes would leave too little."""
+    """Raises ServiceError if a file of `size` bytes would leave too little."""
     found = os.statvfs(directory)
     if found.f_bfree * found.f_frsize < size + KEPT_FREE:
         raise no_room()
@@ -69,7 +69,7 @@ def replace_file(path: Path, content: bytes, mode: int, owner: tuple[int, int] |
         file.flush()
         if owner is not None:
             os.fchown(file.fileno(), *owner)
-        # Not the umask's: sudo leaves a strict one of the user's, and clients read some of root's files.
+        # The umask must not apply: sudo keeps the user's, which may be strict, and clients read some of root's files.
         os.fchmod(file.fileno(), mode)
         os.fsync(file.fileno())
     temporary.rename(path)

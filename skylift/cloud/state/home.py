@@ -76,7 +76,7 @@ class Home:
 
     @property
     def identity_certificate(self) -> Path:
-        """For who checks the identity document of an instance. There once one has been signed."""
+        """The certificate to check instance identity documents with. It exists once a document has been signed."""
         return self.path / "instance-identity.pem"
 
     def running_pid(self) -> int | None:
@@ -124,7 +124,7 @@ class Home:
 
 
 def default_home() -> Home:
-    """`SKYLIFT_HOME`, else the platform's place for the data of the user who is (or, under sudo, was) logged in."""
+    """`SKYLIFT_HOME`, else the platform's data directory of the user (under sudo, of the user who called it)."""
     chosen = os.environ.get("SKYLIFT_HOME")
     if chosen:
         return Home(Path(chosen).expanduser().absolute())

@@ -1,7 +1,7 @@
-"""The user whose cloud it is, also when sudo has made them root.
+"""The user who owns the cloud, also after sudo has made them root.
 
-Files in that person's directories are read and written with their rights, never with root's. Any program of theirs may
-put a link there at any moment; the link must lead only to files that they could have read or written themselves.
+Files in that person's directories are read and written with the person's rights, never with root's. Any of their
+programs may put a link there at any moment; it must lead only to files that they could read or write themselves.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class Person:
     def act(self, deed: Callable[[], T]) -> T:
         """Do something with this person's rights to files, in a process that may be root's. New files are theirs.
 
-        It runs in a thread that has given up root's rights and ends with this call: the other threads keep theirs, and
-        its user id stays root's otherwise, so that the person can neither signal nor trace the process meanwhile.
+        It runs in a thread that has given up root's rights to files and ends with this call; other threads keep them.
+        The thread's user id stays root's otherwise, so that the person can neither signal nor trace the process.
         """
         if os.geteuid() != 0 or self.uid == 0:
             return deed()
@@ -57,7 +57,7 @@ class Person:
             return alone.submit(without_root).result()
 
     def own(self, path: Path) -> None:
-        """Hand a file to the caller that root has made where nobody else could have put another one."""
+        """Gives the caller a file that root has made, in a directory where nobody else could replace it."""
         if os.geteuid() == 0:
             os.chown(path, self.uid, self.gid, follow_symlinks=False)
 
@@ -67,9 +67,9 @@ class Person:
 
 
 def calling_user(environment: Mapping[str, str] = os.environ) -> Person:
-    """The user of this process or, for root under sudo, the one who called sudo."""
+    """The user of this process or, for root under sudo, the user who called sudo."""
     uid = os.geteuid()
-    # Without root, nobody but the user is in these namespaces: an administrator may have become them by sudo.
+    # Without root, these namespaces are the user's alone. SUDO_UID may be an administrator who became the user.
     if uid == 0 and environment.get("SUDO_UID", "").isdigit() and not rootless():
         uid = int(environment["SUDO_UID"])
     known = person_of(uid)

@@ -1,7 +1,7 @@
-"""What a program is given that root starts: a Python without the caller's modules, and an environment of its own.
+"""What root gives to programs that it starts: a Python without the caller's modules, and a clean environment.
 
-A variable can change what Python, the loader, a shell or apt executes, and any program of the user's can set one before
-the user becomes root. Nothing is passed on but what is named here, and programs are looked for in root's directories.
+A variable can change what Python, the loader, a shell or apt executes, and the user's programs can set one before
+the user becomes root. Only variables named here are passed on, and programs are looked for in root's directories.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ def _taken(*names: str) -> dict[str, str]:
 
 
 def programs_path() -> str:
-    """Where programs are looked for; administrators' programs are in no user's PATH. sudo has one of its own on most
-    systems, and passes the user's on others."""
+    """Where programs are looked for. Users' PATHs lack administrators' programs. On most systems sudo sets its own
+    PATH; on others it passes the user's."""
     path = os.environ.get("PATH", os.defpath)
     return root_path(path) if os.geteuid() == 0 else f"{path}:{USUAL_PATH}"
 

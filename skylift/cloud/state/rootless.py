@@ -1,4 +1,4 @@
-"""A cloud without root: its user is root in namespaces of their own, and only there. See place/own_namespaces.py."""
+"""A cloud without root: its user is root in private namespaces, and only there. See place/own_namespaces.py."""
 
 from __future__ import annotations
 
