@@ -14,7 +14,7 @@ from skylift.cloud.state.home import DEFAULT_PORT, DEFAULT_TLS_PORT
 
 @contextmanager
 def listen_on_loopback(data: Data, port: int | None) -> Iterator[socket.socket]:
-    """The endpoint's socket. Without a port: the one of last time, else the usual one, else any that is free."""
+    """The endpoint's socket. Without a port: last time's port, else the usual port, else any free port."""
     last = data.endpoint()
     wanted = [port] if port is not None else [*([int(last.url.rsplit(":", 1)[1])] if last else []), DEFAULT_PORT, 0]
     with listening(wanted) as listener:
@@ -55,7 +55,7 @@ def listening(wanted: list[int]) -> Iterator[socket.socket]:
             listener.setblocking(False)
             try:
                 listener.bind(("127.0.0.1", number))
-                # Another cloud that starts at this moment may be bound to it as well; one of the two may listen.
+                # Another cloud that starts now may have bound the port too. Only one of the two can listen.
                 listener.listen(512)
             except OSError as error:
                 if number == wanted[-1]:

@@ -15,7 +15,7 @@ from skylift.cloud.state.home import Home
 
 @contextmanager
 def hold(home: Home) -> Iterator[None]:
-    """Make the directories that the cloud works in and be the only one that runs there."""
+    """Makes the directories that the cloud works in, and locks them: only one cloud runs there."""
     data = home.data
     try:
         data.make()

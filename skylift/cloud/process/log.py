@@ -11,7 +11,7 @@ from pathlib import Path
 from skylift.cloud.state.data import open_for_user
 
 LONGEST = 8 << 20
-"""Bytes after which a new log begins; the one before is kept, which is as long again."""
+"""Bytes after which a new log begins. The previous log is kept, so both take twice this."""
 
 
 _REQUESTS = "skylift.cloud.wire"
@@ -40,7 +40,7 @@ def log_to(log: Path, *, reader: int = 0, journal: bool = False) -> None:
 
 
 class OneLine(logging.Formatter):
-    """A message is a line of its own, whatever a client put into it; only a traceback has more."""
+    """Each message is one line, even if a client put line breaks into it. Only tracebacks have more lines."""
 
     _second = (-1, "")
     """The newest second of a record, and its text."""

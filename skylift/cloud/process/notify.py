@@ -1,4 +1,4 @@
-"""What systemd is told of the process, where it is a unit's; see sd_notify(3)."""
+"""Tells systemd about the process, if it runs as a unit; see sd_notify(3)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import socket
 
 
 def notify(state: str) -> None:
-    """One assignment, as `READY=1`. Nothing happens where nobody wants to know."""
+    """Sends one assignment, such as `READY=1`. Does nothing without NOTIFY_SOCKET."""
     address = os.environ.get("NOTIFY_SOCKET")
     if address:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:

@@ -1,8 +1,8 @@
 """Once sealed, the cloud's root process imports no code from places that others can change.
 
-The user has installed Python and this package, often in a virtual environment of theirs. Modules that are loaded at the
-start were there when the user became root by sudo. A module that would be loaded later may have been put there since
-then, by any program of the user's that knows no password.
+The user installed Python and this package, often in their own virtual environment. Modules that are loaded at the start
+were there when the user became root by sudo. Modules that are loaded later may have been put there since then, by any
+of the user's programs, without a password.
 """
 
 from __future__ import annotations
