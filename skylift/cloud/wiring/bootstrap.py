@@ -121,8 +121,8 @@ def bootstrap(
 
 
 def _provide_images(tx: Tx, data: Data) -> set[str]:
-    """Make this version's image known, and keep those of other versions that something here needs. Other versions on
-    this machine may have built others."""
+    """Makes this version's image known, and keeps images of other versions that something here needs. The machine may
+    have images that other versions have built."""
     own = default_image(data)
     needed = {each for each in built_images(data) if each == own or is_named(tx, each.id)}
     for built in needed:

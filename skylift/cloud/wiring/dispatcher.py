@@ -104,7 +104,7 @@ class Dispatcher:
     def _begin(
         self, tx: Tx, operation: Operation, caller: Caller, call: ModelCall, encode: Encode
     ) -> Response | Iterable[Handler]:
-        """The answer of an operation that reads, or what one that writes is to do in its own transaction."""
+        """The answer of a reading operation, or what a writing one is to do in its own transaction."""
         self._permit(tx, operation, caller, call)
         if operation.writes:
             return operation.prepared(tx, caller, call.params)

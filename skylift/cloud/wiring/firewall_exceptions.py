@@ -96,7 +96,7 @@ class FirewallExceptions:
             for one, seen in self._seen.items()
         }
         if self._stop.is_set():
-            # Resolving took long, and the network has been released meanwhile.
+            # The network was released while names were being resolved.
             return
         policy = self._close_off([*self._allowed, *(opening for several in found.values() for opening in several)])
         self._tell([*self._of_owner(), *(self._of(one, several, policy) for one, several in found.items())])

@@ -9,7 +9,7 @@ from skylift.cloud.services.api.key_material import make_host_keys
 
 
 def host_keys(server_id: str, hostname: str) -> tuple[SeedFile, ...]:
-    """The keys, and the note by which init knows whose they are."""
+    """The keys, and a note that tells init which instance they belong to."""
     files = []
     for kind, (private, public) in make_host_keys(f"root@{hostname}").items():
         place = f"/etc/ssh/ssh_host_{kind}_key"

@@ -43,8 +43,8 @@ class LinkLocalServices:
         self._open: dict[str, _VpcServices] = {}
 
     def follow(self, plans: list[VpcPlan]) -> dict[str, NetworkError]:
-        """Be there in exactly these VPCs, and know whose their addresses are. Called from the loops' threads; returns
-        once servers can reach it. Answers the VPCs for which it failed, and why."""
+        """Serves exactly these VPCs, and knows the owners of their addresses. Called from the loops' threads; returns
+        once servers can reach it. Returns the VPCs for which it failed, and why."""
         self._api.senders.servers = dict(_servers(plans))
         vpcs = {plan.vpc.id: plan.vpc for plan in plans}
         return asyncio.run_coroutine_threadsafe(self._follow(vpcs), self._loop).result()
@@ -96,7 +96,7 @@ class LinkLocalServices:
 
 
 def _servers(plans: list[VpcPlan]) -> Iterator[tuple[tuple[str, str], str]]:
-    """Whose each address is: a private one in its VPC, a public one where the forwarder sees it."""
+    """The owner of each address: private addresses by VPC, public addresses where the forwarder sees them."""
     for plan in plans:
         for interface in plan.interfaces:
             for address in interface.addresses:

@@ -22,7 +22,7 @@ RUN = Path("/run/skylift")
 
 
 def work_directories(data: Data, loopback: LoopbackRange) -> tuple[Path, ...]:
-    """The directories that programs of ours change."""
+    """The directories that our programs change."""
     return RUN / str(loopback.number), data.volumes
 
 
@@ -37,7 +37,7 @@ def make_meter(loopback: LoopbackRange) -> Meter:
 
 
 def _group(loopback: LoopbackRange) -> str:
-    """The cgroup of its servers, in the one that all clouds' are in."""
+    """The cgroup of its servers, below the cgroup of all clouds."""
     return f"skylift/{loopback.number}"
 
 

@@ -32,7 +32,7 @@ def this_boot() -> bytes:
 
 
 def machine_went_off(data: Data, boot: bytes) -> bool:
-    """Whether the machine has booted since the last cloud here was up, and nobody took that cloud down before."""
+    """Whether the machine has booted since the last cloud here was up, and that cloud was not taken down before."""
     return not data.down_mark.exists() and data.boot.exists() and data.boot.read_bytes() != boot
 
 
@@ -41,9 +41,9 @@ def keep_boot(data: Data, boot: bytes) -> None:
 
 
 def note_ended_servers(database: Database, servers: Ends, data: Data, *, went_off: bool = False) -> None:
-    """Runs before the first answer, so that no answer shows a server as running that ended meanwhile.
+    """Runs before the first answer, so that no answer shows an ended server as running.
 
-    It is shown on its way to `stopped`: StartInstances on a running server does nothing, and the wish would be lost.
+    It is shown as ending: StartInstances on a running server does nothing, so the request would be lost.
 
     Those that ran when the machine `went_off` start again, as after a reboot."""
     with database.write() as tx:

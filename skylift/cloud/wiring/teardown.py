@@ -45,7 +45,7 @@ def shut_servers_down(database: Database, servers: Servers) -> None:
 
 
 def leave_machine(home: Home, grace: float) -> None:
-    """Servers have so many seconds to shut down. Nothing is written to the data directory."""
+    """Servers have `grace` seconds to shut down. Nothing is written to the data directory."""
     loopback = loopback_ranges().find(home.path)
     if loopback is None:
         return
@@ -64,8 +64,8 @@ def leave_machine(home: Home, grace: float) -> None:
 
 
 def _erase(home: Home) -> None:
-    """Everything of this cloud, but not the images that all clouds of a machine share. It is gone at once, as half of
-    the data is no cloud; what of it cannot be deleted, the next start tries again."""
+    """Deletes this cloud, but not the images that all clouds of a machine share. A rename removes it at once, as half
+    of its data would not work. The next start tries again to delete what is left."""
     data = home.data
     if inside := mounted_in(data.path):
         raise CannotStart(
