@@ -9,9 +9,9 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class MetadataDefaults:
-    """The account's defaults for instances' metadata services, for launches that do not say; None is no preference.
+    """Defaults of metadata services, for launches that do not set them. None means no preference.
 
-    `tokens_enforced` is no default: it forbids instances whose service answers without a token.
+    `tokens_enforced` is not a default: it forbids instances whose metadata service answers without a token.
     """
 
     tokens: Literal["required", "optional"] | None = None
@@ -23,7 +23,7 @@ class MetadataDefaults:
 
 @dataclass(frozen=True)
 class PasswordPolicy:
-    """The account's rules for its users' passwords. The defaults are those of a policy that says nothing else."""
+    """The account's rules for its users' passwords. The defaults are those of an empty policy."""
 
     length: int = 6
     symbols: bool = False
@@ -38,7 +38,7 @@ class PasswordPolicy:
 
 @dataclass(frozen=True)
 class AccountSettings:
-    """One row at most: an account in which nothing has been set has none."""
+    """One row at most. An account without any settings has none."""
 
     id: str
     alias: str | None = None

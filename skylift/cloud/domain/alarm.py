@@ -15,11 +15,11 @@ HistoryKind = Literal["ConfigurationUpdate", "StateUpdate", "Action"]
 
 @dataclass(frozen=True)
 class Alarm:
-    """A threshold for one statistic of a metric: crossed in `datapoints` of the last `periods` periods, it is an alarm.
+    """A threshold for one statistic of a metric. It alarms if `datapoints` of the last `periods` periods cross it.
 
-    `updated` is when the state was last set, `transitioned` when it last became another one. `acted` is when actions
-    were last asked for: those of Auto Scaling are again each minute. `policy` is the ARN of the scaling policy that it
-    was made for, and goes with.
+    `updated` is when the state was last set, `transitioned` when it last changed. `acted` is when actions were last
+    requested; Auto Scaling's actions are requested again each minute. `policy` is the ARN of the scaling policy that
+    the alarm was made for. The alarm is deleted with that policy.
     """
 
     name: str

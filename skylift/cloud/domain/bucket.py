@@ -29,10 +29,10 @@ LARGEST_IN_ROW = 64 * 1024
 class Spool:
     """A request body, verified against what the client signed: a small one is `data`, others are a file.
 
-    `file` is its name among those of objects (empty where it is none), `md5` is hex (or made of the checksums, if the
-    sender of a part takes any ETag), `checksums` are base64 by algorithm as S3 spells it (`CRC32`, `CRC32C`, `SHA1`,
-    `SHA256`, `CRC64NVME`). The file's content and name are durable (fsynced). It is removed when the request is over,
-    unless somebody `take`s it.
+    `file` is its name in the objects' directory (empty without a file). `md5` is hex (or made of the checksums, if the
+    sender of a part accepts any ETag). `checksums` are base64 by algorithm as S3 spells it (`CRC32`, `CRC32C`, `SHA1`,
+    `SHA256`, `CRC64NVME`). The file's content and name are durable (fsynced). The file is removed when the request is
+    over, unless somebody calls `take`.
     """
 
     file: str
@@ -41,13 +41,13 @@ class Spool:
     checksums: dict[str, str] = field(default_factory=dict)
     data: bytes | None = field(default=None, repr=False)
     crc64nvme: str = "AAAAAAAAAAA="
-    """In base64. S3 always computes it: if an upload names no algorithm, its object's checksum is made of those of its
-    parts.
+    """In base64. S3 always computes it: if an upload names no algorithm, its object's checksum is made of its parts'
+    CRC64NVME checksums.
     """
     _taken: Event = field(default_factory=Event, repr=False, compare=False)
 
     def take(self) -> None:
-        """The one who takes the file removes it, or names it in a row."""
+        """From now on the caller owns the file, and either removes it or names it in a row."""
         self._taken.set()
 
     @property
@@ -55,7 +55,7 @@ class Spool:
         return self._taken.is_set()
 
     def unless_taken(self, act: Callable[[], object]) -> None:
-        """Do this once nobody has it any more, if nobody took the file."""
+        """Calls `act` once this value is garbage, unless the file was taken."""
         taken = self._taken
         weakref.finalize(self, lambda: taken.is_set() or act()).atexit = False
 
@@ -77,7 +77,7 @@ class Extent:
 class FileBody:
     """A streaming response body: parts of files, and what rows held, to be sent one after the other.
 
-    The files stay on disk for as long as this value is referenced, whatever happens to the object meanwhile.
+    The files stay on disk while this value is referenced, even if the object is replaced or deleted.
     """
 
     pieces: tuple[Extent | bytes, ...]
@@ -99,7 +99,7 @@ class PublicAccess:
 
 @dataclass(frozen=True)
 class CorsRule:
-    """Which pages of which origins may do what from a browser. Origins and headers may hold one `*` each."""
+    """What web pages from some origins may do in a browser. Origins and headers may hold one `*` each."""
 
     methods: tuple[str, ...]
     origins: tuple[str, ...]
@@ -114,9 +114,9 @@ FilterForm = Literal["rule", "filter", "and"]
 
 @dataclass(frozen=True)
 class Transition:
-    """To which storage class versions go: so many days after they came, or were replaced, or at a date.
+    """The storage class that versions go to, `days` after they were made or replaced, or at a date.
 
-    Of versions that are not current, the newest `newer` stay.
+    The newest `newer` noncurrent versions stay.
     """
 
     storage_class: str
@@ -127,8 +127,8 @@ class Transition:
 
 @dataclass(frozen=True)
 class LifecycleRule:
-    """What expires when. `form` is how the rule names what it is about: by a prefix of its own, by a filter of at most
-    one condition, or by several.
+    """What expires when. `form` is how the rule selects objects: by the rule's own prefix, by a filter of at most one
+    condition, or by a filter of several.
 
     `days` or `date` expire the current version, `expire_markers` delete markers that are alone. `noncurrent_days`
     remove versions that have not been current for so long, except the newest `newer_noncurrent`. `abort_days` end
@@ -175,10 +175,10 @@ class AclGrant:
 class Bucket:
     """`owner` is the account. `versioning` is None until it was switched on, then `Enabled` or `Suspended`.
 
-    `ownership` and `public_access` are None once they were deleted. `bucket_key` says what was asked about KMS bucket
-    keys, which AES256, the only encryption here, has no use for. `encryption_put` is whether an encryption was put on
-    the bucket: its objects may then be copied onto themselves. `acl` is None where the owner alone has permissions.
-    `archives_small` is whether objects below 128 KiB go to archives by lifecycle rules.
+    `ownership` and `public_access` are None once they were deleted. `bucket_key` is what was requested about KMS bucket
+    keys; AES256, the only encryption here, does not use them. `encryption_put` is whether an encryption was put on the
+    bucket: its objects may then be copied onto themselves. `acl` is None if only the owner has permissions.
+    `archives_small` is whether lifecycle rules move objects below 128 KiB to archives.
     """
 
     name: str
@@ -213,8 +213,8 @@ class ObjectVersion:
     `etag` is without quotes; `headers` are the system headers by botocore's member name (`CacheControl`). `upload_id`
     is None unless the object was uploaded in parts.
 
-    `version` is S3's id, or `null` where the bucket did not make ids. `sequence` orders the versions of a key: it is
-    greater than that of any version that was there before. Exactly one version of a key is the `latest`.
+    `version` is S3's id, or `null` if the bucket did not make ids. `sequence` orders a key's versions: a new version
+    has a greater one than all versions before. Exactly one version of a key is the `latest`.
 
     An archived object can be read until `restored_until`.
     """
@@ -242,10 +242,10 @@ class ObjectVersion:
 
 @dataclass(frozen=True)
 class Object(ObjectVersion):
-    """A version with its bytes, and with the parts that it was uploaded in. Both may be 10,000, which take a quarter of
-    a second to read: what is decided about a version is decided without them.
+    """A version with its bytes, and with the parts that it was uploaded in. There may be 10,000 of both, which take a
+    quarter of a second to read: so decisions about a version are made without them.
 
-    A file belongs to one object only: a copy has links of its own.
+    A file belongs to one object only: a copy gets its own hard links.
     """
 
     extents: tuple[Extent, ...] = ()

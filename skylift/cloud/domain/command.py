@@ -69,7 +69,7 @@ class CommandInvocation:
 class Script:
     """What a server is to run as root. `key` is its name on the server: a script runs once under one name.
 
-    It is stopped after so many `seconds`. Its output is copied to `bucket` below `prefix`, where there is a bucket.
+    It is stopped after `seconds`. Its output is copied to `bucket` below `prefix`, if there is a bucket.
     """
 
     key: str

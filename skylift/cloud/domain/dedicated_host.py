@@ -12,7 +12,7 @@ class DedicatedHost:
     """`type` is None for a host that takes every type of its family. With `auto_placement` it takes instances that ask
     for a host and name none. Once `released` it is still described for an hour.
 
-    All of them are this machine: what holds is who may be on which, and how many.
+    All hosts are this machine. Which instances may be on a host, and how many, is checked nevertheless.
     """
 
     id: str

@@ -35,7 +35,7 @@ class ServiceError(Exception):
 
 
 def no_room() -> ServiceError:
-    """The disk is full. AWS has no word for it; 507 is HTTP's, and one that no client takes for a reason to retry."""
+    """The disk is full. AWS has no error code for this. 507 is HTTP's status, which clients do not retry."""
     return ServiceError(
         "InsufficientStorage",
         "There is no space left where this cloud keeps its state; free some and send the request again.",

@@ -119,7 +119,7 @@ class Fleet:
     """Intent: how many units of which market, from which launch templates, until when.
 
     `replace_unhealthy` makes no difference: a server that fails is off, and a server that is off is replaced. `errors`
-    are those that an instant fleet's answer had in addition to its instances. `trouble` is why the last attempt to
+    are what an instant fleet's answer had in addition to its instances. `trouble` is why the last attempt to
     launch failed; after `failures` failed attempts in a row the next one is not before `retry_at`. `ended` is when the
     last instance of a deleted fleet had gone.
     """

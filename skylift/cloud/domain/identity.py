@@ -28,15 +28,14 @@ def assumed_arn(account: str, role: str, session: str) -> str:
 class Caller:
     """The authenticated sender of one request.
 
-    `arn` is the caller's own (`arn:aws:sts::123456789012:assumed-role/NAME/SESSION`). `role` is the role's name for
-    an assumed role, `user` the user's for a user, `instance_arn` the instance whose metadata service handed the
-    credentials out, `secure` whether the request came by TLS. `issued` is when temporary credentials were made, None
-    for an access key; `session_tags` are the tags they carry, `transitive` the keys of those that pass on to sessions
-    made from them, `source_identity` is who stands behind them, set once for a whole chain of roles. `role_delivery` is
-    the version of the metadata service that handed an instance's credentials out. An `anonymous` caller signed nothing;
-    `account` is then the one whose endpoint was asked. `mfa` is when an MFA device's code made the credentials.
-    A `federated` caller acts for `federator`, a user, or for root where there is none, as its session policies allow.
-    A request that came through an endpoint of a VPC has its id and the VPC's; `source_ip` is then a private address.
+    `arn` is the caller's own (`arn:aws:sts::123456789012:assumed-role/NAME/SESSION`). `role` is the name of an assumed
+    role, `user` the name of a user. `instance_arn` is the instance whose metadata service handed the credentials out,
+    `role_delivery` that service's version. `secure` is whether the request came by TLS. `issued` is when temporary
+    credentials were made, None for an access key. `session_tags` are their tags; sessions made from them inherit the
+    keys in `transitive`. `source_identity` names the person behind them, set once for a whole chain of roles. An
+    `anonymous` caller signed nothing; `account` is then the endpoint's. `mfa` is when an MFA device's code made the
+    credentials. A `federated` caller acts for `federator`, a user (without one, for root), as its session policies
+    allow. A request through a VPC endpoint has the endpoint's id and the VPC's; `source_ip` is then a private address.
     `federation` are the condition keys of the identity provider's token that a role was assumed with.
     """
 
@@ -69,7 +68,7 @@ class Caller:
     federation: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def unsigned(self) -> Caller:
-        """The same request, as of somebody who signed nothing."""
+        """The same request as if it were not signed."""
         return Caller(
             "anonymous",
             self.account,
@@ -90,7 +89,7 @@ class Caller:
 
 @dataclass(frozen=True)
 class AccessKey:
-    """A long-lived key; `user` is None for the account's root, whose use is not noted."""
+    """A long-lived key. `user` is None for the account's root; the root key's last use is not recorded."""
 
     id: str
     secret: str = field(repr=False)
@@ -106,9 +105,9 @@ class AccessKey:
 class Session:
     """Temporary credentials, made by one of STS's operations or an instance's metadata service.
 
-    They are bound to the id of their role or user: one deleted and made again under the same name does not revive
-    them. Those of GetSessionToken have no role; without a user either they are the account's root's. A `name` without a
-    role is that of a federated user.
+    They are bound to the id of their role or user: making another one with the same name does not revive them. Without
+    a role they are from GetSessionToken, or with a `name` a federated user's. Without a user either, they are the
+    account's root's.
     """
 
     access_key_id: str
@@ -165,8 +164,8 @@ class IssuerKeys:
 
 @dataclass(frozen=True)
 class MfaDevice:
-    """A virtual device, by its ARN. `last_step` is that of the last code that was taken from it; since then so many
-    were `wrong` in a row, the last one at `tried`."""
+    """A virtual device, by its ARN. `last_step` is the time step of its last accepted code. Since then `wrong` codes in
+    a row were refused, the last one at `tried`."""
 
     serial: str
     seed: str = field(repr=False)
@@ -213,7 +212,7 @@ class Role:
     def in_session(
         self, session: str, *, account: str, region: str, source_ip: str, request_id: str, now: datetime
     ) -> Caller:
-        """The caller in a session of the role that was made for one request, and has no keys."""
+        """The caller in a role session that is made for one request and has no keys."""
         return Caller(
             kind="role",
             account=account,

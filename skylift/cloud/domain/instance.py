@@ -42,13 +42,13 @@ class FailedCheck:
 class Instance:
     """Intent (`desired`) and what was observed (`state`), in one row.
 
-    `desired` is written by services only. Services also write the transitional `state` that AWS answers with
-    (`pending`, `stopping`, `shutting-down`); every state that says what is there is written by loops. `uid_base` is the
-    first host uid of the server's user namespace, and stays with the instance because its disk is written with it.
-    `user_data` is base64, as it came. `ended` is when it became `terminated`. `rebooting` asks for a server that runs
-    to be shut down and started again; `forced` that it is not asked to shut down but switched off. `booted` is whether
-    it has run: its disk is then worth keeping. `association_id` is that of the instance profile. What is protected, the
-    API does not stop or end; its own shutdown does. The two checks are there as long as they fail.
+    Only services write `desired`. They also write the transitional `state` that AWS answers with (`pending`,
+    `stopping`, `shutting-down`); loops write the states that say what was observed. `uid_base` is the first host uid of
+    the server's user namespace, and stays with the instance because its disk is written with it. `user_data` is base64,
+    as it came. `ended` is when it became `terminated`. `rebooting` asks for a running server to be shut down and
+    started again; with `forced` it is switched off without a shutdown. `booted` is whether it has run: its disk is then
+    worth keeping. `association_id` is the instance profile association's. The API does not stop or end a protected
+    instance, but its own shutdown does. The two checks are set while they fail.
     """
 
     id: str
@@ -107,13 +107,13 @@ class Console:
 class Image:
     """A root file system in the state directory.
 
-    `owner` is `amazon` for an image that the cloud provides, in the place of one of Amazon's, and `self` for one that
-    the account made. `description` says what it is and what it stands in for. A `pending` image waits for the disk of
-    `source_instance_id` to be copied: while that server is off, or with `no_reboot` as it runs. A `deregistered` one
-    can no longer be seen or used; it stays as long as the disk of a server needs `root` below it. `snapshot_id` is the
-    snapshot of the root volume, `size_gib` how large that is. `devices` are the volumes that its instances are given,
-    the root volume among them where it is not to be like every other. From `deprecates` on it is hidden from everybody
-    but its owner. `protected_until` is when the cooldown of a protection ends that has been switched off.
+    `owner` is `amazon` for an image that the cloud provides in place of one of Amazon's, and `self` for the account's
+    images. `description` says what it is and what it replaces. A `pending` image waits until the disk of
+    `source_instance_id` is copied: while that server is off, or with `no_reboot` as it runs. A `deregistered` image can
+    no longer be seen or used; it stays while a server's disk lies over its `root`. `snapshot_id` is the root volume's
+    snapshot, `size_gib` the volume's size. `devices` are the volumes that its instances get, including the root volume
+    if it differs from the default. From `deprecates` on, only its owner sees it. `protected_until` is when the cooldown
+    of a protection that was switched off ends.
     """
 
     id: str

@@ -6,7 +6,7 @@ from typing import TypedDict
 
 
 class Count(TypedDict, total=False):
-    """From, and up to; without the one or the other there is no such bound."""
+    """Inclusive bounds. A missing member means that there is no such bound."""
 
     Min: int
     Max: int

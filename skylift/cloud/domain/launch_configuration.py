@@ -10,7 +10,7 @@ from skylift.cloud.domain.launch_request import InterfaceRequest, LaunchRequest
 
 @dataclass(frozen=True)
 class LaunchConfiguration:
-    """`launch` has no place: each launch has its own."""
+    """`launch` has no subnet: each launch chooses its own."""
 
     name: str
     arn: str
@@ -33,5 +33,5 @@ class LaunchConfiguration:
 
     @property
     def _interface(self) -> InterfaceRequest:
-        """The one that there is if somebody has said whether there are public addresses."""
+        """The interface, which `launch` has if the configuration sets whether there are public addresses."""
         return self.launch.interfaces[0] if self.launch.interfaces else InterfaceRequest()

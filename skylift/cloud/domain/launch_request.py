@@ -28,7 +28,7 @@ class PlacementRequest:
 
 @dataclass(frozen=True)
 class ListedAddress:
-    """One of the private addresses that a request lists for an interface. Without an `address` any free one will do."""
+    """A private address that a request lists for an interface. Without an `address`, any free one will do."""
 
     address: str | None = None
     primary: bool = False

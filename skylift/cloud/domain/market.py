@@ -24,7 +24,7 @@ class SpotPrice:
 
 @dataclass(frozen=True)
 class Capacity:
-    """How many instances there is room for. `type` is `*` for each type that has no room of its own."""
+    """How many instances there is room for. `type` is `*` for every type without its own row."""
 
     type: str
     zone: str

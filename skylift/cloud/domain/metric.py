@@ -46,7 +46,7 @@ class Summary:
         """One of CloudWatch's: Average, Sum, Minimum, Maximum, SampleCount."""
         match name:
             case "Average":
-                # Where all values are the same, so is this, whatever the last digits are off.
+                # The average of equal values must be exactly their value, in spite of rounding.
                 return min(max(self.sum / self.count, self.minimum), self.maximum)
             case "Sum":
                 return self.sum
@@ -75,9 +75,9 @@ class Point:
 
 @dataclass(frozen=True)
 class WantedSummaries:
-    """Which summaries of a metric are asked for: those of `period` seconds each from `start` on, before `end`.
+    """A request for a metric's summaries, each of `period` seconds, from `start` on and before `end`.
 
-    Without a unit, those of each unit that it was published in.
+    Without a unit, the summaries of all units that it was published in.
     """
 
     metric: Metric
@@ -89,7 +89,7 @@ class WantedSummaries:
 
 @dataclass(frozen=True)
 class Filter:
-    """Which metrics are listed. A dimension of which no value is named has any."""
+    """Which metrics are listed. A dimension without a value matches any value."""
 
     namespace: str | None = None
     name: str | None = None

@@ -227,8 +227,8 @@ class PrefixEntry:
 
 @dataclass(frozen=True)
 class PrefixList:
-    """Address ranges that rules and routes name by one id, those of this version. `owner` is `AWS` for the ranges of a
-    service."""
+    """The address ranges, in the current version, that rules and routes name by one id. `owner` is `AWS` for the ranges
+    of a service."""
 
     id: str
     name: str
@@ -255,7 +255,7 @@ _S3_PREFIX_LISTS = {"us-east-1": "pl-63a5400a", "us-east-2": "pl-7ba54012"}
 
 
 def services_prefix_list(region: str) -> PrefixList:
-    """The one that AWS keeps for S3. Where AWS's id is not known, this one has the same form and is always the same."""
+    """AWS's prefix list for S3. If AWS's id for the region is not known, a constant id of the same form is used."""
     name = f"com.amazonaws.{region}.s3"
     entries = (PrefixEntry(f"{SERVICES}/32"),)
     list_id = _S3_PREFIX_LISTS.get(region) or f"pl-{sha256(name.encode()).hexdigest()[:8]}"
@@ -291,8 +291,8 @@ class NetworkInterface:
     `wants_public_ip` says that a start has to get a new one. `public_ip` is an Elastic IP as long as one is associated,
     whatever the server does.
 
-    `attachment` is intent until the loops have carried it out: `attaching` has to be plugged in where the server runs,
-    `detaching` unplugged and freed; `changing` is an attached one whose server has not been given its addresses yet.
+    `attachment` is intent until the loops have carried it out: `attaching` has to be plugged in if the server runs,
+    `detaching` unplugged and freed. `changing` is attached, but its server does not have its new addresses yet.
     """
 
     id: str
@@ -327,7 +327,7 @@ class NetworkInterface:
         return next((one for one in self.addresses if one.private_ip == private_ip), None)
 
     def translated(self, private_ip: str, public_ip: str | None) -> NetworkInterface:
-        """The same interface with one of its addresses seen from outside as this one, or not at all."""
+        """The same interface with another public address for one of its private addresses, or without one."""
         if private_ip == self.private_ip:
             return replace(self, public_ip=public_ip)
         others = (
@@ -362,7 +362,7 @@ class DhcpOptions:
 class Address:
     """An Elastic IP: a public address that the account keeps until it is released.
 
-    While it is associated, the three fields say so, and the interface has it as the public one of `private_ip`.
+    While it is associated, the three fields are set, and the interface translates `private_ip` to it.
     """
 
     id: str
@@ -406,10 +406,10 @@ class NatAddress:
 
 @dataclass(frozen=True)
 class NatGateway:
-    """The way out of subnets whose servers have no public addresses: they are seen at `public_ip`, or at `secondary`
-    ones. That of a private gateway leads to peered VPCs, which see `private_ip`.
+    """The way out of subnets whose servers have no public addresses. Their packets have `public_ip`, or `secondary`
+    addresses, as their source. A private gateway leads to peered VPCs instead, which see `private_ip`.
 
-    `pending` until the kernel has it, `deleting` until it has not. A deleted one is remembered for an hour.
+    It is `pending` until the kernel has it, `deleting` until the kernel has not. It is remembered for an hour then.
     """
 
     id: str

@@ -58,8 +58,8 @@ OWNERS_WISH = "asked for with --allow"
 class OpenNow:
     """An exception to what is closed to servers around this machine, and why; kept in `open.json`.
 
-    `wanted` is the text of the request; `open` are the addresses that it opens now. There are none for an address on
-    the internet, which is open anyway, and for one that cannot be opened: `problem` says why.
+    `wanted` is the text of the request; `open` are the addresses that it opens now. `open` is empty for an address on
+    the internet, which is open anyway, and for an address that cannot be opened: `problem` says why.
     """
 
     wanted: str
@@ -89,7 +89,7 @@ def parse_opening(text: str, why: str = "") -> Opening:
 
 
 def parse_openings(texts: Iterable[str], why: str = "") -> tuple[Opening, ...]:
-    """Each once, in order of addresses. `none`, by itself, is none. Raises OpeningError."""
+    """Without duplicates, in the order of addresses. Empty for `none` by itself. Raises OpeningError."""
     texts = list(texts)
     if texts == ["none"]:
         return ()

@@ -1,4 +1,4 @@
-"""A peering connection: two VPCs of which each may have routes into the other."""
+"""A peering connection between two VPCs. Each may have routes into the other."""
 
 from __future__ import annotations
 

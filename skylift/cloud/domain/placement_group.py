@@ -8,10 +8,10 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class PlacementGroup:
-    """`partitions` are those of each zone, for the strategy of that name; the others have none.
+    """`partitions` is how many there are in each zone, for the strategy `partition` only.
 
-    One machine has no racks: what a strategy asks of its instances' zones, types and number holds, the distance
-    between them cannot.
+    What a strategy demands of its instances' zones, types and number is enforced. The distance between them cannot be:
+    one machine has no racks.
     """
 
     id: str

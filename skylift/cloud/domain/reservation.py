@@ -9,8 +9,8 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class ReservedInstances:
-    """One purchase. `zone` is None for those of the region. Prices are in USD and for one of `count`: `fixed_price` was
-    paid at the start, `hourly_price` is paid for each hour of the term, used or not."""
+    """One purchase. `zone` is None for a regional one. Prices are in USD and for one of `count`: `fixed_price` was paid
+    at the start, `hourly_price` is paid for each hour of the term, used or not."""
 
     id: str
     offering_id: str

@@ -158,14 +158,14 @@ class ScalingGroup:
     scaled: datetime | None = None
     scaling: bool = False
     metrics: tuple[str, ...] = ()
-    """The ones of METRICS that are sent to CloudWatch each minute."""
+    """The members of METRICS that are sent to CloudWatch each minute."""
     overage: int = 0
     """Units above the desired capacity that the last launch led to. They stay until the group is to be smaller."""
 
     def resized(self, desired: int, why: str, now: datetime) -> ScalingGroup:
-        """The group with another desired capacity, and who wants it; `why` as `a user request ...`.
+        """The group with another desired capacity. `why` says who wants it, such as `a user request ...`.
 
-        What failed before is tried again at once.
+        Failed launches are retried at once.
         """
         if desired == self.desired:
             return replace(self, failures=0, retry=None)
@@ -175,7 +175,7 @@ class ScalingGroup:
         return replace(changed, overage=0) if desired < self.desired else changed
 
     def reweighed(self, why: str, now: datetime) -> ScalingGroup:
-        """The group after its instances have got other weights: it comes to its capacity anew."""
+        """The group after its instances have got other weights, which has to reach its capacity again."""
         cause = self.cause or at(now, why)
         return replace(self, cause=cause, failures=0, retry=None, scaled=now, scaling=True, overage=0)
 
@@ -207,8 +207,8 @@ class HookWait:
 
 @dataclass(frozen=True)
 class ScalingMember:
-    """An instance of a group. `template` is the version it was launched from, or `configuration` the name; one that was
-    attached has neither.
+    """An instance of a group. `template` is the version that it was launched from, or `configuration` is the launch
+    configuration's name. An attached instance has neither.
 
     `activity_id` is the activity that is under way for it. `since` is when it came to its state, `in_service` when it
     was first ready. `unhealthy` says why it is to be replaced; empty as long as it is not.
@@ -356,7 +356,7 @@ class Wanted:
 
 
 def group_metrics(group: ScalingGroup, members: Sequence[ScalingMember]) -> dict[str, float]:
-    """The value of each metric that a group has. There are no warm pools."""
+    """The value of each of a group's metrics. Warm pools do not exist here."""
     values = {"GroupMinSize": group.min_size, "GroupMaxSize": group.max_size, "GroupDesiredCapacity": group.desired}
     for state in _COUNTS:
         those = [member for member in members if state in ("Total", _counted_as(member.state))]

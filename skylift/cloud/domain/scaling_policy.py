@@ -29,7 +29,7 @@ class CustomizedMetric(TypedDict, total=False):
 
 
 class TargetTracking(TypedDict, total=False):
-    """A target tracking configuration, in the members that Auto Scaling has for it: one of the two metrics is there."""
+    """A target tracking configuration, with Auto Scaling's member names. It has exactly one of the two metrics."""
 
     PredefinedMetricSpecification: PredefinedMetric
     CustomizedMetricSpecification: CustomizedMetric

@@ -22,10 +22,10 @@ class ScheduleGroup:
 
 @dataclass(frozen=True)
 class Target:
-    """The API call to make (`arn:aws:scheduler:::aws-sdk:ec2:runInstances`), with whose permissions, and with which
-    request.
+    """The API call to make (`arn:aws:scheduler:::aws-sdk:ec2:runInstances`), its request, and the role that it is made
+    with.
 
-    An invocation that fails is tried again at most `attempts` times, while it is not older than `max_age` seconds.
+    A failed invocation is retried at most `attempts` times, while it is not older than `max_age` seconds.
     """
 
     arn: str
@@ -37,10 +37,10 @@ class Target:
 
 @dataclass(frozen=True)
 class Schedule:
-    """`group` and `name` are its identity. `window` is the flexible time window in minutes, None where there is none.
+    """`group` and `name` are its identity. `window` is the flexible time window in minutes, None without one.
 
-    `anchor` is the first time of a rate. `due` is when the target is next to be invoked, in exact time, without the
-    window; None where that is never, because it is over or disabled.
+    `anchor` is the first time of a rate. `due` is when the target is next to be invoked, without the window; None if
+    the schedule is over or disabled.
     """
 
     group: str

@@ -14,9 +14,9 @@ KEPT = 256
 
 
 class SharedPart(dict[str, Any]):
-    """A structure of answers that is made once and never changes: what an encoder makes of it is made once, too.
+    """A structure in answers that never changes, so that it is encoded only once.
 
-    Structures in it are such parts themselves. It has no lists, which could change.
+    The structures in it are shared parts, too. Lists are refused, because they could change.
     """
 
     def __init__(self, members: Mapping[str, Any]) -> None:

@@ -15,8 +15,8 @@ WITHHELD = "SKYLIFT_WITHHELD"
 
 @dataclass(frozen=True)
 class Upstream:
-    """`credentials` are USER:PASSWORD as in a URL, `listen` is the forwarder's port. Of an index or mirror, `paths` are
-    those of its URLs, and `via` is the URL of the proxy that leads there. `verified` is whether TLS has to be."""
+    """`credentials` are USER:PASSWORD as in a URL, `listen` is the forwarder's port. An index or mirror has its URLs'
+    `paths` and, in `via`, the URL of the proxy in between. `verified` is whether TLS certificates are checked."""
 
     kind: Literal["index", "proxy"]
     scheme: str

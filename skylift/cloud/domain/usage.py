@@ -11,12 +11,12 @@ from typing import Literal
 class Usage:
     """A span in which a resource cost the same by the hour; `ended` is None while it goes on.
 
-    An instance is one from `running` to whatever follows, a volume, an Elastic IP and a dedicated host as long as the
-    account has it, another public address (`address`, by its interface) as long as it is held. A change of what is paid
-    for ends one span and begins another with the same `began`: together they are one start, of which AWS bills a
-    minute at least. `type` is that of the instance or volume, or the family of the host; `quantity` is GiB for a
-    volume. `instance_id` says whose volume or address it was. `reason` is the instance's state reason at the end. The
-    tags are those that it had last.
+    An instance's span is its time in the state `running`. A span of a volume, an Elastic IP or a dedicated host lasts
+    while the account has it, of another public address (`address`, by its interface) while it is held. A change of the
+    price ends one span and begins another with the same `began`: together they are one start, for which AWS bills a
+    minute at least. `type` is the instance's or volume's type, or the host's family; `quantity` is a volume's GiB.
+    `instance_id` is the instance that had the volume or address. `reason` is the instance's state reason at the end.
+    The tags are the last ones that it had.
     """
 
     number: int

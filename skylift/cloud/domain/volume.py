@@ -76,10 +76,10 @@ class Volume:
 class Snapshot:
     """A volume as it was at one moment; it never changes.
 
-    Of a data volume it is a file-system image of its own. Of a root volume it is the directory `root`, which images
-    made of it share; `root` is empty until it is there, and `of_root` distinguishes the two kinds before that.
-    `image_id` is the image that it was made for. Those of one `set_id` are of the same moment. `users` may make volumes
-    of it, everybody if it is `public`.
+    A data volume's snapshot is a separate file-system image. A root volume's snapshot is the directory `root`, which
+    images made of it share. `root` is empty until it is made; `of_root` tells the two kinds apart before that.
+    `image_id` is the image that it was made for. Snapshots with one `set_id` are of the same moment. `users` may make
+    volumes of it, everybody if it is `public`.
     """
 
     id: str
