@@ -228,7 +228,7 @@ def list_objects(
 def list_versions(
     tx: Tx, bucket: str, *, prefix: str, delimiter: str, after: str, older_than: int | None, limit: int
 ) -> ObjectPage[VersionEntry]:
-    """Versions and delete markers by key, newest first; `older_than` continues among those of the key `after`."""
+    """Versions and delete markers by key, newest first. `older_than` continues within the key `after`."""
     select = f"SELECT {_ENTRY}, sequence, version, latest, delete_marker FROM objects"  # noqa: S608 - ours
 
     def entry(row: tuple[Any, ...]) -> VersionEntry:

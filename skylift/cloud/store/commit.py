@@ -1,9 +1,9 @@
-"""Transactions that commit together: one that waits for its turn joins the commit of those before, and the disk syncs
-once.
+"""Group commit: a transaction that had to wait for another one joins its commit, so that the disk syncs once for
+both.
 
-Each is a savepoint in one transaction of SQLite's. If another one waits, a transaction that ends is handed on instead
-of committed. The last one commits for all, and no caller gets an answer before that. A lone writer begins and commits
-as if there were no others.
+Each is a savepoint in one SQLite transaction. If another writer waits when a savepoint ends, the SQLite transaction
+is handed on to that writer instead of committed. The last writer commits for all, and no caller gets an answer before
+that. A lone writer begins and commits as usual.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 MOST_TOGETHER = 16
-"""The most writers in one commit, with those that fail: under steady load somebody always waits, and the first writer
-would never be answered.
+"""The most writers in one commit, failed ones included. Without a limit, under steady load, somebody would always wait,
+and the first writer would never be answered.
 """
 
 
 class CommitFailed(Exception):
-    """Nothing of the transactions that were to be committed together has been; the cause says why."""
+    """None of the transactions of a group was committed; the cause says why."""
 
 
 class Commits:
@@ -42,7 +42,7 @@ class Commits:
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Leaving normally commits durably, leaving by an exception changes nothing. Raises CommitFailed.
 
-        Also the exception of who has seen what others have done is raised only when that is durable: it may tell of it.
+        A caller's exception may reveal changes of others in the group. So it is raised only once these are durable.
         """
         with self._counting:
             self._waiting += 1
@@ -69,7 +69,7 @@ class Commits:
 
 
 class _Batch:
-    """One transaction of SQLite's. All but `await_end` is for the thread whose turn it is."""
+    """One SQLite transaction. Only the thread that has the turn may call anything but `await_end`."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection

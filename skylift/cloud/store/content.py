@@ -1,7 +1,7 @@
-"""The bytes of objects, wherever they are: small ones in rows of their own, the others in files next to the database.
+"""The bytes of objects: small ones in separate rows, the others in files next to the database.
 
-A row comes and goes with the commit that names it, so that nothing has to be made durable before and nothing is left
-over after. It is not in the row of its object, which listings walk along.
+A row is made and deleted by the commit that names it, so nothing has to be made durable before, and nothing is left
+over after. The bytes are not in the object's row, because listings read these rows.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from skylift.cloud.store.database import Database, Tx
 
 
 def keep(tx: Tx, spool: Spool) -> tuple[Extent, ...]:
-    """Keep a body that has arrived; it goes again if the transaction comes to nothing. An empty one is nowhere."""
+    """Keeps a body that has arrived. It is removed if the transaction fails. An empty body is stored nowhere."""
     if spool.size == 0:
         return ()
     if spool.data is not None:
@@ -23,8 +23,8 @@ def keep(tx: Tx, spool: Spool) -> tuple[Extent, ...]:
 
 
 def share(tx: Tx, extents: tuple[Extent, ...], joined: Spool | None) -> tuple[Extent, ...]:
-    """The same bytes for another object: a link of its own to a file, or a copy of a small content. More than one are
-    `joined` before: a copy of copies would be of ever more pieces, each of which takes its time."""
+    """The same bytes for another object: another link to a file, or a copy of small content. Several small pieces are
+    `joined` before: otherwise copies of copies would have ever more pieces, and take ever longer."""
     if joined is not None:
         return keep(tx, joined)
     files = _until_rollback(tx, tuple(tx.files.share(extent) for extent in extents if extent.row is None))

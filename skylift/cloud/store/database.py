@@ -2,7 +2,7 @@
 
 StoreError
 +-- StateTooNew      the database was written by a newer skylift
-+-- StateTooOld      the database is of another schema from before the first release, or is no skylift's
++-- StateTooOld      the database is of another schema from before the first release, or is not skylift's
 +-- StateUnreadable  the database cannot be opened or is damaged
 +-- DiskFull         there is no room for what was to be written
 +-- Duplicate        a row with this key or unique name is there already
@@ -41,7 +41,7 @@ is released.
 """
 LEAST_ROOM = 1 << 20
 MOST_FORGOTTEN = 500
-"""The most rows that are deleted at a time of those that nobody needs any more."""
+"""The most unneeded rows that are deleted at a time."""
 MOST_READERS = 4
 """The most idle connections that are kept. More are opened when they are needed."""
 _FILES_OF_ONE = 4
@@ -101,9 +101,9 @@ def _no_checksum(algorithm: str) -> RunningChecksum:
 class Tx:
     """One transaction. Everything in it sees the same `now` (UTC) and the same snapshot of the state.
 
-    `files` are the bytes of larger S3 objects, next to the database and not part of the transaction: each operation on
-    them says here how it ends. `console` reads a server's console as it is now, None without a server. `checksum`
-    begins one of S3's checksums over bytes that are to be read.
+    `files` are the bytes of larger S3 objects. They are next to the database and not part of the transaction: each
+    operation on them registers here what happens at its end. `console` reads a server's console as it is now, None
+    without a server. `checksum` begins one of S3's checksums.
     """
 
     def __init__(
@@ -205,7 +205,7 @@ class Tx:
             table.follow(self, noun, True)
 
     def forget(self, noun: type[Any], condition: str, *values: Any) -> bool:
-        """Delete what hand-written SQL finds, as far as other writers may wait; whether there may be more."""
+        """Deletes at most MOST_FORGOTTEN rows, as other writers wait. Returns whether there may be more."""
         name = mapped(noun).name
         some = f"SELECT rowid FROM {name} WHERE {condition} LIMIT {MOST_FORGOTTEN}"  # noqa: S608 - names of ours
         return self.execute(f"DELETE FROM {name} WHERE rowid IN ({some})", *values).rowcount == MOST_FORGOTTEN  # noqa: S608
@@ -291,7 +291,7 @@ class Database:
             tell()
 
     def when_changed(self, tell: Callable[[], None]) -> None:
-        """Call this after each commit, in the thread whose it is. It must take no time, and not fail."""
+        """Calls `tell` after each commit, in the committing thread. It must be quick, and must not fail."""
         self._changed.append(tell)
 
     def close(self) -> None:
@@ -303,8 +303,8 @@ class Database:
             self._readers.clear()
 
     def _reader(self) -> sqlite3.Connection:
-        """A connection for one transaction. One for each thread, of which there are dozens, would each come to hold two
-        megabytes of the database and every statement that there is."""
+        """A connection for one transaction. Connections are shared between dozens of threads, because each comes to
+        hold two megabytes of the database and every compiled statement."""
         with self._lock:
             if self._readers:
                 return self._readers.pop()
@@ -316,7 +316,7 @@ class Database:
     def _give_back(self, reader: sqlite3.Connection) -> None:
         with self._lock:
             if reader not in self._open:
-                # The database was closed meanwhile.
+                # The database has been closed.
                 return
             if len(self._readers) < MOST_READERS and not reader.in_transaction:
                 self._readers.append(reader)
@@ -379,8 +379,8 @@ class Database:
 
 
 def refuse_unreadable(path: Path) -> None:
-    """Raises StateTooOld, StateTooNew or StateUnreadable for a database that this version does not read. Nothing in it
-    is changed, and where there is none, none is made."""
+    """Raises StateTooOld, StateTooNew or StateUnreadable for a database that this version does not read. Changes
+    nothing, and makes no database."""
     if not path.exists():
         return
     scripts = _scripts()
@@ -411,7 +411,7 @@ def _scripts() -> list[Path]:
 
 
 def _want_of_descriptors(error: BaseException) -> OSError | None:
-    """The system's error where this process has no descriptors left, which SQLite only says that it cannot open."""
+    """The system's error if this process has no descriptors left. SQLite says only that it cannot open a file."""
     if isinstance(error, OSError):
         return error if error.errno in (errno.EMFILE, errno.ENFILE) else None
     if not isinstance(error, sqlite3.OperationalError) or error.sqlite_errorcode & 0xFF not in _CANNOT_OPEN:
@@ -426,7 +426,7 @@ def _want_of_descriptors(error: BaseException) -> OSError | None:
 
 
 class _Snapshots:
-    """Which read transactions are open, and what waits for the older ones of them to end."""
+    """The open read transactions, and the work that waits until older ones have ended."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

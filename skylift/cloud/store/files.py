@@ -46,7 +46,7 @@ class Files:
         return (Extent(spool.file, 0, spool.size),)
 
     def share(self, extent: Extent) -> Extent:
-        """The same bytes under a name of their own: a hard link, so that neither object depends on the other."""
+        """The same bytes under another name: a hard link, so that neither object depends on the other."""
         name = secrets.token_hex(16)
         os.link(self._objects / extent.file, self._objects / name)
         sync_directory(self._objects)

@@ -21,7 +21,7 @@ REMEMBERED = timedelta(hours=48)
 
 
 def kept_fleets(tx: Tx) -> list[Fleet]:
-    """Fleets whose instances are kept: all but ended ones, and instant ones that were not deleted."""
+    """Fleets that the loop has to look after: all except deleted fleets and active instant fleets."""
     return tx.select(Fleet, "WHERE state != 'deleted' AND NOT (type = 'instant' AND state = 'active') ORDER BY rowid")
 
 
@@ -31,7 +31,7 @@ def members_left(tx: Tx, fleet_id: str) -> list[FleetMember]:
 
 
 def instances_left(tx: Tx, fleet_id: str, only: str = "true") -> dict[str, Instance]:
-    """Those instances by id, without the ones that were forgotten."""
+    """The instances of `members_left` by id, without forgotten ones."""
     members = "SELECT instance_id FROM fleet_members WHERE fleet_id = ? AND ended IS NULL"
     return {row.id: row for row in tx.select(Instance, f"WHERE id IN ({members}) AND {only}", fleet_id)}
 

@@ -115,7 +115,7 @@ def forget_sessions(tx: Tx, expired_before: datetime) -> None:
 
 
 def trust_policies_with(tx: Tx, name: str) -> list[Role]:
-    """The roles whose trust policy may have this text in it: JSON can spell a name with escapes, too."""
+    """The roles whose trust policy may contain this text. JSON can also spell it with escapes, so these match, too."""
     return tx.select(Role, r"WHERE instr(trust_policy, ?) OR instr(trust_policy, '\u')", name)
 
 

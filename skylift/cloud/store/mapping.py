@@ -119,8 +119,8 @@ class Table(Generic[T]):
 
     @cached_property
     def _readers(self) -> list[tuple[int, Reader]]:
-        """Those of the columns that need one, by their place. Worked out once: describing is decoding, many thousand
-        times a second."""
+        """The columns that need a reader, by position. Computed once, because rows are decoded many thousand times a
+        second."""
         readers = enumerate(column_reader(hint) for hint in self.columns.values())
         return [(at, read) for at, read in readers if read is not None]
 
@@ -131,13 +131,13 @@ def weight(noun: Any) -> int:
 
 
 class _Written(tuple[T, ...]):
-    """A tuple with its column, which took long to make."""
+    """A tuple with its encoded column, which took long to make."""
 
     column: str
 
 
 def written(items: Iterable[T]) -> tuple[T, ...]:
-    """A tuple whose column is made now, and not in the transaction that writes it."""
+    """A tuple that is encoded for its column now, and not in the transaction that writes it."""
     made = _Written(items)
     made.column = to_column(tuple(made))
     return made

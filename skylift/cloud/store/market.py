@@ -19,7 +19,7 @@ table(SpotRequest, "spot_requests", key=("id",))
 table(SpotNotice, "spot_notices", key=("instance_id",))
 
 REMEMBERED = timedelta(hours=1)
-"""DescribeSpotInstanceRequests shows a request that has come to its end for this long."""
+"""DescribeSpotInstanceRequests shows an ended request for this long."""
 
 
 def forget_requests(tx: Tx) -> bool:
@@ -41,7 +41,7 @@ def taken(tx: Tx, zone: str, type_name: str | None, market: str) -> int:
 
 
 def running_types(tx: Tx, market: str) -> dict[str, int]:
-    """How many instances of each type run of one market. Quotas of dedicated hosts are of their own."""
+    """How many instances of each type run in one market. Dedicated hosts are not counted: they have separate quotas."""
     rows = tx.execute(
         "SELECT type, count(*) FROM instances WHERE state NOT IN ('stopped', 'terminated') AND tenancy != 'host' "
         "AND (spot_request_id IS NOT NULL) = (? = 'spot') GROUP BY type",

@@ -26,7 +26,7 @@ MOST = 2_000_000
 
 
 def record(tx: Tx, points: Iterable[Point]) -> None:
-    """Add points to those of the same second."""
+    """Adds points, merging them with points of the same second."""
     now = int(tx.now.timestamp())
     for point in points:
         (metric,) = tx.execute(
@@ -108,7 +108,7 @@ def forget(database: Database, now: int) -> None:
 
 
 def _delete(database: Database, name: str, key: str, condition: str, *values: int) -> None:
-    """Some in each transaction: somebody may have left two million."""
+    """Deletes in several transactions: there may be two million rows."""
     some = f"SELECT {key[1:-1]} FROM {name} WHERE {condition} LIMIT {AT_ONCE}"  # noqa: S608 - names of ours
     deleted = AT_ONCE
     while deleted == AT_ONCE:

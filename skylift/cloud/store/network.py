@@ -169,7 +169,7 @@ def primary_interface(tx: Tx, instance_id: str) -> NetworkInterface | None:
 
 
 def prefix_lists(tx: Tx) -> dict[str, PrefixList]:
-    """The account's own and that of AWS's service, by id."""
+    """The account's prefix lists and the AWS services', by id."""
     return service_prefix_lists(tx) | {one.id: one for one in tx.find(PrefixList)}
 
 

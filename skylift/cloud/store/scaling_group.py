@@ -41,7 +41,7 @@ KEPT = timedelta(days=42)
 
 
 def finish(tx: Tx, activity_id: str, status: str = "Successful", message: str = "") -> None:
-    """Write down how an activity ended; one that has ended, or is gone, stays as it is."""
+    """Writes down how an activity ended. Does nothing if it has ended before, or is gone."""
     activity = tx.get(ScalingActivity, id=activity_id)
     if activity is not None and activity.ended is None:
         tx.save(activity.finished(tx.now, status, message))

@@ -72,7 +72,7 @@ def follow_instance(tx: Tx, row: Instance, gone: bool) -> None:
 
 
 def _follow_volumes(tx: Tx, instance_id: str) -> None:
-    """With its end the database itself has deleted or freed those of an instance (a trigger)."""
+    """A database trigger has deleted or freed the volumes of an ended instance."""
     for usage in tx.select(Usage, "WHERE instance_id = ? AND kind = 'volume' AND ended IS NULL", instance_id):
         volume = tx.get(Volume, id=usage.resource_id)
         if volume is None:
@@ -129,7 +129,7 @@ def follow_host(tx: Tx, row: DedicatedHost, gone: bool) -> None:
 
 
 def _keep(tx: Tx, wanted: Usage) -> None:
-    """Go on with the span that is open if it is of the same kind, else end it and begin one that is."""
+    """Goes on with the open span if it is of the same kind. Otherwise ends it and begins another one."""
     before = _open(tx, wanted.resource_id)
     if before is None:
         tx.add(replace(wanted, number=_next(tx)))

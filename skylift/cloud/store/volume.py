@@ -26,7 +26,7 @@ def volume_files(tx: Tx) -> set[str]:
 
 
 def snapshot_files(tx: Tx) -> set[str]:
-    """Ids of the snapshots whose file is needed: also of those that volumes and copies are still to be made of."""
+    """Ids of the snapshots whose file is needed, also because volumes and copies are still to be made of it."""
     return {
         row[0]
         for row in tx.execute(
