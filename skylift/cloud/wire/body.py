@@ -34,7 +34,7 @@ LARGEST_SPOOLED = 5 * 1024**3
 """S3's limit for one PutObject or UploadPart."""
 WORTH_A_THREAD = 256 * 1024
 WRITTEN_OUT = 8 * 1024 * 1024
-"""The disk begins to write a body whenever so many bytes have come in."""
+"""Each time this many bytes have come in, the disk begins to write them."""
 WITHOUT_CHECKSUM = frozenset(("PutBucketAcl", "PutBucketPolicy", "PutBucketVersioning", "PutObjectAcl"))
 """The model requires a checksum here and S3 itself does not: s3cmd sends none, and gets an answer."""
 DEFAULT_CHECKSUM = "CRC64NVME"
@@ -46,8 +46,8 @@ class Announced:
     """The facts about a request's body in its headers.
 
     `length` counts the payload, without the aws-chunked coding around it. `md5` is as the header has it. `checksums`
-    are base64 by algorithm, None for one that follows in a trailer. `coding` is the word in x-amz-content-sha256 that
-    announces aws-chunked, or "" when the body is coded so without one. `repeats_hex` is whether a refusal repeats the
+    are base64 by algorithm, None for a checksum in a trailer. `coding` is the word in x-amz-content-sha256 that
+    announces aws-chunked, or "" if such a body is not announced there. `repeats_hex` is whether a refusal repeats the
     MD5 in hex.
     """
 
@@ -96,7 +96,7 @@ def announced(request: Request, declared: str | None, operation: OperationModel 
 
 
 def announced_in_form(request: Request) -> Announced:
-    """What the fields of a form say of its file. Its length nobody says."""
+    """What a form's fields announce about its file. They never announce its length."""
     return Announced(md5=_md5(request.header("content-md5")), checksums=_checksums(request))
 
 
@@ -193,7 +193,7 @@ class SpoolFile:
             except OSError as error:
                 raise _disk_full(error) from error
         if self._size - self._written_out >= WRITTEN_OUT:
-            # Meanwhile the next bytes come in.
+            # The disk works while the next bytes come in.
             begin_write_out(self._file, self._written_out, self._size - self._written_out)
             self._written_out = self._size
 
@@ -264,7 +264,7 @@ class Receiver:
 
     @property
     def sha256(self) -> str:
-        """Hex, of what has come in; only meaningful for a body in memory or one whose hash was announced."""
+        """The received bytes' hash in hex. Only meaningful for a body in memory or with an announced hash."""
         return self._sha256.hexdigest()
 
     def feed(self, data: bytes | memoryview) -> None:
@@ -463,7 +463,7 @@ def too_large(size: int, most: int = LARGEST_SPOOLED) -> ServiceError:
 
 
 def _disk_full(error: OSError) -> Exception:
-    """A full disk is the user's to solve, and no reason to retry; anything else is a fault of ours or the disk's."""
+    """The user has to solve a full disk, so clients must not retry. Other errors are our own faults, or the disk's."""
     if error.errno not in (errno.ENOSPC, errno.EDQUOT):
         return error
     return no_room()

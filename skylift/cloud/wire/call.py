@@ -51,10 +51,10 @@ SecretFor = Callable[[str, str | None], str]
 
 @dataclass(frozen=True)
 class Request:
-    """An HTTP request as the server hands it over, before anything is understood.
+    """An HTTP request as the server hands it over, not interpreted yet.
 
     `target` is the raw request target with its percent-encoding as the client sent it: signatures need it. `place` is
-    the VPC whose router took it, if one did, and `sender` who it is that has its share of this process's threads.
+    the VPC whose router accepted it, if one did. `sender` identifies the client that the request's threads count for.
     """
 
     method: str

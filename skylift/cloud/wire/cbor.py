@@ -1,7 +1,7 @@
 """CBOR documents (RFC 8949), as far as AWS's RPC protocol uses them.
 
-cbor2 reads and writes them. What it knows beyond the protocol is refused before it is made: of its tags, which make
-regular expressions, e-mails and references to other items, only that of a moment is read.
+cbor2 reads and writes them. It knows tags for regular expressions, e-mails, references to other items and more. Only
+the timestamp tag is accepted; all others are refused before their value is made.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _MOMENT = 1
 
 
 def loads(data: bytes) -> Any:
-    """The one item that `data` is. ValueError when it is none, or more than one."""
+    """The single item in `data`. ValueError if there is none, or more than one."""
     # Only clients that speak CBOR need it; the start of the cloud does not.
     from cbor2 import CBORDecodeEOF, CBORDecodeError, CBORDecoder  # noqa: PLC0415
 
@@ -47,7 +47,7 @@ def loads(data: bytes) -> Any:
 
 
 def dumps(value: Any) -> bytes:
-    """Numbers with a fraction take eight bytes, moments are to the millisecond. TypeError for what has no form."""
+    """Fractions take eight bytes, times have milliseconds. TypeError for a value that CBOR cannot represent here."""
     from cbor2 import CBOREncodeError  # noqa: PLC0415
     from cbor2 import dumps as write  # noqa: PLC0415
 

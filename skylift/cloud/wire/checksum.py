@@ -64,7 +64,7 @@ def known(algorithm: str) -> bool:
 
 
 def start(algorithm: str) -> RunningChecksum:
-    """A new running checksum; `algorithm` as S3 spells it in capitals. KeyError for one that is not `known`."""
+    """A new running checksum; `algorithm` as S3 spells it in capitals. KeyError if it is not `known`."""
     return _ALGORITHMS[algorithm]()
 
 

@@ -81,15 +81,15 @@ class ConnectionLimit:
         return connection, str(address[0])
 
     def _turn_away(self, listening: socket.socket, error: OSError) -> None:
-        """Our own work has taken the descriptors: close one for a moment, to take a connection and end it. One that is
-        left waiting would wait for ever, and wake us again and again."""
+        """Our own work has used up the descriptors. Closes the spare one, to accept a connection and end it. If it were
+        not accepted, it would wait for ever, and wake us again and again."""
         spare, self._spare = self._spare, None
         if spare is not None:
             os.close(spare)
         with suppress(OSError):
             refuse(listening.accept()[0])
         with suppress(OSError):
-            # Another thread may have been quicker. The next one who comes is then the next try.
+            # Another thread may have taken the descriptor. The next connection then tries again.
             self._spare = _any_descriptor()
         self._refuse(str(error.strerror))
 

@@ -30,14 +30,14 @@ _SHOWN = re.compile(
     r'(?:; ?[\w-]+=(?:[\w.-]+|"[\w.-]+"))*',
     re.ASCII | re.IGNORECASE,
 )
-"""Types of which a browser runs nothing. XML of any name may be a page: those have a `+`. In a header with a comma, the
-last type counts for browsers."""
+"""Content types that browsers do not run as a page. Types with a `+` are missing: they may be XML, which may be a page.
+In a header with a comma, browsers use the last type."""
 _INERT = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _WITHOUT_ORIGIN = "sandbox allow-scripts allow-forms allow-modals allow-popups allow-downloads"
 
 
 def nobody(bucket: str, origin: str, method: str, headers: Sequence[str]) -> dict[str, str] | None:
-    """Allow nothing, where there are no buckets."""
+    """Allows nothing: for an endpoint without buckets."""
     return None
 
 
@@ -64,7 +64,7 @@ def preflight(request: Request, place: RestSubject, allowed: Allowed) -> Respons
 
 
 def shared(request: Request, bucket: str, allowed: Allowed) -> dict[str, str]:
-    """What an answer to a page of another origin carries besides; nothing where the bucket does not allow the page."""
+    """The CORS headers of an answer to a page of another origin. Empty if the bucket does not allow that page."""
     # S3 judges any request by what it would ask in a preflight, if it has a preflight's headers.
     method = request.header("access-control-request-method") or request.method
     try:
@@ -75,9 +75,9 @@ def shared(request: Request, bucket: str, allowed: Allowed) -> dict[str, str]:
 
 
 def contained(response: Response, *, public: bool) -> Response:
-    """An object that a browser may run as a page, with the headers by which that page is none of the endpoint's: it
-    shares nothing with other answers. Of a presigned address it also runs no script, and is saved rather than shown,
-    unless the object or the address says otherwise; what is public may be a web site."""
+    """Adds headers to an object that a browser may run as a page, so that the page does not get the endpoint's origin:
+    it shares nothing with other answers. From a presigned address it also runs no script, and is saved rather than
+    shown, unless the object or the address says otherwise. A public object may be a web site."""
     if _SHOWN.fullmatch(response.headers.get("Content-Type", "")):
         return response
     policy = {"Content-Security-Policy": _WITHOUT_ORIGIN if public else _INERT}

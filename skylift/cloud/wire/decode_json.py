@@ -29,7 +29,7 @@ _KINDS = {
 
 
 def document(text: bytes) -> dict[str, Any]:
-    """The object that a request's body is; no body is an empty one. ValueError when it is something else."""
+    """The JSON object in a request's body; empty without a body. ValueError if the body is something else."""
     if not text.strip():
         return {}
     found = json.loads(text.decode("utf-8"), parse_constant=_no_constant, object_pairs_hook=_each_once)
@@ -41,7 +41,7 @@ def document(text: bytes) -> dict[str, Any]:
 class DocumentDecoder:
     """Makes closures that read one service's input shapes, each built once. `scalars` read the values in them.
 
-    With `by_member` the keys are the model's names of members, not those of its protocol.
+    With `by_member`, keys are the model's member names, not the protocol's names.
     """
 
     def __init__(self, scalars: Mapping[str, Read], *, by_member: bool = False) -> None:
@@ -100,7 +100,7 @@ def _map(read: Read) -> Read:
 
 
 def _of(kind: type[Any], value: Any) -> Any:
-    # True is an int to Python, and is none to JSON.
+    # True is an int in Python, but not a number in JSON.
     if not isinstance(value, kind) or isinstance(value, bool) != (kind is bool):
         raise Unreadable(f"must be {_KINDS[kind]}, not {_KINDS.get(type(value), 'null')}")
     return value

@@ -1,4 +1,4 @@
-"""The common part of the protocols whose requests and answers are each one document: `json` and RPC v2 CBOR."""
+"""What `json` and RPC v2 CBOR share: each request and each answer is one document."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class DocumentCodec:
         raise NotImplementedError
 
     def document(self, payload: bytes) -> dict[str, Any]:
-        """The object that a request's body is. ServiceError when it is something else."""
+        """The object in a request's body. ServiceError if it is something else."""
         raise NotImplementedError
 
     def response(self, status: int, content: Mapping[str, Any], request_id: str) -> Response:
@@ -69,7 +69,7 @@ class DocumentCodec:
         kind = modelled.shape if modelled else error.code
         response = self.response(status, {"__type": kind, "message": error.message, **error.detail}, request_id)
         if self.service.speaks_as_query:
-            # Its codes were those of the query protocol before it spoke this one, and clients go on by them.
+            # The service spoke the query protocol before, and clients still use that protocol's error codes.
             sender = modelled.sender if modelled else status < 500
             response.headers["x-amzn-query-error"] = f"{error.code};{'Sender' if sender else 'Receiver'}"
         return response

@@ -20,7 +20,7 @@ Write = Callable[[Any], Any]
 class DocumentEncoder:
     """Makes closures that turn one service's output shapes into JSON values, each built once.
 
-    `scalar` says how a value of a shape is written that is no list, map or structure.
+    `scalar` says how values of other shapes than lists, maps and structures are written.
     """
 
     def __init__(self, scalar: Callable[[Shape], Write]) -> None:

@@ -20,7 +20,7 @@ from skylift.cloud.wire.timestamp import FORMATS
 XML = '<?xml version="1.0" encoding="UTF-8"?>\n'
 Write = Callable[[Any, list[str]], None]
 _REFERENCES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\r": "&#xD;", "\x7f": "&#x7F;"}
-"""The ampersand first: the others have it."""
+"""The ampersand comes first, because the other references contain one."""
 MOST_KNOWN = 256
 """The most shared parts whose text is kept, of one element."""
 _SPECIAL = re.compile(f"[{''.join(_REFERENCES)}]|{UNFIT.pattern}")
@@ -64,7 +64,7 @@ Members = Mapping[str, Member]
 class XmlEncoder:
     """Makes closures that write values of a service's shapes; structures are compiled once per service.
 
-    `timestamp` is the protocol's default format. `elsewhere` are the locations whose members stay out of the
+    `timestamp` is the protocol's default format. Members at the locations in `elsewhere` stay out of the
     document, because they travel as headers. `text` is how strings are escaped.
     """
 

@@ -1,11 +1,11 @@
 """ServiceError to the wire, once: AWS's HTTP status for a code, and each protocol's own words for a failed signature.
 
 `error_status.csv` has the statuses by protocol. Its sources: the EC2 "Error codes" page, the "Common Errors" page of
-the IAM and STS references, and S3's "Error responses"; the models have those of their own codes. The JSON services
-answer 400 also where others say 403.
+the IAM and STS references, and S3's "Error responses". The models have the statuses of codes that they declare. The
+JSON services answer 400 also where others answer 403.
 
 Keys and signatures are checked in one place, which speaks S3's detailed vocabulary. EC2 and the query services have
-fewer words for it: `error_words.csv` has them. A row without a message keeps that of the error.
+fewer words for it: `error_words.csv` has them. A row without a message keeps the error's message.
 """
 
 from __future__ import annotations

@@ -112,12 +112,12 @@ class Exchange:
         receiver.feed(piece)
 
     def answer(self) -> Response:
-        """Finish the body, verify what could only be verified with it, perform, and encode."""
+        """Finishes the body, verifies what needs the whole body, performs, and encodes."""
         self.understand()
         return self.carry_out()
 
     def understand(self) -> None:
-        """Finish the body, verify what could only be verified with it, and decode."""
+        """Finishes the body, verifies what needs the whole body, and decodes."""
         payload = self._payload()
         codec, operation = self._resolve(payload)
         params = codec.decode(operation, self._meant, payload)
@@ -144,7 +144,7 @@ class Exchange:
         return self._logged(response)
 
     def again(self) -> Response:
-        """The answer as of now."""
+        """The answer from the current state."""
         return self._perform()
 
     def preflight(self) -> Response:
@@ -165,7 +165,7 @@ class Exchange:
         return replace(response, headers={**response.headers, **headers})
 
     def _place(self) -> RestSubject:
-        """The bucket and key that a request is about; empty when it is about none."""
+        """The bucket and key that a request is about; empty if it is not about one."""
         codec = self._codec or self._parts.router.guess(self._request)
         return codec.router.place(self._request) if isinstance(codec, RestXmlCodec) else RestSubject()
 
@@ -201,7 +201,7 @@ class Exchange:
         return ChunkSignatures(key, self._signed.signature)
 
     def _payload(self) -> Payload:
-        """The body, when all of it came and is what was signed."""
+        """The body, after checking that it is complete and as signed."""
         if self._post is not None:
             self._meant, payload = self._post.finish()
             return payload

@@ -1,8 +1,8 @@
-"""The forwarder: indexes, mirrors and proxies as servers have them. It adds the passwords that servers do not know.
+"""The forwarder: servers reach indexes, mirrors and proxies through it. It adds the passwords that servers do not know.
 
-Of an index it fetches what is below its URL, and files of the same origin that a page of the index links to; nothing
-else, and by no other method than GET and HEAD. It follows no redirect. What it sends is written anew, and so is what it
-answers, but for the body. Each request has a connection and a thread of its own, and no more memory for a large page.
+From an index it fetches only what is below the index's URL, and files of the same origin that a page of the index links
+to; only with GET and HEAD. It follows no redirect. It writes new requests and new answers, and copies only bodies. Each
+request has its own connection and thread, and needs no more memory for a large page.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ def forward(
     authorities: str | None = None,
     sender: Callable[[str], str] = str,
 ) -> None:
-    """Serve all of them from now on. `listen` gives the socket for a port that servers know; `authorities` are
-    certificates in place of those that this machine trusts. `sender` says who has an address."""
+    """Starts serving all `upstreams`. `listen` gives the socket for a port that servers know. `authorities` are
+    certificates to trust instead of this machine's. `sender` names the server that has an address."""
     crowd = ConnectionLimit(MOST)
     for upstream in upstreams:
         handler: Callable[..., _Request] = partial(_Tunnel, upstream)
@@ -78,7 +78,7 @@ class _Listener(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
     _lock = threading.Lock()
-    """The crowd is that of all listeners."""
+    """One lock for all listeners, because they share one `ConnectionLimit`."""
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class _Listener(ThreadingHTTPServer):
         self.socket, self._crowd, self._sender, self._seats = sock, crowd, sender, dict[Any, ConnectionSlot]()
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
-        """Before it has a thread."""
+        """Refuses a connection over the limit before it gets a thread."""
         with self._lock:
             if seat := self._crowd.enter(self._sender(client_address[0])):
                 self._seats[request] = seat
@@ -181,7 +181,7 @@ class Index:
 
 
 def _where(target: str) -> str:
-    """The target as its index reads it; empty for one that two programs might read in two ways."""
+    """The target as its index reads it; empty if two programs might read it in different ways."""
     path, mark, query = target.partition("?")
     return unquote(path) + mark + query if len(target) <= 4096 and _TARGET.fullmatch(target) else ""
 
@@ -196,10 +196,10 @@ class _Request(BaseHTTPRequestHandler):
         return "skylift"
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: servers would fill the log."""
+        """Logs nothing: servers would fill the log."""
 
     def say(self, status: int, words: str) -> None:
-        """An answer of the forwarder's own."""
+        """Answers in the forwarder's own words."""
         body = f"skylift: {words}\n".encode()
         self.answer(status, {"Content-Type": "text/plain; charset=utf-8", "Content-Length": str(len(body))})
         if self.command != "HEAD":
@@ -270,7 +270,7 @@ class _Tunnel(_Request):
     def _forward(self) -> None:
         lines = [f"{name}: {value}" for name, value in self.headers.items() if name.lower() not in _OWN]
         if not _FOR_PROXY.fullmatch(self.path) or self.headers.defects or not all(map(str.isprintable, lines)):
-            return self.say(400, "this is no request to a proxy")
+            return self.say(400, "this is not a request to a proxy")
         close = [] if self.command == "CONNECT" else ["Connection: close"]
         first = f"{self.command} {self.path} {self.request_version}"
         lines = [first, *lines, *close, f"Proxy-Authorization: {self._upstream.authorization}", "", ""]

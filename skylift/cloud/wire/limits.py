@@ -1,6 +1,6 @@
 """The bounds of models that shape.py does not look at: longest, largest, patterns and enumerations.
 
-IAM, STS and the JSON services refuse such input before any code of theirs sees it, with one sentence per violation.
+IAM, STS and the JSON services refuse such input before their own code sees it, with one sentence per violation.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
 def unfit(params: Any, path: str = "") -> Iterator[str]:
-    """Where a text is that no answer in XML could show again: a listing with it could not be read by any client."""
+    """The paths of texts that XML cannot hold: no client could read a listing with them."""
     match params:
         case str():
             if UNFIT.search(params):

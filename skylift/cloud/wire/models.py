@@ -74,9 +74,9 @@ class ModelledError:
 class ServiceModel:
     """One AWS API: its protocol, its operations by name, its errors by code.
 
-    `signing_name` is what clients sign for (`monitoring` for `cloudwatch`). `protocols` are all that it speaks, and
-    `protocol` is the one of these that this value is for. `speaks_as_query` is whether its error codes are those of the
-    query protocol, which it spoke before.
+    `signing_name` is what clients sign for (`monitoring` for `cloudwatch`). `protocols` are all protocols that it
+    speaks; this value is for `protocol`. `speaks_as_query` is whether it uses the error codes of the query protocol,
+    which it spoke before.
     """
 
     name: str
@@ -219,8 +219,8 @@ def _model(service: str, described: Mapping[str, Any]) -> ServiceModel:
 
 
 def _read_model(service: str) -> dict[str, Any]:
-    """The newest version of a service's description, with botocore's own corrections, and without the parts that this
-    endpoint never reads. Each operation and each type is JSON of its own.
+    """The newest version of a service's description, with botocore's corrections, and without the parts that this
+    endpoint never reads. Each operation and each type is a separate JSON text.
     """
     described, *more = map(_read, _files(service))
     for extras in more:
@@ -256,7 +256,7 @@ def _files(service: str) -> list[Path]:
 
 
 def _places() -> Iterator[Path]:
-    """Not a user's ~/.aws/models: the cloud's process is root, and what it serves is not for a program to change."""
+    """Not ~/.aws/models: the cloud's process is root, and the user's programs must not change what it serves."""
     yield OWN_MODELS
     botocore = importlib.util.find_spec("botocore")
     assert botocore is not None and botocore.submodule_search_locations, "botocore is one of our dependencies"

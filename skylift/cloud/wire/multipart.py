@@ -26,7 +26,7 @@ OpenFile = Callable[[dict[str, str], str | None], Take]
 
 
 def boundary_of(content_type: str) -> bytes | None:
-    """The boundary that a Content-Type announces; None for one of another type, or without one that could be."""
+    """The boundary that a Content-Type announces; None for another type, or without a valid boundary."""
     message = Message()
     message["content-type"] = content_type
     found = message.get_param("boundary")
@@ -37,7 +37,7 @@ def boundary_of(content_type: str) -> bytes | None:
 
 
 class FormReader:
-    """`feed` for each piece of the body, then `finish`. Both raise ServiceError for a body that is no such form."""
+    """`feed` for each piece of the body, then `finish`. Both raise ServiceError if the body is not such a form."""
 
     def __init__(self, boundary: bytes, open_file: OpenFile) -> None:
         self._delimiter = b"\r\n--" + boundary

@@ -1,4 +1,4 @@
-"""Which operation of a service is meant where each has a path of its own, as `/schedules/{Name}`."""
+"""Finds the operation of a service that has a path for each operation, such as `/schedules/{Name}`."""
 
 from __future__ import annotations
 

@@ -44,9 +44,9 @@ class Body(Protocol):
 
 
 class Sender:
-    """What the requests of one sender have of the endpoint: so many turns in a worker, and memory for their bodies.
+    """Limits what one sender's requests use: `turns` in workers at a time, and memory for their bodies.
 
-    No sender takes more memory than it leaves free, so that there is always some for the next one."""
+    No sender takes more memory than it leaves free, so that there is always some for the next sender."""
 
     def __init__(self, turns: int, everyone: Sender | None = None) -> None:
         self.turns = asyncio.Semaphore(turns)
@@ -55,8 +55,8 @@ class Sender:
 
     @contextmanager
     def body(self) -> Iterator[Callable[[int], None]]:
-        """Called with the number of bytes that have come, or with a negative one when so many are no longer in memory.
-        Raises ServiceError when the sender's bodies, or all senders', take too much together."""
+        """Yields a function to call with the number of bytes that have come, or with a negative number for bytes that
+        have left memory. It raises ServiceError if the sender's bodies, or all senders', take too much together."""
         held = 0
 
         def hold(count: int) -> None:
@@ -158,14 +158,14 @@ class Pipeline:
 
 
 def _whole(exchange: Exchange, body: bytes) -> Response:
-    """All steps of a request whose body is small, in one visit to a worker."""
+    """All steps of a request with a small body, in one visit to a worker."""
     exchange.admit()
     exchange.feed(body)
     return exchange.answer()
 
 
 def _overload() -> ServiceError:
-    """The process has no descriptor or no memory left. Nothing was changed, and clients ask again."""
+    """No descriptors or no memory are left. Nothing was changed, and clients retry."""
     return ServiceError("ServiceUnavailable", "The server is overloaded and can't handle the request.", status=503)
 
 

@@ -1,7 +1,7 @@
-"""S3's POST upload: an HTML form, sent to a bucket, whose file becomes an object (`generate_presigned_post`).
+"""S3's POST upload: an HTML form, sent to a bucket, with a file that becomes an object (`generate_presigned_post`).
 
-The form is read as the PutObject that it stands for. Its signature and policy are checked where its file begins, so
-that a form that nobody allowed takes no room. Source: "POST Object" (S3 API reference).
+The form is read as the equivalent PutObject. Its signature and policy are checked where its file begins, so that a
+forbidden form takes no room. Source: "POST Object" (S3 API reference).
 """
 
 from __future__ import annotations
@@ -191,13 +191,13 @@ def _headers(fields: Mapping[str, str]) -> dict[str, str]:
             headers["x-amz-tagging"] = _tags(value)
     for name, value in headers.items():
         if not _NAME.fullmatch(name) or _CONTROL.search(value):
-            raise _invalid(name, value, "The name or the value of this field cannot be that of an HTTP header.")
+            raise _invalid(name, value, "The name or the value of this field cannot be in an HTTP header.")
     return headers
 
 
 def _as_it_is(value: str) -> str:
-    """Metadata of a form may have any character, and what looks like an encoded word is none: a header says so by
-    encoding it. `test_post_object_with_unicode_metadata`, recorded on AWS in LocalStack's test_s3.snapshot.json."""
+    """A form has no encoded words. If its metadata looks like one, the header encodes that text once more.
+    `test_post_object_with_unicode_metadata`, recorded on AWS in LocalStack's test_s3.snapshot.json."""
     if "=?" not in value and _CONTROL.search(value) is None:
         return value
     return f"=?UTF-8?B?{base64.b64encode(value.encode()).decode()}?="
@@ -222,12 +222,12 @@ def _tags(xml: str) -> str:
 
 
 def _status(asked: str) -> str:
-    """S3 answers 204 where a form asks for nothing, or for what it does not have."""
+    """S3 answers 204 if a form requests no status, or one that S3 does not offer."""
     return asked if asked in ("200", "201", "204") else "204"
 
 
 def _redirect(asked: str) -> str:
-    """Where a browser goes afterwards; empty, as if it were not given, for what is no address of a page."""
+    """Where a browser goes afterwards. Empty, as if it were not given, if it is not the address of a page."""
     try:
         parts = urlsplit(asked)
     except ValueError:

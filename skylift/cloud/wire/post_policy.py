@@ -1,4 +1,4 @@
-"""The policy of a POST upload: what the one who signed it lets a form contain, and until when.
+"""The policy of a POST upload: what its signer lets a form contain, and until when.
 
 Source: "Creating a POST policy" (S3 API reference). Errors as recorded on AWS in `TestS3PresignedPost` of LocalStack's
 tests/aws/services/s3/test_s3.snapshot.json.
@@ -57,7 +57,7 @@ class PostPolicy:
     most: int | None = None
 
     def check(self, fields: Mapping[str, str], now: datetime) -> None:
-        """Return when the form is one that the policy allows. `fields` by small letters, `bucket` among them."""
+        """Raises ServiceError unless the policy allows the form. `fields` by lower-case names, with `bucket`."""
         if now > self.expiration:
             raise refused("Policy expired.")
         for condition in self.conditions:

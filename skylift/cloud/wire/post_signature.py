@@ -30,7 +30,7 @@ class PostSignature:
 
 
 def verify_post(fields: Mapping[str, str], verifier: Verifier) -> PostSignature | None:
-    """Whose the form is; None for one that nobody signed. ServiceError when the signature is not right."""
+    """The form's signer; None if it is not signed. ServiceError if the signature is wrong."""
     if any(name.lower() in fields for name in _VERSION_4):
         _require(fields, "policy", *_VERSION_4)
         signed = read_posted(fields)

@@ -17,12 +17,12 @@ CONDITIONS = frozenset(("if-match", "if-none-match"))
 
 
 def with_query_headers(request: Request) -> Request:
-    """The request with these headers. One in `x-amz-` that is sent as well counts as it is sent: as such it is signed.
+    """The request with these headers. If an `x-amz-` header is sent as well, the sent one counts: that one is signed.
 
     A condition may be there, too: `test_pre_signed_url_if_none_match`, validated on AWS in LocalStack's test_s3.py. Its
-    header need not be signed, and must not say anything else: whoever was given the address could get round it.
+    header need not be signed, so it must not differ: otherwise the URL's holder could get round the condition.
 
-    S3 ignores a checksum there: SDKs for JavaScript put that of the empty body into each URL that they sign.
+    S3 ignores a checksum there: SDKs for JavaScript put the empty body's checksum into each URL that they sign.
     https://github.com/localstack/localstack/issues/12169, https://github.com/aws/aws-sdk/issues/480
     """
     sent = request.headers_by_name

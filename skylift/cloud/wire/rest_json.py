@@ -22,7 +22,7 @@ from skylift.cloud.wire.unreadable import Unreadable, read_inside
 
 
 class RestJsonCodec(JsonCodec):
-    """One service whose operations have paths of their own, as `/schedules/{Name}`."""
+    """One service with a path for each operation, such as `/schedules/{Name}`."""
 
     def __init__(self, service: ServiceModel) -> None:
         super().__init__(service)

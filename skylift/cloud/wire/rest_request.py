@@ -105,7 +105,7 @@ class RestReader:
             if inner.type_name == "blob":
                 return lambda payload: {member: payload} if payload else {}
             if inner.type_name == "string":
-                # An empty policy is one that is wrong, and not one that is missing.
+                # An empty policy is wrong, not missing.
                 return lambda payload: {member: _utf8(payload) if payload else ""}
             read = self._document(cast(Structure, inner), inner.serialization.get("name", member))
             return lambda payload: {member: read(payload)} if payload else {}

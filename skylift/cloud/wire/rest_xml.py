@@ -108,7 +108,7 @@ class RestXmlCodec:
             # Clients read the right region here when there is no body to read it from.
             headers[_REGION] = error.detail["Region"]
         elif error.code == "AccessDenied" and self._region and self.router.is_of_bucket(request):
-            # Who looks for a bucket's region may not need to see the bucket: the SDKs for Go ask without a signature.
+            # Clients may look up a bucket's region without access to it: the SDKs for Go do not sign that request.
             headers[_REGION] = self._region
         if status == 304:
             headers.update({name.replace("_", "-"): value for name, value in error.detail.items()})
@@ -218,7 +218,7 @@ def _header_text(shape: Shape) -> Callable[[Any], str]:
 
 
 def _safe(value: str) -> str:
-    """A header cannot carry line ends: with them, `response-content-type` could write headers of its own."""
+    """A header cannot carry line ends: with them, `response-content-type` could add other headers."""
     if _LINE_ENDS.search(value) is not None:
         raise ServiceError("InvalidArgument", "Header value cannot be represented using ISO-8859-1.")
     return value

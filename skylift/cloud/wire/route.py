@@ -64,7 +64,7 @@ class ServiceRouter:
         return self._codecs["sts"]["query"]
 
     def of_stranger(self, service: str, request: Request) -> Codec:
-        """In whose words a service that is not here is refused: its client reads only its own protocol's."""
+        """The codec that refuses a service that does not exist here: its client reads only its own protocol."""
         if is_form(request):
             return self._codecs["sts"]["query"]
         if request.header(PROTOCOL):
@@ -74,7 +74,7 @@ class ServiceRouter:
         return self._codecs["s3"]["rest-xml"] if xml else self._codecs["ssm"]["json"]
 
     def by_version(self, request: Request, body: bytes) -> Codec:
-        """For an unsigned form: every API has a version of its own."""
+        """For an unsigned form: each API has a different version."""
         version = _field("Version", request, body)
         return self._versions.get(version, self._codecs["sts"]["query"])
 

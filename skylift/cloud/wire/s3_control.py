@@ -57,7 +57,7 @@ class S3ControlCodec:
         try:
             params = self._reader.read(operation, request, payload)
         except Unreadable:
-            # The path: what is in the query, a header or the body has errors of its own.
+            # The path is wrong: the query, headers and the body have other errors.
             raise ServiceError("InvalidURI", "Couldn't parse the specified URI.") from None
         require_valid(operation, params)
         return params

@@ -1,4 +1,4 @@
-"""Who sends: what is shared between senders is shared between servers, however many addresses one has."""
+"""Identifies senders. Limits are shared fairly between servers, however many addresses a server has."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 
 class Senders:
-    """A server of this cloud is one sender, by its id. Whoever comes from outside is known by the address."""
+    """A server of this cloud is one sender, by its id. Clients from outside are known by their address."""
 
     def __init__(self, seen_as: Callable[[str], str] = str) -> None:
         self.servers: Mapping[tuple[str, str], str] = {}
@@ -14,5 +14,5 @@ class Senders:
         self._seen_as = seen_as
 
     def of(self, place: str, address: str) -> str:
-        """All addresses of a place that are not known yet are one sender: a new one is no way around."""
+        """All unknown addresses of a place are one sender, so that a new address does not evade limits."""
         return self.servers.get((place, address), place) or self._seen_as(address)

@@ -1,7 +1,7 @@
 """The HTTP server: the cloud half's only importer of aiohttp.
 
-It knows requests, bodies and sockets, and nothing of AWS. Sockets come and go while it runs, since each VPC's router
-namespace has one of its own.
+It knows requests, bodies and sockets, and nothing about AWS. Sockets come and go while it runs, since each VPC's router
+namespace has its own socket.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any, BinaryIO, TypeVar
 from weakref import WeakValueDictionary
 
-# Not `aiohttp.web`, which loads all of its framework of applications: what is here is the server below it.
+# Not `aiohttp.web`, which loads its whole application framework. Only the server below it is used.
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError
@@ -57,8 +57,8 @@ Sent = TypeVar("Sent")
 def blocking(handler: Callable[[Request], Response]) -> Answer:
     """An Answer from a function that blocks and does not look at the request's body.
 
-    One request of each sender has a thread, or waits for one behind one of each other sender: whoever asks a lot waits
-    for himself.
+    Only one request of each sender has a thread, or waits for one. So a busy sender waits for its own requests, and
+    other senders do not.
     """
     turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
@@ -74,7 +74,7 @@ class HttpServer:
     """Serves `answer` on any number of listening sockets."""
 
     def __init__(self, answer: Answer, crowd: ConnectionLimit | None = None, senders: Senders | None = None) -> None:
-        """`crowd` bounds how many connections are open, by default together with those of this process's others."""
+        """`crowd` bounds the open connections, by default together with this process's other servers."""
         self._answer = answer
         self._crowd = crowd or all_connections()
         self._senders = senders or Senders()
@@ -180,7 +180,7 @@ class HttpServer:
 
 
 class _Connection(RequestHandler):
-    """aiohttp's, but that a client may close its half after a request, and go away without being a fault of ours."""
+    """aiohttp's, but a client may close its half after a request, and its leaving is not logged as our fault."""
 
     _newest: StreamReader | None = None
     """The body of the newest request."""
@@ -310,7 +310,7 @@ def _text(raw: bytes) -> str:
 
 
 def _limit_hops(http: BaseRequest, hops: int) -> None:
-    """Routers throw the connection's packets away after so many hops; containers behind a server are one more."""
+    """Routers drop the connection's packets after this many hops; containers behind a server are one more."""
     transport = http.transport
     if transport is not None:
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_IP, socket.IP_TTL, hops)
@@ -356,7 +356,7 @@ async def _stream(
 
 async def _send_file(transport: asyncio.Transport, file: BinaryIO, offset: int, count: int) -> int:
     """The number of bytes that were sent. Raises ConnectionResetError when the client has gone."""
-    # A task of its own, which begins a turn of the loop after its caller looked.
+    # This runs as a task, one turn of the loop after its caller looked.
     if transport.is_closing():
         raise ConnectionResetError("the client went away")
     return await asyncio.get_running_loop().sendfile(transport, file, offset, count)

@@ -109,7 +109,7 @@ class Shapes:
         return found
 
     def referred(self, reference: Mapping[str, Any]) -> Shape:
-        """The type that `{"shape": NAME, ...}` refers to; keys of the reference go before those of the type."""
+        """The type that `{"shape": NAME, ...}` refers to. The reference's keys override the type's."""
         name = reference["shape"]
         if len(reference) == 1:
             return self.named(name)

@@ -106,9 +106,9 @@ def read(request: Request) -> Signed | None:
 
 
 def declared_payload(request: Request, signed: Signed) -> str | None:
-    """What the request says its body hashes to: hex, or one of S3's words; None when the body itself has to be hashed.
+    """The body's hash as the request declares it: hex, or one of S3's words; None if the body itself has to be hashed.
 
-    S3 wants to know before it reads the body; the other services' bodies are small, and their clients do not say.
+    S3 needs it before it reads the body. Other services' bodies are small, and their clients do not declare it.
     """
     declared = _stated_payload(request, signed) or dict(decoded_query(request)).get("X-Amz-Content-Sha256")
     if declared or signed.service != "s3":
@@ -171,7 +171,7 @@ class Verifier:
 
 
 def read_posted(fields: Mapping[str, str]) -> Signed:
-    """The signature of a form's policy. `fields` has those of a signature, by small letters."""
+    """The signature of a form's policy. `fields` has the signature's fields, by lower-case names."""
     if fields["x-amz-algorithm"] != ALGORITHM:
         raise _query_error(f'X-Amz-Algorithm only supports "{ALGORITHM}"')
     stamp = fields["x-amz-date"]
@@ -288,7 +288,7 @@ def _credential(text: str, code: str) -> _Scope:
 def mismatch(
     access_key_id: str, to_sign: str, given: str, service: str = "s3", more: Mapping[str, str] | None = None
 ) -> ServiceError:
-    """The error for a signature that is another one than that of the text `to_sign`."""
+    """The error for a signature that does not match the text `to_sign`."""
     detail = {
         "AWSAccessKeyId": access_key_id,
         "StringToSign": to_sign,
@@ -383,7 +383,7 @@ def _check_headers(request: Request, signed: Signed) -> None:
         raise ServiceError(
             "AccessDenied",
             "There were headers present in the request which were not signed"
-            # S3 has them in a member of their own.
+            # S3 has them in a separate member.
             + ("" if signed.service == "s3" else f": {', '.join(missing)}"),
             status=403,
             HeadersNotSigned=", ".join(missing),
@@ -424,9 +424,9 @@ def _canonical_query(request: Request) -> str:
 
 
 def _header_value(request: Request, signed: Signed, name: str) -> str:
-    """A header that a presigned address of S3 signs may be in its query string, as the SDK for JavaScript puts it:
-    `test_presigned_url_v4_signed_headers_in_qs`, validated on AWS in LocalStack's test_s3.py. One that says what the
-    body hashes to does not count there, so it has to be sent: else any body would go with it."""
+    """A header that a presigned S3 URL signs may be in its query string, where the SDK for JavaScript puts it:
+    `test_presigned_url_v4_signed_headers_in_qs`, validated on AWS in LocalStack's test_s3.py. A header with the body's
+    hash does not count there. It has to be sent: otherwise any body would be accepted."""
     values = request.headers_by_name.get(name, ())
     if not values and _is_presigned_for_s3(signed) and name.startswith("x-amz-") and is_header_parameter(name):
         values = tuple(value for parameter, value in decoded_query(request) if parameter.lower() == name)

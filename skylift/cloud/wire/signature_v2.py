@@ -80,8 +80,8 @@ def verify_v2(
             Expires=datetime.fromtimestamp(signed.end, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             ServerTime=now.strftime("%Y-%m-%dT%H:%M:%SZ"),
         )
-    # Only one of both would be signed, and the other one heeded. Of those that boto3 puts into the query string
-    # besides, it is the header that is signed and heeded: clients send both.
+    # Only one of the two would be signed, and the other one obeyed. boto3 puts some headers into the query string as
+    # well as sending them: there the header is both signed and obeyed.
     for name in sorted({name.lower() for name, _ in request.query} & request.headers_by_name.keys()):
         if name.startswith("x-amz-"):
             raise ServiceError(

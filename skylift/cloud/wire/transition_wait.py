@@ -14,7 +14,7 @@ from skylift.cloud.wire.call import ModelCall
 PATIENCE = 1.0
 """The most seconds that an answer waits; then it shows the current state."""
 LEAST = 0.02
-"""The least seconds between two looks, however much is written meanwhile."""
+"""The least seconds between two looks, however often the state is written."""
 
 Unsettled = Callable[[ModelCall, Mapping[str, object]], bool]
 """Whether an answer shows a resource that is changing its state. Called in a worker thread."""
