@@ -1,10 +1,10 @@
 """The part of skylift that runs on the server: one job, from first boot to power off.
 
-Standard library only, Python 3.9 or newer. User data carries `boot.py` and what it needs; that arms the timer which
-turns the server off, and fetches the rest, a zip archive, from the job's prefix. It runs as root and depends on nobody:
-what it needs is read from the prefix with the instance's own role, and what comes of the job is written there.
-Start reading at `supervisor.py`, whose `run` is the order of things. Its parent, `guardian.py`, has another one go on
-when it is killed; `ledger.py` is what the one leaves to the other.
+Standard library only, Python 3.9 or newer. User data carries `boot.py` and what it needs. `boot.py` arms the timer that
+turns the server off, and fetches the rest, a zip archive, from the job's prefix. It runs as root and needs no client:
+it reads what it needs from the prefix with the instance's own role, and writes the job's outcome there. Start reading
+at `supervisor.py`: its `run` is the order of things. If the supervisor is killed, its parent, `guardian.py`, starts
+another one, which reads from `ledger.py` what its predecessor has noted.
 
 The prefix, `s3://BUCKET/jobs/NAME/`, is the job's record:
 
@@ -23,8 +23,8 @@ The prefix, `s3://BUCKET/jobs/NAME/`, is the job's record:
                             job, and of a map, there are more of them, and more in each (see attempts.py)
     server/checkpoint/N-X   what attempt N of a spot job has left to go on from, under a key that is used once; the
                             attempt names the last whole ones (see checkpoint.py)
-    server/claim.json       {"job"}: whose client alone may make a server that was kept ready for its own job
-    server/next.json        {"job"}: whose a server is that was kept; see handover.py
+    server/claim.json       {"job"}: only this job's client may use the server that was kept ready for its next job
+    server/next.json        {"job"}: the job that a kept server belongs to now; see handover.py
     server/status.json      how far it is, and at the end how it went
     server/stdin.json       {"taken": bytes}: how far the program's standard input has been passed on, now and then
     server/stdout/OFFSET    the streams in pieces, named by the offset of their first byte in 20 digits
@@ -32,14 +32,14 @@ The prefix, `s3://BUCKET/jobs/NAME/`, is the job's record:
                             next one were written within GRAIN seconds from TIME on
     server/results/PATH     what the program left in its outputs: large files, and small ones of which there are few
     server/packs/X.tar      many small files together; X is the SHA-256 of the archive
-    server/files/X          a file whose path cannot be a key, being not UTF-8 or too long: X is the path's SHA-256
+    server/files/X          a file with a path that cannot be a key (not UTF-8, or too long): X is the path's SHA-256
     server/manifest.json    those results with sizes and SHA-256, written after the last of them
 
 A schedule has `s3://BUCKET/schedules/NAME/` with a record.json and in/ for all of its runs. A run is a job whose prefix
 has no record.json, and it reads the schedule's. `running.json` there is for --overlap (see schedule_lock.py).
 
 Beside it, `s3://BUCKET/inputs/sha256/SHA-256` is what jobs were given, by its content: packs, which hold many files
-each, and large files. The client puts them there, and the record names those that are the job's.
+each, and large files. The client puts them there, and the record names the job's inputs.
 
 The fields of these files, and of the frames below, are declared in skylift/contract/; docs/formats.md lists them.
 

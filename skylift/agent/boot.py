@@ -28,9 +28,9 @@ from skylift.agent.remote.prefix import Prefix
 WHOLE = "supervisor.pyz"
 TAG = "/latest/meta-data/tags/instance/skylift:job"
 _AHEAD = 1.0
-"""Seconds in which a guardian reads ahead. It hears of nothing else meanwhile, as of the end of its supervisor."""
+"""Seconds in which a guardian reads ahead. Until then it notices nothing else, such as its supervisor's end."""
 _TAGGED = 300.0
-"""Seconds in which a server of a schedule must learn which run it is of. Nobody needs one that does not."""
+"""Seconds in which a schedule's server must learn its run. A server without a run is useless."""
 PATIENCE = 900
 """Seconds after the program's end in which the results must be in S3. After that the server stops and keeps its
 disk."""
@@ -98,12 +98,12 @@ def go_on(options: argparse.Namespace, ledger: Ledger) -> bool:
 
 
 def work(options: argparse.Namespace, aws: Aws, ledger: Ledger, handles: Handles) -> None:
-    """The supervisor, in a process of its own."""
+    """The supervisor, in a separate process."""
     prefix = Prefix(aws, options.bucket, options.prefix)
     shown = (Path(options.root), options.user, aws, prefix, options.deadline - RESERVE)
     announcing = threading.Thread(target=announce, args=shown, daemon=True)
-    # The client waits for the host keys. It connects by SSH while we load the rest. Who hands a server over has them:
-    # then the claim comes first, which is a write that the job waits for.
+    # The client waits for the host keys. It connects by SSH while we load the rest. On a kept server it has them: then
+    # the claim is written first, because the job waits for it.
     later = options.worker or options.handed_over
     if not later:
         announcing.start()
@@ -144,7 +144,7 @@ def prepare(options: argparse.Namespace, aws: Aws) -> None:
 
 
 def load(archive: Path) -> Any:
-    """Import the supervisor from the archive. Packages of which there are modules already have more there."""
+    """Imports the supervisor from the archive, which also has the missing modules of loaded packages."""
     for name, module in list(sys.modules.items()):
         place = str(archive / name.replace(".", "/"))
         if name.partition(".")[0] == "skylift" and place not in getattr(module, "__path__", [place]):

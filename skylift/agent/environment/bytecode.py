@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Dict, List
 
 LEAST = 10.0
-"""Seconds that compiling may always take; as long as the packages took it may in any case. What is not compiled then,
-Python compiles when it is imported, as ever."""
+"""Seconds that compiling may always take. It may take as long as installing the packages did, too. Python compiles the
+rest when it is imported, as usual."""
 
 _LEFT_OUT = "tests?|idlelib|lib2to3|turtledemo"
 
@@ -31,8 +31,8 @@ def compile_argv(python: str, folders: List[Path]) -> List[str]:
 
 
 def run_within(argv: List[str], seconds: float, env: Dict[str, str]) -> bool:
-    """Whether a command has ended by itself. Otherwise it is killed with all processes that it has started: one that
-    still wrote files would change what is looked at next. Its output is dropped."""
+    """Whether a command has ended by itself. Otherwise it is killed with all processes that it has started, because
+    they could still write files that are looked at next. Its output is dropped."""
     running = subprocess.Popen(
         argv, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         start_new_session=True,

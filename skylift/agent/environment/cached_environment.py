@@ -23,7 +23,7 @@ _CACHE = ".cache/uv"
 
 class CachedEnvironment:
     """`mark` is a file that names the environment here (see names_at), with the lock that it was made from. `names` are
-    those of the wanted one. `home` has uv's cache, which shares files with the environment by hard links."""
+    the wanted environment's. `home` has uv's cache, which shares files with the environment by hard links."""
 
     def __init__(self, mark: Path, folders: List[Path], home: Path, names: Collection[str] = ()) -> None:
         self._mark, self._folders, self._home, self._names = mark, folders, home, names

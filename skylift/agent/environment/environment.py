@@ -36,7 +36,7 @@ FAILED = 123
 
 
 def environment_folders(login: Login) -> List[Path]:
-    """The folders of an environment: its own, and that of Pythons which uv has downloaded for it."""
+    """The folders of an environment: its own, and the folder of Pythons that uv has downloaded for it."""
     return [login.home / ".skylift-venv", login.home / ".local/share/uv/python"]
 
 
@@ -186,8 +186,8 @@ class EnvironmentBuilder:
         return source / "uv.lock" if self._wanted.kind == "project" else Path("%s.lock" % source)
 
     def _check_newest(self) -> None:
-        """To look for wheels alone may find an older version, where the newest one has to be built. Also one that was
-        asked for counts as found so. The environment's own Python is not started: that runs hooks of its packages.
+        """Wheels alone may give an older version, if the newest one has to be built. A version that was requested is
+        judged in the same way. The environment's own Python is not started: that would run hooks of its packages.
         Raises Changed."""
         how = ["--outdated", "--format", "json", "--python", os.path.realpath(self.python)]
         for site in self._venv.glob("lib/*/site-packages"):

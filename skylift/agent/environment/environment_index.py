@@ -1,7 +1,7 @@
 """The index of an environment in the bucket, parsed before root writes what it names.
 
-Its digest proves that the bucket has what was pinned first. It does not prove that skylift wrote it: whoever may write
-an environment may pin one.
+Its digest proves that the bucket has what was pinned first. It does not prove that skylift wrote it: anyone who may
+write an environment may pin one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _LONGEST_TIME = 1 << 40
 
 
 class Changed(Exception):
-    """An index is not one that a server writes, or a file is not as the index has it."""
+    """An index is not as a server writes it, or a file differs from the index."""
 
 
 def parse_index(text: bytes, home: Path, folders: List[Path]) -> Dict[str, Any]:
@@ -23,21 +23,21 @@ def parse_index(text: bytes, home: Path, folders: List[Path]) -> Dict[str, Any]:
     try:
         index = json.loads(text)
     except (ValueError, RecursionError):
-        raise Changed("its index is no JSON") from None
+        raise Changed("its index is not JSON") from None
     if not isinstance(index, dict):
-        raise Changed("its index is none")
+        raise Changed("its index is not a JSON object")
     if index.get("home") != str(home):
         raise Changed("it was made for %s" % str(index.get("home"))[:200])
     lock, entries, packs = index.get("lock"), index.get("entries"), index.get("packs")
     if not (lock is None or isinstance(lock, str)) or not isinstance(entries, list) or not isinstance(packs, list):
-        raise Changed("its index is none")
+        raise Changed("its index is not valid")
     _Entries([str(each.relative_to(home)) for each in folders]).check(entries)
     _check_packs(packs, sum(each[1] == "f" for each in entries))
     return index
 
 
 class _Entries:
-    """Each path is in a folder that stands before it, and below one of `tops`. So none leads through a link."""
+    """Each path is in a folder that is listed before it, and below one of `tops`. So no path leads through a link."""
 
     def __init__(self, tops: List[str]) -> None:
         self._tops = tops
@@ -64,7 +64,7 @@ class _Entries:
             return (inside or around) and len(more) == 1 and _is_number(more[0], 0o7777)
         if kind == "l":
             return inside and len(more) == 1 and _is_text(more[0])
-        # A file of root's that changes who runs it is no part of an environment.
+        # Set-uid files of root are not part of an environment.
         return (
             inside and kind == "f" and len(more) == 3 and _is_number(more[0], 0o777)
             and _is_number(more[1]) and _is_number(more[2], _LONGEST_TIME, least=-_LONGEST_TIME)

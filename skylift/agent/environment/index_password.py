@@ -6,7 +6,7 @@ import re
 from typing import Mapping
 
 WITHHELD = "SKYLIFT_WITHHELD"
-"""A server's variable: the hosts of indexes whose passwords stay with the cloud. A server of AWS has none."""
+"""A server's variable: the index hosts whose passwords stay with the cloud. Servers on AWS do not have it."""
 _HOST = re.compile(r"https?://(?:[^/\s@]*@)?([A-Za-z0-9_.-]+)")
 _WORDS = """
 The password for %s stays on the machine of the cloud, and the project names this index itself.

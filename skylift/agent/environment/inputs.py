@@ -43,10 +43,10 @@ class _Span(NamedTuple):
 
 
 class InputDownloads:
-    """Downloads inputs. An input that cannot be had ends the job, and so does a cancelled `program`.
+    """Downloads inputs. If an input cannot be downloaded, the job ends. It also ends if `program` is cancelled.
 
     `kept` is a folder on a kept server with large files for its next job. They are hard links to the job's own files,
-    so they take no room, and one that the program has changed is detected by its digest.
+    so they take no room. If the program has changed one, its digest shows that.
     """
 
     def __init__(self, place: Path, user: pwd.struct_passwd, program: UserProcess, until: float, kept: Path) -> None:

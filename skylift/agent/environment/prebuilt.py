@@ -4,13 +4,13 @@ A place in the bucket holds one environment:
 
     proven.json     {"sha256"}: of the index, if all files come from wheels; {} if not. Written before any code of a
                     package may run, and never again
-    pin.json        {"sha256"}, where proven.json has none: written before the program starts, and never again
-    index.json      {"home", "lock", "entries", "packs"}; the last that is written
+    pin.json        {"sha256"}, if proven.json has none: written before the program starts, and never again
+    index.json      {"home", "lock", "entries", "packs"}; written last
     pack-NUMBER     the contents of files, one after the other
 
 Entries are [path, "d", mode], [path, "l", target] and [path, "f", mode, size, modified], with paths below the login
-user's home; packs are [first, end, sha256], of the entries that are files. `modified` is in whole seconds: that is what
-Python tells by whether its bytecode is of this source. `lock` is what a project without a lock was resolved to.
+user's home; packs are [first, end, sha256], of the entries that are files. `modified` is in whole seconds: Python tells
+by it whether its bytecode is of this source. `lock` is what a project without a lock was resolved to.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ from skylift.agent.remote.aws import Refused, Unreachable, retry_until
 from skylift.agent.remote.prefix import Prefix
 
 PROVEN, OWN = "proven.json", "pin.json"
-"""The pins. What has the first one is anybody's, what has the second one only that of jobs of the same source."""
+"""The pins. Any job may use an environment with the first one; the second one is for jobs of the same source."""
 PACK = 16 << 20
-"""Bytes after which a pack is closed. A larger file has a pack of its own."""
+"""Bytes after which a pack is closed. A larger file gets a separate pack."""
 _AT_A_TIME = 4
 _TAKING = 60
 """Seconds to download an environment, before it is built instead."""
 _PINNING = 30
 """Seconds to upload the pin."""
 _KEEPING = 300
-"""Seconds to upload the files. Results share the memory for uploads with them, and must not time out meanwhile."""
+"""Seconds to upload the files. Results share the memory for uploads with them, and must not time out before."""
 _MASKED = 0o022
 _READING = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 _LEAST = 15.0
@@ -211,15 +211,15 @@ class PrebuiltEnvironment:
             raise Changed(str(error)) from None
 
     def close(self, pin: str) -> None:
-        """Nothing is to be pinned there any more, by whoever has this server's role. Raises Unreachable and Refused."""
+        """Writes an empty pin, so that nothing with this server's role can pin. Raises Unreachable and Refused."""
         if self.shared:
             until = time.time() + _PINNING
             retry_until("environment", lambda: self._prefix.put(pin, b"{}", first=True), until, self._say)
 
     def write_down(self, lock: Optional[str], seconds: float, pin: str = PROVEN) -> bool:
-        """Write the index of the environment that was built in `seconds`, before the program can have changed it. If it
-        cannot be written, or something that the build has left running changes it meanwhile, the environment is not
-        shared. Returns False if nobody has pinned one then, though this server may.
+        """Writes the index of the environment that was built in `seconds`, before the program can have changed it. If
+        it cannot be written, or processes that the build has left running change files, the environment is not shared.
+        Returns False if no pin was written, though this server may still write one.
         """
         if not self.shared:
             return True
@@ -269,11 +269,11 @@ class PrebuiltEnvironment:
         return [path, "f", mode, found.st_size, int(found.st_mtime)]
 
     def _open(self, path: str) -> BinaryIO:
-        """A regular file, and nothing that would be waited for, or has no end. Raises Changed or OSError."""
+        """Opens a regular file. A pipe or device could block, or never end. Raises Changed or OSError."""
         file = os.fdopen(os.open(str(self._login.home / path), _READING), "rb")
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             file.close()
-            raise Changed("%a is no file any more" % path)
+            raise Changed("%a is not a file any more" % path)
         return file
 
     def _digest(self, paths: List[str]) -> str:
@@ -285,7 +285,7 @@ class PrebuiltEnvironment:
         return digest.hexdigest()
 
     def keep(self) -> None:
-        """Upload the files while the program runs. Files that it changes meanwhile are left out."""
+        """Uploads the files while the program runs. Files that the program changes before are left out."""
         if self._index:
             self._keeping = threading.Thread(target=self._keep, name="environment", daemon=True)
             self._keeping.start()

@@ -44,9 +44,9 @@ class CannotMake(Exception):
 
 class ToolEnvironment:
     """`record` is the part of the job's record: {"lock": {"key", "sha256"}, "environment": {"place", "sha256",
-    "shared", "alone"*}}. One that is neither `shared` nor has a digest is being built by another server, which pins it
-    within `patience` seconds. With `alone`, each server builds its own. `place` gives another prefix of the bucket. uv
-    is started with the variables `environment`, and root's PATH. `say` is for who examines the server."""
+    "shared", "alone"*}}. If it is neither `shared` nor has a digest, another server is building it and pins it within
+    `patience` seconds. With `alone`, each server builds its own. `place` gives another prefix of the bucket. uv is
+    started with the variables `environment`, and root's PATH. `say` logs for people who examine the server."""
 
     def __init__(
         self,
@@ -126,7 +126,7 @@ class ToolEnvironment:
         if not run_within(compile_argv(self.python, [self._venv, self._pythons]), max(LEAST, took), self._env):
             self._say("Dask's environment is compiled in part")
         if not prebuilt.write_down(None, time.monotonic() - began):
-            # The inputs that run here next have the right to pin one, as long as nobody has.
+            # The inputs that run here next could pin another one, as long as none is pinned.
             raise CannotMake("It cannot be written down which environment of Dask was built.")
 
     def _run(self, *arguments: str) -> None:
@@ -171,7 +171,7 @@ def follow(prefix: Prefix, what: str, patience: Optional[float] = None, say: Cal
 
 
 def _await(prefix: Prefix, key: str, until: float) -> bytes:
-    """An object that another server is about to write. Looks in vain are not told of: a map's output is its user's."""
+    """Waits for an object that another server writes. Failed looks are not logged: a map's output is its user's."""
     pause, why = 0.2, Unreachable("%s is not there yet" % key)
     while True:
         try:
@@ -179,7 +179,7 @@ def _await(prefix: Prefix, key: str, until: float) -> bytes:
             if found is not None:
                 return found
         except Unreachable as error:
-            # As what is not there is denied who may not list.
+            # Without ListBucket, S3 answers 403 for a missing key.
             why = error
         if time.time() + pause > until:
             raise why

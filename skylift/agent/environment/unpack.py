@@ -123,7 +123,7 @@ class Unpacking:
             raise Ended(State.BROKEN, "The bundle has two entries of one name: %s" % entry.name) from None
 
     def _target(self, name: str) -> str:
-        """The path for an entry, whose folder exists. Most are in the folder of the one before."""
+        """The path for an entry in an existing folder. Most entries are in the previous entry's folder."""
         folder, _, last = name.rpartition("/")
         if folder != self._folder or name.startswith("/") or last in ("", ".", ".."):
             target = make_room(name, self._place, self._user, self._folders)
@@ -151,9 +151,9 @@ class Unpacking:
 
 
 class _Entry(tarfile.TarInfo):
-    """An entry of a pack. The header of nearly all is that of a regular file with a short name, of which three fields
-    are needed: tarfile takes as long for the others as for writing a small file. The digest of the pack has shown
-    that its bytes are those that were sent, so the header's own sum says nothing new."""
+    """An entry of a pack. Nearly all headers are of regular files with short names, and three of their fields are
+    needed: tarfile takes as long for the others as for writing a small file. The pack's digest has shown that its
+    bytes are as sent, so the header's own checksum says nothing new."""
 
     @classmethod
     def frombuf(cls, buf: Any, encoding: str, errors: str) -> _Entry:

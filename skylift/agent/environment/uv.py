@@ -1,4 +1,4 @@
-"""uv, which makes environments: the image's own, or the one that the record names, from the job's bucket."""
+"""uv, which makes environments: the image's own, or the version in the job's bucket that the record names."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Uv:
         self._named, self._fetch, self._folder, self._path = named, fetch, folder, path
 
     def program(self) -> Optional[str]:
-        """The path of uv; None when there is none."""
+        """The path of uv; None without one."""
         found = shutil.which("uv", path=self._path)
         if found is not None or self._named is None:
             return found

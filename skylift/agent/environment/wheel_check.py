@@ -29,11 +29,11 @@ Contents = Dict[str, Tuple[str, str]]
 
 
 def check_lock(text: str) -> None:
-    """A uv.lock as uv writes it: each package is of an index, and each file has a hash. Raises Changed."""
+    """A uv.lock as uv writes it: each package is from an index, and each file has a hash. Raises Changed."""
     for line in text.split("\n"):
         form = _SOURCE if line.startswith("source =") else _LOCKED if "{ url =" in line else None
         if form is not None and not form.fullmatch(line):
-            raise Changed("a package has no hash, or is of no index: %.200s" % line)
+            raise Changed("a package has no hash, or is not from an index: %.200s" % line)
 
 
 def check_files(found: Contents, read: Callable[[str], bytes]) -> None:
@@ -63,4 +63,4 @@ def _listed(record: str, content: bytes) -> Iterator[Tuple[str, str]]:
             elif digest:
                 raise Changed("a package lists files by %.20s" % kind)
     except (ValueError, csv.Error, binascii.Error) as error:
-        raise Changed("%.200s is none: %s" % (record, error)) from None
+        raise Changed("%.200s is not a list of files: %s" % (record, error)) from None

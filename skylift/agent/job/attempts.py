@@ -7,8 +7,8 @@ and this server turns itself off. If none comes, it has EC2 terminate the holder
 when EC2 says that the server has ended. So an attempt is taken only when the one before is over.
 
 Each write names the version that it replaces (If-Match). So a late write of a supervisor that is dead by then replaces
-nothing newer. A file that is no attempt, because a program has written there, is repaired by its holder. If the holder
-is silent too, the job continues from the attempts before.
+nothing newer. If a program has overwritten the file with something else, its holder repairs it. If the holder is silent
+too, the job continues from the attempts before.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _MOST_TRIES = 1000
 
 
 class Stored(NamedTuple):
-    """An attempt as it is in the prefix. `fields` is None when the file is no attempt."""
+    """An attempt as it is in the prefix. `fields` is None if the file is not a valid attempt."""
 
     fields: Optional[Dict[str, Any]]
     etag: str
@@ -83,7 +83,7 @@ class Attempt:
             if found.over and not self._is_ours and found.fields != self.fields:
                 raise Refused(412, "another server has taken attempt %d over" % self.number)
             self._etag = found.etag
-            raise Unreachable("attempt %d was written meanwhile" % self.number)
+            raise Unreachable("attempt %d has changed since it was read" % self.number)
         self._etag, self._is_ours = etag, True
 
     def beat(self, pause: float, look: Callable[[], Dict[str, Any]]) -> None:
@@ -124,7 +124,7 @@ class Attempts:
             if fields is None or not ours or "bases" in fields:
                 later = self._find(number + 1)
             if later is None:
-                # The newest one that we can see. Claiming the next one shows whether there is a later one.
+                # The newest attempt that we can see. Claiming the next number shows whether there is a later one.
                 if fields is not None and ours:
                     return self._go_on(number, fields, found)
                 if not found.over:
@@ -139,8 +139,8 @@ class Attempts:
             number, found = number + 1, later
 
     def _go_on(self, number: int, fields: Dict[str, Any], ours: Stored) -> Optional[Attempt]:
-        """Continue an attempt that this server already holds. One that we have passed on may be another server's by
-        now: we may have been ended before we noted that."""
+        """Continues an attempt that this server already holds. An attempt that we have passed on may be another
+        server's by now: we may have been ended before we noted that."""
         return None if "interrupted" in ours.over else self._begin(number, fields, ours.etag)
 
     def _find(self, number: int) -> Optional[Stored]:
@@ -162,8 +162,8 @@ class Attempts:
         return self._try("attempt", get)
 
     def _take(self, number: int) -> Stored:
-        """Claim the attempt if no server has it, and return its content. When the answer to our write was lost, the
-        instance in the file shows whose it is.
+        """Claims the attempt if no server has it, and returns its content. If the answer to our write was lost, the
+        instance in the file shows which server has it.
         """
         fields = {"instance": self._aws.instance(), "claimed": now_iso()}
         body = json.dumps(fields).encode()
@@ -201,7 +201,7 @@ class Attempts:
         status = self._try("status", lambda: self._prefix.get("server/status.json"))
         holder = object_of(status or b"").get("instance")
         if holder == self._aws.instance():
-            raise Refused(200, "%s, which was ours, is no attempt" % key_of(number))
+            raise Refused(200, "%s, which was ours, is not a valid attempt" % key_of(number))
         return holder if isinstance(holder, str) else ""
 
     def _begin(self, number: int, ours: Dict[str, Any], etag: str) -> Attempt:
@@ -226,7 +226,7 @@ class Attempts:
         return attempt
 
     def _last_before(self, number: int) -> Dict[str, Any]:
-        """The fields of the newest attempt before this one that has any. One that was only claimed has none."""
+        """The fields of the newest earlier attempt that has any. An attempt that was only claimed has none."""
         for earlier in range(number - 1, 0, -1):
             found = self._read(earlier).fields
             if found is not None and "bases" in found:
@@ -272,7 +272,7 @@ def put_if(prefix: Prefix, key: str, body: bytes, condition: Dict[str, str]) -> 
 
 
 def parse(text: bytes) -> Optional[Dict[str, Any]]:
-    """None when the text is no attempt. The fields of a checkpoint are checked where they are used."""
+    """None if the text is not a valid attempt. A checkpoint's fields are checked where they are used."""
     found = object_of(text)
     if not isinstance(found.get("instance"), str):
         return None
@@ -295,7 +295,7 @@ def parse(text: bytes) -> Optional[Dict[str, Any]]:
 
 
 def object_of(text: bytes) -> Dict[str, Any]:
-    """The fields of a JSON object, which any program of the job may have written; none of what is no object."""
+    """The fields of a JSON object, which any program of the job may have written; empty if it is not an object."""
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):

@@ -1,8 +1,8 @@
-"""The cap from outside, of a server that no client starts: that of a schedule's run.
+"""The cap from outside for a server that no client starts: a schedule's run.
 
-EventBridge Scheduler is asked to end it before anything of the job runs here. Its role may ask that, and may neither
-change nor delete what was asked for. A program that becomes root may ask for more of it. Names have two characters of
-their own, so that there are some thousand at the most, and all of them end only servers of the same schedule.
+Before anything of the job runs here, EventBridge Scheduler is asked to end the server. The server's role may make such
+one-time schedules, and may neither change nor delete them. A program that becomes root may make more of them. Only two
+characters of their names vary, so there are some thousand at most, and all of them end only this schedule's servers.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from skylift.contract.record import ScheduleTerms
 from skylift.contract.states import State
 
 MARGIN = 120
-"""Seconds after the deadline: as much as a client has the cloud leave to other servers."""
+"""Seconds after the deadline, as in the caps that a client makes for other servers."""
 NAMES = [one + other for one in string.ascii_letters + string.digits for other in string.ascii_letters + string.digits]
 _SILENCE = 60.0
-"""Seconds after which a network has no way to EventBridge Scheduler. No other server can bring that about."""
+"""Seconds of silence after which EventBridge Scheduler counts as unreachable. No other server can cause that."""
 _NEW = "assume the role"
-"""A part of what EventBridge Scheduler says of a role that it does not know yet."""
+"""A part of EventBridge Scheduler's message about a role that it does not know yet."""
 
 
 def cap_server(context: Context, plan: ScheduleTerms) -> None:
-    """Raises Ended where the cloud does not take it: a job does not begin without, but where there is no way to ask."""
+    """Raises Ended if the cloud refuses it: a job does not begin uncapped, unless EventBridge is unreachable."""
     try:
         instance = context.retry("instance id", context.aws.instance)
         minutes = -(-(int(context.deadline) + MARGIN) // 60)

@@ -17,9 +17,9 @@ T = TypeVar("T")
 
 
 class Context:
-    """`deadline` is when the server goes off, in seconds since the epoch, and `last` until when most things are tried;
-    `folder` is the job's own on the server's disk. `source` has the job's record and inputs: it is the job's prefix, or
-    that of a schedule, which all of its runs read; `source_name` is its name."""
+    """`deadline` is when the server goes off, in seconds since the epoch, and `last` until when most things are tried.
+    `folder` is the job's folder on the server's disk. `source` has the job's record and inputs: it is the job's prefix,
+    or the schedule's, which all of its runs read. `source_name` is its name."""
 
     def __init__(self, options: argparse.Namespace, aws: Aws, prefix: Prefix, ledger: Ledger, handles: Handles) -> None:
         self.aws, self.prefix, self.ledger, self.handles = aws, prefix, ledger, handles

@@ -36,6 +36,6 @@ class EnvValues:
             threading.Thread(target=self.remove, daemon=True).start()
 
     def remove(self, until: Optional[float] = None) -> None:
-        # Those of a schedule are for the next run, too.
+        # A schedule's values are for the next run, too.
         if self._has_any and not self._context.is_scheduled:
             self._context.retry("removing --env values", lambda: self._context.prefix.delete(KEY), until)

@@ -57,7 +57,7 @@ def guard(folder: Path, ledger: Ledger, work: Callable[[Handles], None], prepare
             for each in filter(lambda number: number >= 0, (*pipes, *terminal)):
                 os.close(each)
             return code
-        # SIGTERM comes from a shutdown, of which this process hears too in this time. A new supervisor would only see
+        # SIGTERM comes from a shutdown, which reaches this process in this time, too. A new supervisor would only see
         # the shutdown end the program.
         asked = code == -signal.SIGTERM
         if not (asked and down):
@@ -129,7 +129,7 @@ def _hold_pipes(folder: Path) -> List[int]:
 
 
 def _hold_terminal() -> Tuple[int, int]:
-    """Make a terminal that outlives the supervisor: a program whose terminal closes gets SIGHUP."""
+    """Makes a terminal that outlives the supervisor, because a program gets SIGHUP when its terminal closes."""
     try:
         return os.openpty()
     except OSError as error:

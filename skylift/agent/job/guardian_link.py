@@ -16,7 +16,7 @@ from skylift.agent.machine.console import say
 _SHUTDOWN = 100.0
 """Seconds in which a server that shuts down is off. systemd gives its services 90."""
 _PAUSE = 1.0
-"""Seconds until another try to start a guardian, after one for which there was no memory."""
+"""Seconds until the start of a guardian is tried again, after it failed for lack of memory."""
 
 
 class GuardianLink:

@@ -24,10 +24,10 @@ class Ledger:
 
         helper                  pid of what makes the environment
         start                   before the program starts: as Start in recovery.py has it
-        pid, end, ended, clock  the program's; its exit code, negative for a signal, and when it was known, by the wall
-                                clock and by the monotonic one
-        tries                   with start: what came of those that were started before, as in status.json
-        asked                   signals that somebody who watches has sent to it
+        pid, end, ended, clock  the program's pid; its exit code, negative for a signal; and when it was known, by the
+                                wall clock and by the monotonic one
+        tries                   with start: how earlier starts have ended, as in status.json
+        asked                   signals that a watching user has sent to it
         ending                  why we ended it
         verdict                 {"verdict", "more"}: how the job ended, and what else its status says of that
         down                    when the server began to go down
@@ -35,7 +35,7 @@ class Ledger:
         delivered, kept_until   all is in the prefix; until when the server stays
         notice, passed_on       when the server is taken away, by EC2's notice; the same, once the program knows
         spot                    with delivered: that a fleet is to go before the server
-        next                    {"job", "deadline"}: whose this server is from here on
+        next                    {"job", "deadline"}: the job that this server belongs to from here on
     """
 
     def __init__(self, path: Path) -> None:
@@ -50,7 +50,7 @@ class Ledger:
         return {name: each for name, each in fields.items() if each is not None}
 
     def latest(self, *names: str) -> Dict[str, Any]:
-        """The latest values of these names, None for one that was removed. Each call must have the same names: it reads
+        """The latest values of these names, None for a removed one. Each call must have the same names: it reads
         only what is new since the last call."""
         whole, _, _ = self._bytes(self._seen).rpartition(b"\n")
         if whole:

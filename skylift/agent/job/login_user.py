@@ -11,7 +11,7 @@ from skylift.agent.remote.announce import find_user
 
 
 class Login:
-    """The login user, or the user of this process when there is none."""
+    """The login user, or this process's user if there is none."""
 
     def __init__(self, name: str, root: Path, job: str, region: str) -> None:
         self.user = find_user(name)

@@ -12,7 +12,7 @@ REBOOTED = 122
 CAPPED = 124
 FAILED = 125
 BY_SIGTERM = (-signal.SIGTERM, 128 + signal.SIGTERM)
-"""Exit codes after SIGTERM: of a program that does not catch it, and the usual one of a program that does."""
+"""Exit codes after SIGTERM: for a program that does not catch it, and the usual one for a program that does."""
 
 
 class Ended(Exception):

@@ -21,8 +21,8 @@ STATUS = "server/status.json"
 
 
 class Claim(NamedTuple):
-    """The job belongs to this server. `attempt` is that of a job that may have several servers, one after
-    the other: a spot job, or a map."""
+    """The job belongs to this server. `attempt` is set if the job may have several servers, one after the other: for a
+    spot job, or a map."""
 
     attempt: Optional[Attempt]
 
@@ -44,11 +44,11 @@ def claim_job(context: Context, record: JobRecord) -> Optional[Claim]:
 
 
 def claim_first(context: Context, until: float, **more: Any) -> bool:
-    """Write the first attempt. When the answer was lost, the instance in it shows whose it is.
+    """Writes the first attempt. If the answer was lost, the instance in it shows which server has the job.
 
-    All runs of a schedule have one role, so a program may have written there long before this run was due. What is
-    older than this server is no other server's claim: EventBridge Scheduler starts one server for each time. S3 says
-    when it was written, and no program can change that.
+    All runs of a schedule have one role, so a program may have written there long before this run was due. A claim
+    that is older than this server is not another server's: EventBridge Scheduler starts one server for each time. S3
+    says when it was written, and no program can change that.
     """
     instance, key = context.aws.instance(), key_of(1)
     body = json.dumps({"instance": instance, "claimed": now_iso(), **more}).encode()
@@ -61,14 +61,14 @@ def claim_first(context: Context, until: float, **more: Any) -> bool:
         if not context.is_scheduled or not found.is_older_than(context.retry("start", lambda: _start(context), until)):
             return False
         say("%s is older than this server: another run of the schedule has written it" % key)
-        # Somebody may have written there meanwhile, as this server itself where an answer was lost.
+        # Somebody may have written there since, or this server itself, if an answer was lost.
         replacing = partial(put_if, context.prefix, key, body, {"if-match": found.etag})
         if context.retry("claim", replacing, until) is not None:
             return True
 
 
 class _FirstClaim(NamedTuple):
-    """`instance` is empty where the object is no claim, and all is where there is none. `written` is as S3 says it."""
+    """`instance` is empty if the object is not a claim; all fields are if it is missing. S3 gives `written`."""
 
     instance: str = ""
     written: str = ""

@@ -166,7 +166,7 @@ class Delivery:
         return kept_until
 
     def _release_group(self) -> None:
-        """A map's other servers: nothing is to be done there any more, and nobody needs their keys."""
+        """Ends a map's other servers, which have nothing left to do, and removes their keys."""
         context, group = self._context, self._session.record.group
         if group and not context.is_scheduled:
             release_group(context.aws, group)
@@ -185,9 +185,9 @@ class Delivery:
         return end
 
     def _hold_results(self) -> float:
-        """Keep undelivered results by stopping the server instead of terminating it. Meanwhile delivering is tried
-        again, and what succeeds first counts. If EC2 refuses to stop the server, delivering is tried until the timer
-        fires."""
+        """Keeps undelivered results by stopping the server instead of terminating it. Until it stops, delivering is
+        tried again, and whichever succeeds first counts. If EC2 refuses to stop the server, delivering is tried until
+        the timer fires."""
         may_stop, pause = self._session.record.keeps_disk, 1.0
         self._context.ledger.note(stranded=True)
         while time.time() < self._context.deadline - LAST:

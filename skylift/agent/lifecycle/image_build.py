@@ -1,7 +1,7 @@
-"""A server that an image is made of: it has one environment, and no program has run on it.
+"""Prepares a server that an image is made of: it gets one environment, and no program runs on it.
 
-The environment comes from the bucket, where its digest is known, and nothing of it is run here. If it cannot be had,
-there is no image: to build it would run code of packages.
+The environment comes from the bucket and has a known digest; nothing of it is run here. If it cannot be downloaded,
+there is no image: building it here would run packages' code.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def seal(session: JobSession) -> Concluded:
         raise Ended(State.BROKEN, "The environment for the image cannot be had from the bucket.")
     mark = context.root / "var/lib/skylift/environment"
     CachedEnvironment(mark, folders, login.home).mark_imaged(found["name"], found["lock"])
-    # The users of this server need not be those of a server of the image.
+    # The image's servers may have other users than this server.
     for own in (login.home, context.root / "root"):
         (own / ".ssh/authorized_keys").unlink(missing_ok=True)
     with contextlib.suppress(FileNotFoundError):

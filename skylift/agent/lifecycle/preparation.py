@@ -65,7 +65,7 @@ class Prepares(Protocol):
 
 
 class Preparation:
-    """`run` raises Ended when the job cannot begin. With `needs_dask`, that of a map does not begin without Dask."""
+    """`run` raises Ended if the job cannot begin. With `needs_dask`, a map's job does not begin without Dask."""
 
     def __init__(self, session: Prepares, *, needs_dask: bool = False) -> None:
         self._needs_dask = needs_dask
@@ -190,7 +190,7 @@ class Preparation:
             return sys.executable
         named = record["environment"]
         if self._session.status.fields.attempt > 1:
-            # The server before may have had others, of which the first has built it.
+            # The previous server may have had other servers. The first of these has built the environment.
             named = pinned(named, self._context.place)
         return self._make_tools(dict(record, environment=dict(named, shared=False, alone=True)))
 

@@ -21,8 +21,8 @@ _SHUTDOWN = 1.0
 class NotedStart(NamedTuple):
     """Noted in the ledger before the program starts. `boot` identifies the server's boot, `time` is wall-clock time and
     `clock` monotonic time since that boot. `arrived` has the files in the job's folder, `kills` the count of the OOM
-    killer, and `status` the fields of the job's status. When the program starts again after a failure, `time`, `clock`,
-    `arrived` and `status` stay those of the first start; `began` is the time of this one, `after` the seconds between
+    killer, and `status` the fields of the job's status. If the program starts again after a failure, `time`, `clock`,
+    `arrived` and `status` stay as at the first start; `began` is the time of this start, `after` the seconds between
     both."""
 
     boot: str
@@ -103,7 +103,7 @@ class Recovery:
 
     @property
     def asked(self) -> List[int]:
-        """Signals that somebody who watches has sent to it."""
+        """Signals that a watching user has sent to it."""
         return list(self._noted.get("asked", []))
 
     @property
@@ -150,9 +150,8 @@ class Recovery:
         return max(0.0, float(noted["ended"]) - start.time)
 
     def end_is_known(self) -> bool:
-        """Whether the program's exit code is known or will be. A program of an earlier guardian has no parent that
-        waits for it.
-        """
+        """Whether the program's exit code is known or will be. Nobody waits for the program if an earlier guardian was
+        its parent. """
         if "end" not in self._noted and not is_child_of(os.getppid(), self.pid):
             self._read()
             return "end" in self._noted

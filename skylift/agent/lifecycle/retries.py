@@ -1,9 +1,9 @@
 """Decides whether a failed program is started again on the same server, and after what pause.
 
-What came of each time that it was started is a try: {"attempt", "exit_code", "signal", "reason", "began", "ended",
-"seconds", "pause"}, where `attempt` is the server's among those of a spot job, `began` and `ended` are times as in
-status.json, and `pause` is there when it was started again so many seconds later. A server that is taken away ends no
-try: the next one goes on with it, and with what is left of the times.
+Each start has a try with its outcome: {"attempt", "exit_code", "signal", "reason", "began", "ended", "seconds",
+"pause"}. `attempt` is the number of a spot job's server, `began` and `ended` are times as in status.json, and `pause`
+is there if the program was started again that many seconds later. A server that is taken away does not end a try: the
+next server goes on with it, and with what is left of the times.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ def _start(session: JobSession, prepared: Prepared) -> None:
 
 
 def _no_cluster(session: JobSession) -> Path:
-    """The file that says why there is no cluster for the program, if there is none. Later supervisors read it, too."""
+    """The file that says why the program has no cluster. It exists only then. Later supervisors read it, too."""
     path: Path = session.context.folder / "no-cluster"
     return path
 
@@ -143,7 +143,7 @@ def clear_up(session: JobSession, recovery: Recovery) -> None:
 
 
 def take_up(session: JobSession, recovery: Recovery) -> Union[Running, Concluded]:
-    """Continue from an earlier supervisor, whose program runs or has ended. Raises Ended when the program ended with
+    """Continues with an earlier supervisor's program, which runs or has ended. Raises Ended if the program ended with
     the server."""
     start = recovery.start
     if start is not None:
@@ -160,7 +160,7 @@ def take_up(session: JobSession, recovery: Recovery) -> Union[Running, Concluded
                 # The job was over when its server went off.
                 return _as_concluded(session, judge(code, recovery.ending, _words(session), 0, None))
             if session.record.tools is not None and recovery.ending is None:
-                # Of a map only what ran is lost: what has no outcome runs now. An input may have done this.
+                # A map loses only the inputs that ran, and goes on with them. One of them may have caused the reboot.
                 return go_on_trying(session, recovery, anew=True)
             if goes_on:
                 return _interrupted(session, recovery, code)
@@ -245,8 +245,8 @@ class Running:
             session.stopwatch.start()
 
     def _note_start(self, first: Optional[NotedStart]) -> NotedStart:
-        """Note the start in the ledger: from here on the program is started again only after a failure. Files that are
-        new since the first start are the program's, so a lock or a build of its project, made before, is none of its
+        """Notes the start in the ledger: from here on the program is started again only after a failure. Files that are
+        new since the first start are the program's. Its project's lock and build are made before, so they are not
         results."""
         session, kills = self._session, self._memory.before
         if first is None:
@@ -344,7 +344,7 @@ class Running:
         return session.retries.pause(outcome, self._left(session.ran_before))
 
     def _rest(self, outcome: Outcome, pause: float) -> Optional[Outcome]:
-        """Until it is to be started again: None. The job's end, if somebody wants that meanwhile."""
+        """Waits until the next start, and returns None. If the job is to end before, returns its outcome."""
         session = self._session
         self._add_try(outcome, pause)
         end_what_is_left(session)

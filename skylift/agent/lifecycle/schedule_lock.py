@@ -4,8 +4,8 @@
 none has. Each write names the version that it replaces, so only one run gets the turn. The holder writes again every
 few seconds. If it is silent, the next run has EC2 terminate its server, as with attempts.py, and takes the turn.
 
-Programs of the schedule may write there, too. That can keep runs of this schedule waiting or have them skipped, or end
-one of its servers: the role allows no more.
+Programs of the schedule may write there, too. They can keep runs of this schedule waiting or have them skipped, or end
+one of its servers: the role does not allow more.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ _INSTANCE = re.compile(r"i-[0-9a-f]{8,17}")
 _JOB = re.compile(r"[a-z0-9-]{1,40}")
 _BY_SIGTERM = 143
 _LOOKS = 3
-"""How often at most a run looks who has the turn that it gives back: programs of the schedule may write there, too."""
+"""The most times that a run checks who has the turn before it gives it back: programs may write there, too."""
 
 
 class ScheduleHolder(NamedTuple):
-    """Who has the turn. Both names are empty when nobody has, or what stands there is none."""
+    """The run that has the turn. Both names are empty if none has, or if the content is not valid."""
 
     job: str
     instance: str
@@ -44,7 +44,7 @@ class ScheduleHolder(NamedTuple):
 
 
 class Turn:
-    """`plan` is None for a job that is no schedule's run: it always has its turn."""
+    """`plan` is None for a job that is not a schedule's run: it always has its turn."""
 
     def __init__(self, context: Context, plan: Optional[ScheduleTerms], program: UserProcess, max_time: float) -> None:
         self._context, self._plan, self._program = context, plan, program
@@ -85,8 +85,8 @@ class Turn:
                 self._begin(held.etag)
 
     def is_still_held(self) -> bool:
-        """Whether this run has the turn, by a new look. One that was silent may have been passed by. Where it cannot
-        look, it counts as one without."""
+        """Whether this run still has the turn, by reading it again. If this run was silent, another one may have taken
+        it. False if it cannot be read."""
         if not self._etag:
             return False
         try:
@@ -137,7 +137,7 @@ class Turn:
         self._begin(held.etag)
 
     def _begin(self, etag: str = "") -> bool:
-        """Write that this run has the turn, in place of this version or where there is none; whether that succeeded."""
+        """Writes that this run has the turn, over this version, or without one as the first. Whether it succeeded."""
         if self._etag:
             return True
         condition = {"if-match": etag} if etag else {"if-none-match": "*"}
