@@ -3,9 +3,9 @@
 Programs of inputs, and the worker of Dask that hands them out, belong to map_server.py. A worker of a job's cluster
 runs the program's own code as its user (dask/node.py).
 
-It is prepared as the job's own server is. It has no streams, no status and no results of its own. When it cannot go on
-it turns off: what ran here runs elsewhere. So it never begins a second time, neither after a reboot nor when this
-process was killed.
+It is prepared like the job's own server. It has no streams, no status and no results. If it cannot go on, it turns off:
+what ran here runs elsewhere. So it never begins a second time, neither after a reboot nor after this process was
+killed.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ def seconds_alone(retry: Optional[Retry]) -> float:
 def work_until_notice(
     start: Callable[[], "subprocess.Popen[bytes]"], metadata: Optional[Metadata], pause: float
 ) -> int:
-    """Run a worker of Dask's, and another one after each that its scheduler has ended; the exit code of the last one.
-    When EC2 takes this server back, the worker is to hand over what only it has, and has no successor. `metadata` is
-    None on a server that EC2 does not take back."""
+    """Runs a Dask worker, and another one each time the scheduler has ended it. Returns the last one's exit code. When
+    EC2 takes this server back, the worker hands over what only it has, and no other one follows. `metadata` is None on
+    a server that EC2 does not take back."""
     changing, over, running = threading.Lock(), threading.Event(), []  # type: ignore[var-annotated]
 
     def leave(notice: Notice) -> None:
@@ -108,8 +108,8 @@ class Worker:
         say("this server has nothing more to do (%d)" % code)
 
     def _followed(self, record: JobRecord) -> JobRecord:
-        """An environment that the job's own server builds is taken from there, and none is put there. That of Dask is
-        built by the first of the other servers."""
+        """The job's own server builds the environment and uploads it, and this server only downloads it. The first of
+        the other servers builds Dask's environment."""
         terms, prebuilt = record.map, record.prebuilt
         if record.tools is None and record.cluster is None:
             raise Refused(200, "the record is not of a job with several servers")
@@ -122,8 +122,8 @@ class Worker:
         return record._replace(map=terms, prebuilt=prebuilt)
 
     def _work(self, prepared: Prepared) -> int:
-        """The worker of a job's cluster. One that its scheduler has ended has a successor, which finds another
-        scheduler, that of a program that was started again, or leaves."""
+        """The worker of a job's cluster. If its scheduler ends it, another worker follows. That one finds the new
+        scheduler of a program that was started again, or leaves."""
         context, place = self.context, self.context.root / "var/lib/skylift/dask"
         found = take_key(context.prefix, context.metadata(), context.aws.region, context.aws.instance(), time.sleep)
         if found is None:

@@ -10,13 +10,13 @@ CONSOLE = "/dev/console"
 
 
 def say(text: str) -> None:
-    """Write a line into the console log, for somebody who examines a server that has failed."""
+    """Writes a line into the console log, for people who examine a failed server."""
     sys.stdout.write("skylift: %s\n" % text)
     sys.stdout.flush()
 
 
 def write_to_console(text: str) -> None:
-    """The same, from a process of root's whose standard output is a job's, which is the user's only."""
+    """The same, for a root process with the job's standard output, which belongs to the user alone."""
     with contextlib.suppress(OSError):
         console = os.open(CONSOLE, os.O_WRONLY | os.O_APPEND | os.O_NOCTTY | os.O_NONBLOCK)
         try:

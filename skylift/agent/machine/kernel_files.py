@@ -1,4 +1,4 @@
-"""Reading the small files of /proc and of control groups. One that is not there, or denied, is as one that is empty."""
+"""Reads small files of /proc and of control groups. A missing or denied file counts as an empty one."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class Memory:
         return min((limit for limit in limits if limit is not None), default=None)
 
     def _find_folders(self) -> List[Path]:
-        """The folder of the innermost group with accounting, and those of its parents."""
+        """The folder of the innermost group with accounting, and its parents' folders."""
         mount = self._root / "sys/fs/cgroup"
         for line in read_text(self._root / "proc/self/cgroup").splitlines():
             _, controllers, place = line.split(":", 2)

@@ -1,7 +1,7 @@
-"""The mount that an open file is in, by the kernel's number of it.
+"""The mount that an open file is in, by the kernel's mount id.
 
-No two mounts of a machine have one number at the same time, not even in different mount namespaces, and a mount stays
-as long as a file in it is open. A path is no such proof: that of a file in another namespace is the path there.
+Ids are unique on a machine, across all mount namespaces, and a mount stays while a file in it is open. A path proves
+nothing: a file in another namespace has that namespace's path.
 """
 
 from __future__ import annotations

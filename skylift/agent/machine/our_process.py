@@ -11,8 +11,8 @@ Options = TypeVar("Options")
 def argv_of(interpreter: str, archive: str, module: str, *words: str) -> List[str]:
     """The command that calls the `main` of a module, which is given by its full name."""
     start = "import sys; sys.path.insert(0, %r); from %s import main; main()" % (archive, module)
-    # Isolated: this may be root, and would import the job's own files in place of Python's. Unbuffered, as it then does
-    # not hear of PYTHONUNBUFFERED either.
+    # Isolated (-I): this may be root, and would import the job's files in place of Python's. Unbuffered (-u), because
+    # PYTHONUNBUFFERED is then ignored.
     return [interpreter, "-I", "-u", "-c", start, *words]
 
 

@@ -1,9 +1,9 @@
 """Removing what a program has left, as root.
 
-A program can make folders in folders without end: more than a path can name, than Python can call functions in each
-other, and than there are descriptors. shutil.rmtree needs one of these for each level (the first two before Python
-3.13). Here two folders at most are open at a time. No link is followed, whatever its user does meanwhile. What is
-mounted in a tree, such as a volume that a program has had root mount there, is none of it, and is left.
+A program can nest folders more deeply than paths can name, than Python can recurse, and than there are descriptors.
+shutil.rmtree needs one of these for each level (the first two before Python 3.13). Here two folders at most are open at
+a time. No link is followed, even if the user changes the tree during the removal. A file system that is mounted in the
+tree, such as a volume that a program has had root mount there, is left.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ class _Level(NamedTuple):
 
 
 def remove_below(top: Path, path: Path) -> None:
-    """Remove what is at a path below `top`, a folder with all in it, also where its user may exchange folders on the
-    way. A link there, or anything else that is no folder, is removed itself, and not what it leads to. What cannot be
-    removed is left, and the first error raised at the end. Raises OSError: FileNotFoundError when there is nothing.
-    Only root may be able to change what is above `top`."""
+    """Removes what is at a path below `top`, a folder with all in it. This is safe even if its user exchanges folders
+    on the way. A link is removed itself, not what it leads to. What cannot be removed is left, and the first error is
+    raised at the end. Raises OSError: FileNotFoundError if there is nothing. Only root may be able to change what is
+    above `top`."""
     *above, name = path.relative_to(top).parts
     place = os.open(os.path.realpath(str(top)), _FOLDER)
     try:
@@ -99,7 +99,7 @@ class _Removing:
             raise self._failure
 
     def _enter(self, name: str) -> _Level:
-        """Remove the files of this folder, and all else that is no folder."""
+        """Removes everything in this folder except its subfolders."""
         folders: List[str] = []
         files: List[str] = []
         self._try(lambda: self._list(folders, files))

@@ -17,7 +17,7 @@ _COMMAND = 200
 """The most characters of a command line."""
 _SECTOR = 512
 _NO_DISKS = ("loop", "ram", "zram", "dm-", "md", "sr", "fd")
-"""Devices that are no disk of their own, or that are counted elsewhere as well."""
+"""Devices that are not real disks, or that are counted elsewhere as well."""
 
 
 class _Process(NamedTuple):
@@ -118,7 +118,7 @@ class UsageMeter:
     def _processes(self) -> Dict[Tuple[int, int], _Process]:
         found: Dict[Tuple[int, int], _Process] = {}
         for entry in self._proc.iterdir() if self._proc.is_dir() else ():
-            # A process that ends meanwhile is left out.
+            # A process that has just ended is left out.
             with contextlib.suppress(OSError, ValueError, IndexError):
                 if entry.name.isdigit() and entry.stat().st_uid == self._uid:
                     process = _process(entry)

@@ -1,1 +1,1 @@
-"""The user's program: its process, streams, input, terminal, and who watches it."""
+"""The user's program: its process, streams, input, terminal, and the clients that watch it."""

@@ -1,4 +1,4 @@
-"""Connects stdin and stdout to the socket, for a client whose sshd does not forward to sockets."""
+"""Connects stdin and stdout to the socket, for servers with an sshd that does not forward to sockets."""
 
 from __future__ import annotations
 

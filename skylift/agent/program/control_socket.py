@@ -22,7 +22,7 @@ from skylift.agent.program.control import JobControl
 from skylift.agent.program.stream import READ, Stream
 
 _CONNECTIONS = 64
-"""The most connections at a time. One more closes the oldest, whose client connects again by itself."""
+"""The most connections at a time. One more closes the oldest one; its client connects again by itself."""
 _LINE = 2 << 20
 """The most bytes of one command, which may have a megabyte of typed input."""
 _PAUSE = 0.2
@@ -39,9 +39,9 @@ class _UsageRequest(NamedTuple):
 
 
 class _WatchRequest(NamedTuple):
-    """A client wants the streams from these offsets on, up to which it has those of this `attempt`; 0 where it does not
-    know. With `since`, only what was written from that time on. With `once`, only what has been written by now. `gauge`
-    is the number of seconds between two measurements of the server, 0 for none."""
+    """A client wants the streams from these offsets on: it has this `attempt`'s streams up to there (0: it does not
+    know the attempt). With `since`, only what was written from that time on. With `once`, only what has been written by
+    now. `gauge` is the number of seconds between two measurements of the server, 0 for none."""
 
     offsets: Dict[str, int]
     since: Optional[float]

@@ -1,4 +1,4 @@
-"""Fills the program's standard input from the pieces in the job's record. It is a process of its own."""
+"""Fills the program's standard input from the pieces in the job's record. It is a separate process."""
 
 from __future__ import annotations
 

@@ -28,10 +28,10 @@ def how_to_have_file(errors: bytes, cwd: str) -> str:
     place = os.path.relpath(whole, cwd)
     frame = next((line for line in reversed(lines) if _FRAME.match(line)), "")
     if _STARTS.search(frame) and ("/" not in name or place.startswith("../")):
-        # To be installed, not sent along. A program of the user's own has a path in the job's folder.
+        # To be installed, not sent along. The user's own program has a path in the job's folder.
         return ""
     if place.startswith("../"):
-        # Also of somebody whose paths begin with the home directory of another machine.
+        # Also an absolute path in another machine's home directory.
         return (
             "The server has no %s. It has what goes along with --in, at the same paths relative to where you are."
             % name

@@ -38,8 +38,8 @@ def why_not_started(argv: List[str], error: OSError, env: Dict[str, str], cwd: s
 
 
 def how_to_install(argv: List[str], error: OSError, env: Dict[str, str]) -> str:
-    """Lines for the job's outcome: a command that installs what is missing first. Empty where nothing can be installed,
-    or where that is not what is missing. Each line leaves room in 80 columns for who says it."""
+    """Lines for the job's outcome: a command that installs what is missing first. Empty if nothing can be installed, or
+    if nothing is missing that could be. Each line leaves room in 80 columns for a prefix."""
     name, path = argv[0], env.get("PATH", os.defpath)
     if not isinstance(error, FileNotFoundError) or not re.fullmatch(r"[\w.+-]+", name):
         return ""

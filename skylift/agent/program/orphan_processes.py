@@ -1,8 +1,8 @@
 """Ending the processes that a program has left running, before results are sent, so that files do not change: SIGTERM,
 a grace period, SIGKILL.
 
-These are all processes of the login user, in any session, however often they have forked. Processes of a user who is
-logged in (`skylift ssh`, `skylift attach`) go on. What a user leaves behind after logging off (nohup, tmux) cannot be
+These are all processes of the login user, in any session, however often they have forked. Processes of a logged-in
+user (`skylift ssh`, `skylift attach`) go on. What a user leaves behind after logging off (nohup, tmux) cannot be
 distinguished from the program's own processes, and ends with them. On a machine that is not all ours, or when this
 process runs as the login user, as in tests, only descendants of the program are ended.
 """
@@ -19,8 +19,8 @@ from typing import Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 from skylift.agent.machine.console import say
 
 _KILLING, _DYING = 10.0, 10.0
-"""Seconds to find all processes and kill them, and then to wait for those: one that waits for a broken disk may never
-end."""
+"""Seconds to find all processes and kill them, and then to wait for their end: a process that waits for a broken disk
+may never end."""
 _LOOKS = 3
 """Searches in a row that must find nothing, where all processes of a machine are searched: some start and end all the
 time, and no search is sure."""
@@ -65,7 +65,7 @@ class LeftRunning:
         return None
 
     def _kill(self) -> None:
-        """Stop all processes, and then kill them: a process that forks cannot replace itself meanwhile. One that forks
+        """Stops all processes, and then kills them: a stopped process cannot fork a replacement. A process that forks
         thousands of times a second may escape."""
         until = time.monotonic() + _KILLING
         while time.monotonic() < until:
@@ -136,9 +136,9 @@ class LeftRunning:
 
 
 class _Look:
-    """One search of all processes, each read once. `is_sure` is False when one ended before it was read: it may have
-    started another one that was not seen. `zombies` are those of earlier searches, to which this one's are added, by
-    pid and start: a pid is given out again."""
+    """One search of all processes, each read once. `is_sure` is False if one ended before it was read: it may have
+    started another one that was not seen. This search adds its zombies to `zombies`, which has those of earlier
+    searches by pid and start, because pids are reused."""
 
     def __init__(self, zombies: Set[Tuple[int, str]]) -> None:
         self._read: Dict[int, Optional[_Process]] = {}
@@ -181,8 +181,8 @@ class _Look:
 
 
 def _process(place: Path) -> Tuple[Optional[_Process], str]:
-    """A process, None when it is a zombie, and when it has started. One whose first thread has ended looks like a
-    zombie, and runs as long as it has another thread."""
+    """A process, None for a zombie, and its start time. A process without its first thread looks like a zombie, but
+    runs as long as it has another thread."""
     name, _, rest = (place / "stat").read_text(errors="replace").partition("(")[2].rpartition(")")
     fields = rest.split()
     state, parent, started = fields[0], fields[1], fields[19]
@@ -201,7 +201,7 @@ def _users(place: Path) -> Set[int]:
 
 
 def _is_login(process: Optional[_Process]) -> bool:
-    """Whether this is root's process for a user who is logged in. Only root can make one."""
+    """Whether this is root's process for a logged-in user. Only root can make one."""
     return process is not None and process.name in _LOGINS and 0 in process.users
 
 

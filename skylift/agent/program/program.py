@@ -210,7 +210,7 @@ def kill_session(leader: int) -> None:
 
 
 def _await_end_of(pid: int) -> None:
-    """Wait for another process's child, by a pidfd. There is none for a process that has been reaped."""
+    """Waits for another process's child, by a pidfd. Returns at once if the child has been reaped."""
     with contextlib.suppress(ProcessLookupError):
         descriptor = os.pidfd_open(pid)
         select.select([descriptor], [], [])

@@ -59,7 +59,7 @@ class Shipper:
             pause = min(pause * 1.3, 30)
 
     def _ship_status(self) -> None:
-        """Before any output of this attempt: who reads that must know whose it is."""
+        """Sent before any output of this attempt: readers must know which attempt the output is of."""
         version = self._status.version
         if version != self._sent_version:
             self._prefix.put("server/status.json", self._status.encoded(cut=cuts(self._streams)))

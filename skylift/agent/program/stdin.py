@@ -1,8 +1,8 @@
 """The program's standard input, if its client has one: a pipe, and the process that fills it from the job's record.
 
-The client writes it there in pieces (`in/stdin/`), which no server's role can write. So it is the same from its first
-byte on for each server that starts the program, no matter which others have gone meanwhile. A process of its own fills
-the pipe (feed_stdin.py): like the program, it outlives a supervisor that is killed.
+The client writes it there in pieces (`in/stdin/`), which no server's role can write. So each server that starts the
+program has the same input from the first byte on, however many servers there were before. A separate process fills the
+pipe (feed_stdin.py): like the program, it outlives a supervisor that is killed.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class ProgramStdin:
 
     def ring(self) -> None:
         """Say that a piece is there. A process without the bell looks at intervals."""
-        with contextlib.suppress(OSError):  # nobody waits, or it has been rung often enough
+        with contextlib.suppress(OSError):  # no reader waits, or it has been rung often enough
             bell = os.open(str(self._bell), os.O_WRONLY | os.O_NONBLOCK)
             try:
                 os.write(bell, b"x")
@@ -128,7 +128,7 @@ def _attend(
 
 
 def _go_on(state: BinaryIO, writing: Optional[int], over: threading.Event, broke_off: Callable[[], None]) -> None:
-    """Until who fills the pipe has ended: the lock is free then."""
+    """Waits until the process that fills the pipe has ended: it then frees the lock."""
     with state:
         fcntl.flock(state, fcntl.LOCK_SH)
         state.seek(0)
@@ -140,9 +140,7 @@ def _go_on(state: BinaryIO, writing: Optional[int], over: threading.Event, broke
 
 
 def _other_end(pid: bytes) -> Optional[int]:
-    """The end that this process writes to. None if the process has just ended, or if there is no note of which one it
-    is.
-    """
+    """The end that this process writes to. None if the process has just ended, or if its pid is not noted."""
     with contextlib.suppress(OSError, ValueError):
         return os.open("/proc/%d/fd/1" % int(pid), os.O_WRONLY)
     return None

@@ -159,7 +159,7 @@ class Stream:
             os.close(self._log)
             self._log = None
         self._log_start = self.size - self.size % SEGMENT
-        # Without O_APPEND, which splice refuses. Nobody else writes here.
+        # Without O_APPEND, which splice refuses. No other process writes here.
         self._log = os.open(str(self._segment(self.size)), os.O_WRONLY | os.O_CREAT, 0o640)
         os.lseek(self._log, self.size - self._log_start, os.SEEK_SET)
         os.fchown(self._log, -1, self._gid)

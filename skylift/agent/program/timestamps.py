@@ -50,7 +50,7 @@ class StreamTimes:
         return json.dumps([grain, [[round(written, 1), offset] for written, offset in inside]], separators=(",", ":"))
 
     def forget(self, offset: int, now: float) -> None:
-        """Forget marks before `offset`, whose bytes are in S3. The last of them stays: it may hold for later bytes."""
+        """Forgets marks of bytes before `offset`, which are in S3. The last one stays: it may hold for later bytes."""
         while len(self._marks) > 1 and self._marks[1][1] <= offset and self._marks[1][0] < now - _REMEMBERED:
             self._marks.pop(0)
 

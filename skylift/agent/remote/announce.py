@@ -17,7 +17,7 @@ LOGIN_USERS = ("ec2-user", "ubuntu", "admin", "debian", "rocky", "almalinux", "f
 
 
 def find_user(name: str) -> pwd.struct_passwd:
-    """The image's login user, whose name depends on the distribution. The user of this process when there is none."""
+    """The image's login user, whose name depends on the distribution. This process's user if there is none."""
     for each in (name, *LOGIN_USERS):
         with contextlib.suppress(KeyError):
             return pwd.getpwnam(each)

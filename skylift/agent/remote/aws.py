@@ -41,11 +41,11 @@ _NOT_NOW = re.compile(
     "BadDigest|IncompleteBody|OperationAborted|PriorRequestNotComplete|Request(LimitExceeded|Timeout|Throttled)"
     "|XAmzContentSHA256Mismatch|SlowDown|(EC2)?Thrott|TooManyRequests|ProvisionedThroughputExceeded"
 )
-"""How error codes begin that are worth a retry, whatever their status: throttling, and damaged bytes."""
+"""The beginnings of error codes that are worth a retry with any status: throttling, and damaged bytes."""
 NO_WAY = "NoWayToService"
 """What the embedded cloud answers in place of silence."""
 _FOR_GOOD = re.compile("Insufficient|Unsupported|NotImplemented|501")
-"""The same of 5xx answers that are not. EC2 has no room with the status 500."""
+"""In 5xx answers, codes that are not worth a retry. EC2 answers 500 when it has no capacity."""
 
 
 class Refused(Exception):
@@ -63,7 +63,7 @@ class Unreachable(Exception):
 
 
 class NoAnswer(Unreachable):
-    """Nothing came back: the network may have no way there."""
+    """Nothing came back: the service may be unreachable from this network."""
 
 
 def is_not_now(status: int, code: str) -> bool:
@@ -77,7 +77,7 @@ def is_not_now(status: int, code: str) -> bool:
 
 
 def code_of(text: str) -> str:
-    """AWS's error code in an answer; empty when there is none."""
+    """AWS's error code in an answer; empty without one."""
     return text.partition("<Code>")[2].partition("</Code>")[0]
 
 

@@ -43,7 +43,7 @@ class Prefix:
             raise Refused(412, "it was changed since the job was submitted")
 
     def put(self, key: str, body: bytes, first: bool = False, times: str = "") -> bool:
-        """Write an object. With `first`, only if there is none: False when there is. `times` becomes its metadata."""
+        """Writes an object. With `first`, only if it is missing; otherwise returns False. `times` is its metadata."""
         headers = {"if-none-match": "*"} if first else {}
         if times:
             headers["x-amz-meta-times"] = times

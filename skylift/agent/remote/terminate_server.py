@@ -30,7 +30,7 @@ def _is_over(aws: Aws, other: str) -> bool:
             return True
         raise
     except Unreachable as error:
-        # EC2 denies ending an instance that it has forgotten, because it has no tags. Check that we may end ourselves.
+        # EC2 denies ending a forgotten instance, because that has no tags. Check that we may end ourselves.
         return "HTTP 403" in str(error) and _may_end_itself(aws) and _is_denied(aws, other)
 
 

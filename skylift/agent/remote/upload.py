@@ -1,4 +1,4 @@
-"""Uploading a file to S3: a large one in parts, each of which is retried by itself.
+"""Uploads a file to S3: a large one in parts, which are retried separately.
 
 The answer to CompleteMultipartUpload needs care. A status of 200 may come with an error, and when the answer was lost,
 a retry gets NoSuchUpload. Then this looks for the object, which has a random word in its metadata. If the object is not
@@ -57,7 +57,7 @@ def put_file(
         with IN_HAND:
             body = file.read(size + 1)
             if len(body) > size:
-                # It has grown meanwhile, perhaps beyond what there is memory for.
+                # It has grown, perhaps beyond what there is memory for.
                 body += file.read(PIECE - size)
             if len(body) <= PIECE:
                 retry_until(key, lambda: prefix.put(key, body), until)
@@ -114,7 +114,7 @@ class _Upload:
         return urllib.parse.quote(found, safe="")
 
     def _send_parts(self) -> None:
-        """Send parts until there are none. When one thread fails, the others begin no further part."""
+        """Sends parts until all are sent. If one thread fails, the others begin no further part."""
         try:
             while self._send_next():
                 continue
@@ -173,7 +173,7 @@ class _Upload:
             raise _Gone(trouble)
 
     def _is_there(self) -> bool:
-        """Whether the object is the one of this upload. False when that is not known: the file is sent again."""
+        """Whether the object is from this upload. False if that is not known: the file is sent again."""
         try:
             status, headers, _ = self._prefix.request("HEAD", self._key)
         except (Unreachable, Refused):

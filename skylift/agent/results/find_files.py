@@ -1,6 +1,6 @@
-"""Finding the files in a job's folder while processes may still change it. A file that disappears meanwhile is left
-out, and one that cannot be read is reported. In names that are not UTF-8, each wrong byte is one character from U+DC80
-to U+DCFF (PEP 383), here and in the manifest."""
+"""Finds the files in a job's folder while processes may still change it. A file that disappears is left out, and an
+unreadable file is reported. In names that are not UTF-8, each wrong byte is one character from U+DC80 to U+DCFF
+(PEP 383), here and in the manifest."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def files_named(top: WorkingFolder, pattern: str, tell: Tell) -> Iterator[FoundF
 
 
 def _regular(top: WorkingFolder, inner: str, tell: Tell, *, is_link: bool = False) -> Iterator[FoundFile]:
-    """The file at a path, or behind a link; nothing where there is none."""
+    """The file at a path, or behind a link; nothing if there is no file."""
     try:
         # A link costs more: it has to be opened to be judged.
         found = top.find(inner) if is_link else top.look(inner)

@@ -1,9 +1,9 @@
-"""Opening what a program has left in its working directory.
+"""Opens what a program has left in its working directory.
 
-The program may still change its files meanwhile. So nothing is judged by its path: it is opened first, without being
-waited for, and then it must be a regular file that lies in the working directory, by the kernel's own word
-(/proc/self/fd). A link counts as what it points to, if that is in there: what lies elsewhere on the server is no
-result. A FIFO would be waited at for ever.
+The program may still change its files. So nothing is judged by its path: a file is opened first, without blocking, as a
+FIFO would block for ever. Then it must be a regular file in the working directory, by the kernel's own word
+(/proc/self/fd). A link counts as its target, if that is in the working directory: files elsewhere on the server are not
+results.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _LISTING = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 class WorkingFolder:
     """The working directory of a program, which must be in `place`, the job's folder. `inner` is its path there. Raises
-    OSError: FileNotFoundError when there is none. To be closed by `with`."""
+    OSError: FileNotFoundError if it does not exist. To be closed by `with`."""
 
     def __init__(self, place: Path, inner: str) -> None:
         top = os.open(str(place), _NAMED | os.O_DIRECTORY | os.O_NOFOLLOW)
@@ -96,14 +96,14 @@ class WorkingFolder:
 
 
 def _elsewhere(inner: str) -> OSError:
-    """For what is not in the working directory when it is opened, although it was there when it was found."""
+    """The error for a file that was found in the working directory, but is not there when it is opened."""
     return OSError(errno.ELOOP, "a link that leads elsewhere is in its place", inner)
 
 
 def _open_in(folder: int, inner: str, flags: int) -> Optional[int]:
-    """A descriptor of what is at a path now. None when that is not in the folder. Raises OSError."""
+    """A descriptor of what is at a path now. None if that is not in the folder. Raises OSError."""
     descriptor = os.open(inner, flags, dir_fd=folder)
-    # The folder first: it may be moved, but not to where a file is that is none of it.
+    # The folder's path is read first. If the folder is moved between, the check only fails; it accepts no other file.
     top = path_of(folder).rstrip(os.sep) + os.sep
     if (path_of(descriptor) + os.sep).startswith(top):
         return descriptor

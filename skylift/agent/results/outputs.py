@@ -35,7 +35,7 @@ def named_outright(place: str, outputs: Sequence[str]) -> bool:
 
 @functools.lru_cache(maxsize=4096)
 def is_repository(name: str) -> bool:
-    """Whether a name is one of these folders, wherever it comes to be."""
+    """Whether a name is one of these folders, on any operating system."""
     return folded(name).partition(":")[0].rstrip(" .") in _REPOSITORIES
 
 

@@ -1,4 +1,4 @@
-"""Uploading results to the prefix: a large file is an object of its own, small files share packs.
+"""Uploads results to the prefix: a large file is one object, small files share packs.
 
 A pack is a tar archive, so that any tool can read it. The client reads only the offsets in the manifest. A pack is
 named by its content and never written again. A file that cannot be sent is named in the manifest, with the reason, and
@@ -36,7 +36,7 @@ SMALL = 256 << 10
 PACK = 4 << 20
 """Bytes of files in one pack."""
 FEW = 16
-"""Up to so many small files are objects of their own, which are easier to find in the bucket."""
+"""Up to this many small files become single objects, which are easier to find in the bucket."""
 _LONGEST_KEY = 900
 """Bytes of the longest path that is part of a key. An S3 key has at most 1,024 bytes."""
 _MOST_TOLD = 10_000
@@ -282,7 +282,7 @@ class _Sending:
             file = self._top.open(inner)
             try:
                 before, now = os.fstat(file), time.time()
-                # Not more: a buffer of its own for each of thousands of files takes longer than reading them.
+                # Not more: allocating larger buffers for thousands of files takes longer than reading them.
                 data = os.read(file, min(before.st_size + 1, PIECE))
                 if stamp_of(os.fstat(file)) == stamp_of(before) and len(data) == before.st_size:
                     return data, stamp_of(before), now
@@ -293,8 +293,8 @@ class _Sending:
 
 
 class _Journal:
-    """The results that have been sent, with the stamp that each file had then. A file that still has it is not sent
-    again, also by a next supervisor, which may be one of a server that was stopped for want of time.
+    """The results that have been sent, with the stamp that each file had then. A file with the same stamp is not sent
+    again, not even by a later supervisor, for example after the server was stopped with undelivered results.
 
     As long as the program runs, a stamp may be wrong: a write to a file that is mapped to memory does not change the
     file's time until the kernel has written it to the disk. So files that were sent then are read again once at the

@@ -84,7 +84,7 @@ class Sent(NamedTuple):
 
     @classmethod
     def parse(cls, found: Any) -> Optional[Sent]:
-        """None when the value is no checkpoint: a program on an earlier server may have written it."""
+        """None if the value is not a checkpoint: a program on an earlier server may have written it."""
         try:
             sent = cls(**{name: found[name] for name in cls._fields})
             numbers = (sent.size, sent.mode, sent.attempt)
@@ -276,7 +276,7 @@ class Checkpoint:
             if sent is None:
                 return False
             self._name([sent, *self._chain][:_KEPT], self._new_key(), until)
-            # A file that was replaced meanwhile is sent the next time.
+            # A file that was replaced during the upload is sent the next time.
             self._sent = seen if look(self.path) == seen else None
             self.refused = ""
             return True
@@ -289,7 +289,7 @@ class Checkpoint:
         return self._next
 
     def _put(self, key: str, seen: Look, until: float) -> Optional[Sent]:
-        """Upload the file, or an archive of the folder. None when it has changed meanwhile."""
+        """Uploads the file, or an archive of the folder. None if it has changed during the upload."""
         self._next = ""
         if self.path.is_dir():
             return self._put_folder(key, seen, until)
@@ -371,8 +371,8 @@ class Checkpoint:
 
 
 def look(path: Path) -> Optional[Look]:
-    """A snapshot of the checkpoint. None when there is none, or it changes meanwhile. Of a folder with a path that is
-    too long, it has what comes before that: whoever packs it says what is wrong with it."""
+    """A snapshot of the checkpoint's state. None if there is no checkpoint, or if it changes during the look. In a
+    folder, it ends before a path that is too long: packing then reports that path."""
     seen: List[Tuple[str, int, int, int]] = []
     try:
         if not path.is_dir():

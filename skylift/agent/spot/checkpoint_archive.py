@@ -96,8 +96,8 @@ def pack(top: Path, file: BinaryIO) -> None:
 
 
 class _Packing:
-    """`place` is a path of the folder that nobody can lead elsewhere, and `tops` are those by which links may name
-    it."""
+    """`place` is a path of the folder that users cannot redirect. `tops` are the paths that links may name the folder
+    by."""
 
     def __init__(self, tar: tarfile.TarFile, place: str, tops: Tuple[str, str]) -> None:
         self._tar, self.place, self._tops = tar, place, tops
@@ -195,7 +195,7 @@ def _spans(file: int, size: int) -> List[Span]:
 def _sparse_head(entry: tarfile.TarInfo, spans: List[Span]) -> bytes:
     """The header of a sparse file as GNU tar writes it (format 1.0), which Python can read but not write:
     https://www.gnu.org/software/tar/manual/html_section/Sparse-Formats.html
-    The size is in the header itself. From a pax header, Python would take the file's size for that of its data."""
+    The size is in the header itself. In a pax header, Python would take the file's size for its data's size."""
     numbers = [len(spans) + 1, *(number for span in spans for number in span), entry.size, 0]
     table = b"".join(b"%d\n" % number for number in numbers)
     table += bytes(-len(table) % _BLOCK)
@@ -211,7 +211,7 @@ def _sparse_head(entry: tarfile.TarInfo, spans: List[Span]) -> bytes:
     head.type, head.size = tarfile.XHDTYPE, len(records)
     data.mode, data.size = entry.mode, len(table) + sum(size for _, size in spans)
     records += bytes(-len(records) % _BLOCK)
-    # Larger numbers have no room in the header that GNU tar expects here.
+    # Larger numbers do not fit into the header that GNU tar expects here.
     plain = data.tobuf(tarfile.USTAR_FORMAT) if data.size < 8 << 30 else data.tobuf(tarfile.GNU_FORMAT)
     return head.tobuf(tarfile.USTAR_FORMAT) + records + plain + table
 
@@ -248,7 +248,7 @@ class CheckpointUnpacking:
         self._folders: List[Tuple[str, int, int]] = []
 
     def run(self) -> None:
-        """Raises Damaged, or OSError when there is no room."""
+        """Raises Damaged, or OSError if the disk is full."""
         try:
             with tarfile.open(str(self._archive), "r:", encoding="utf-8", errors="surrogateescape") as tar:
                 for entry in tar:
@@ -284,7 +284,7 @@ class CheckpointUnpacking:
             self._write(tar, entry, full)
             self._kinds[inner] = "file"
         else:
-            raise Damaged("%s is no file" % shown(inner))
+            raise Damaged("%s is not a file" % shown(inner))
 
     def _inner(self, name: str) -> str:
         inner = "" if name == "." else name
@@ -293,7 +293,7 @@ class CheckpointUnpacking:
         if inner:
             above, last = os.path.split(inner)
             if last in ("", ".", "..") or self._kinds.get(above) != "folder":
-                raise Damaged("%s has no place in it" % shown(name))
+                raise Damaged("%s does not belong in it" % shown(name))
         return inner
 
     def _write(self, tar: tarfile.TarFile, entry: tarfile.TarInfo, full: str) -> None:

@@ -1,7 +1,7 @@
-"""A spot server of a schedule's run: no other one goes on where EC2 takes it back.
+"""A spot server of a schedule's run: if EC2 takes it back, no other server goes on.
 
-The program gets SIGTERM when the notice comes, as that of any spot job, and may end by itself until shortly before the
-server is taken. What there is then is sent, and the run has an end that says why.
+The program gets SIGTERM when the notice comes, as in any spot job, and may end by itself until shortly before the
+server is taken. The results so far are sent, and the run's outcome says why it ended.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ def how_bought(metadata: Metadata) -> Dict[str, str]:
 
 
 def is_taken_back(metadata: Metadata) -> bool:
-    """Whether there is a notice now. Without an answer there is none."""
+    """Whether there is a notice now. False if the service does not answer."""
     try:
         return _parse(metadata.get(ACTION)) is not None
     except Unreachable:
@@ -71,8 +71,8 @@ class Notices:
         self._over.set()
 
     def stands(self) -> bool:
-        """Whether a notice that this or an earlier supervisor has reported still stands. Reads the metadata again. When
-        there is no answer, the last known one counts."""
+        """Whether a notice that this or an earlier supervisor has reported still stands. Reads the metadata again;
+        without an answer, the last known state counts."""
         if self._was_late:
             return True
         try:
@@ -112,7 +112,7 @@ class Notices:
         self._over.wait()
 
     def _latest(self, notice: Notice) -> Optional[Notice]:
-        """The notice as it is now. None only when the service says that there is none; without an answer it stands."""
+        """The notice as it is now. None only if the service says that there is none; without an answer it stands."""
         try:
             text = self._metadata.get(ACTION)
         except Unreachable as error:

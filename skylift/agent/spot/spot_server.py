@@ -74,7 +74,7 @@ class SpotServer:
             self._status.set(**checkpoint, checkpoint_refused=self.checkpoint.refused or None)
 
     def goes_on_elsewhere(self, code: int) -> bool:
-        """Whether the program has ended because it was told of an interruption."""
+        """Whether the program has ended because it was notified of an interruption."""
         noted = self._context.ledger.read()
         if self._program.ended_as_asked(code):
             return False

@@ -1,7 +1,7 @@
-"""Whether a map's server can take inputs: a disk that is full or broken says nothing of the input that meets it.
+"""Whether a map's server can take inputs: a full or broken disk is not the fault of the input that meets it.
 
-Such an error is no outcome. The input is handed back, and the server takes no other one until it can write again. What
-ended inputs have left in the folders for temporary files is removed then, but not while others run, which may use it.
+Such an error is not an outcome. The input is handed back, and the server takes no other one until it can write again.
+Temporary files that ended inputs have left are removed then, but only while no input runs, as it may use them.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Fitness:
         except OSError as error:
             if error.errno not in UNFIT:
                 raise
-            # Without the path, of which each input has its own.
+            # Without the path, which differs for each input.
             self._reason = os.strerror(error.errno)
             raise ServerUnfit(self._reason) from None
         finally:
@@ -90,7 +90,7 @@ class Fitness:
 
 
 def _is_full(place: Path) -> bool:
-    """Folders for temporary files may be in memory, each with a size of its own."""
+    """Folders for temporary files may be in memory, and differ in size."""
     found = os.statvfs(str(place))
     total, free = found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize
     return free < min(ROOM, total / 2) or (found.f_files > 0 and found.f_favail < FILES)

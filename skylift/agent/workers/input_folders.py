@@ -1,7 +1,7 @@
 """The working directories of a map's inputs: folders with links to the job's files, which no input may change.
 
-Inputs that run at the same time are one user, who may do what he likes in their folders, and root makes these by path.
-So each input has a new one, and it comes to be the user's when root has nothing more to do in it.
+Inputs that run at the same time have the same user, who may change anything in their folders. Root makes these folders
+by path. So each input gets a new one, and the user gets it once root has nothing more to do in it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Layout(NamedTuple):
-    """What a folder has, by paths in it: folders, each after the one that it is in, and links with their targets."""
+    """A folder's content, by paths in it: folders, parents before children, and links with their targets."""
 
     folders: List[str]
     links: List[Tuple[str, str]]
@@ -46,7 +46,7 @@ class InputFolders:
         for inner, target in layout.links:
             os.symlink(target, _place(path, inner))
         if os.geteuid() == 0:
-            # From the bottom: whoever has a folder can put another in the place of what is below.
+            # From the bottom up: the owner of a folder can replace what is below it.
             for inner in reversed(layout.folders):
                 os.lchown(_place(path, inner), self._login.uid, self._login.gid)
 

@@ -24,10 +24,10 @@ from typing import Any, Dict, List, Optional
 _PR_SET_CHILD_SUBREAPER = 36
 _DESCRIPTORS = 4
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
-"""The signals on which the map's server decides; its helpers do nothing on them."""
+"""The map's server handles these signals; its helpers ignore them."""
 
 NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EAGAIN)
-"""The server, or this process, has no descriptor, memory or process left. That passes when an input ends."""
+"""The server, or this process, has no descriptors, memory or processes left. The end of an input frees some."""
 
 
 def raise_descriptors() -> int:
@@ -67,7 +67,7 @@ class Helpers:
         """Until the server's end of the socket is closed."""
         while True:
             ready = [number for number, _ in self._poll.poll()]
-            # Helpers first: one that is idle is to have the next request.
+            # Helpers first: an idle helper gets the next request.
             for pid in [each for each, link in self._links.items() if link.fileno() in ready]:
                 self._hear(pid)
             if self._requests.fileno() not in ready:
@@ -75,7 +75,7 @@ class Helpers:
             message, descriptors, _, _ = socket.recv_fds(self._requests, 1, _DESCRIPTORS)
             if not message:
                 return
-            # The kernel drops those for which there is no room here: then nobody can be answered.
+            # The kernel drops descriptors that this process has no room for: then there is no way to answer.
             if len(descriptors) == _DESCRIPTORS and not self._pass_on(descriptors):
                 try:
                     self._fork(descriptors)
@@ -150,7 +150,7 @@ def _help(link: socket.socket, request: int, out: int, err: int, control: int) -
     """One input, from its start to its end."""
     with socket.socket(fileno=control) as answers:
         last = _run(request, out, err, answers)
-        # First: who gets the answer may ask for the next input at once. A spawner that is gone needs to know nothing.
+        # Before the answer: its receiver may ask for the next input at once. The spawner may be gone.
         with contextlib.suppress(OSError):
             link.send(b"i")
         if last is not None:
@@ -164,7 +164,7 @@ def _refuse(control: int, error: OSError) -> None:
 
 
 def _run(request: int, out: int, err: int, answers: socket.socket) -> Optional[Dict[str, Any]]:
-    """The last answer. None when nobody waits for it any more."""
+    """The last answer. None if no client waits for it any more."""
     with os.fdopen(request, "rb") as file:
         what = json.loads(file.read().decode("utf-8", "surrogateescape"))
     began, clock = time.time(), time.monotonic()
@@ -194,7 +194,7 @@ def _run(request: int, out: int, err: int, answers: socket.socket) -> Optional[D
     poll.register(answers, select.POLLIN | select.POLLHUP)
     ready = [number for number, _ in poll.poll()]
     os.close(ended)
-    # Nobody else waits for it: a number that is given out again is another process's.
+    # So that nothing waits for this pid later: it may be another process's by then.
     process.returncode = -signal.SIGKILL
     if ended not in ready:
         end_children()
@@ -218,7 +218,7 @@ def _tell(answers: socket.socket, what: Dict[str, Any]) -> None:
 
 
 def end_children() -> None:
-    """Kill all children, and theirs, which come to be ours, until there are none."""
+    """Kills all children, and their children, which are reparented to us, until there are none."""
     try:
         while True:
             # Mostly there are none.

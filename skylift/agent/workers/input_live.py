@@ -1,7 +1,7 @@
-"""What an input has written so far, in the record, for whoever looks at it while it runs.
+"""An input's output so far, in the record, for clients that look at it while it runs.
 
 The object server/map/runs/INDEX-live has the last bytes of both streams: {"written", "run", "attempt", "stdout",
-"stderr"}, each stream {"start", "content"}, the offset of its first byte and Base64. An input that ends soon has none.
+"stderr"}, each stream {"start", "content"}, the offset of its first byte and Base64. Short inputs have no such object.
 Later it is written when there is more, at growing intervals, as a job's own output is. It stays when the input has
 ended: then the outcome is what counts.
 """
@@ -50,7 +50,7 @@ class LiveOutput:
         return max(0.0, self._due - self._clock())
 
     def look(self) -> None:
-        """What cannot be sent now is sent by a later look. Nobody has been promised it."""
+        """Sends what is new. If that fails, a later look sends it: nothing depends on it."""
         self._pause = min(self._pause * _GROWS, _LONGEST)
         self._due = self._clock() + self._pause
         if not self._sending.acquire(blocking=False):

@@ -1,7 +1,7 @@
 """Decides which input the kernel's OOM killer has ended. The kernel has one count of its kills for all inputs.
 
-When an input ran alone, all kills meanwhile are its own. When several ran at once, only an input whose program ended by
-SIGKILL was killed, and each kill is attributed to one input: the kernel chooses programs of inputs first (see
+If an input ran alone, all kills in that time are its own. If several ran at once, only an input with a program that
+ended by SIGKILL was killed, and each kill is attributed to one input: the kernel chooses programs of inputs first (see
 input_spawner.py), and mostly the one that uses most memory."""
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class InputMemory:
             self._running.remove(share)
 
     def judge(self, share: Share, code: int) -> Outcome:
-        """The outcome of an input whose program has ended; `code` is as in Popen."""
+        """The outcome of an input after its program's end; `code` is as in Popen."""
         kills = self._kills(share, code)
         # Read only for the words: it takes longer than all else here.
         limit = self._memory.limit() if kills else None

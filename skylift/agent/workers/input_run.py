@@ -86,8 +86,8 @@ class InputRun:
         self._cwd = self._work / place.cwd
 
     def run(self, owner: socket.socket) -> Dict[str, Any]:
-        """The outcome. Raises NoOutcome when there is none, and OSError for what this server lacks (see fitness.py);
-        `owner` is the connection of the client that waits."""
+        """The outcome. Raises NoOutcome if there is none, and OSError for what this server lacks (see fitness.py).
+        `owner` is the connection of the waiting client."""
         try:
             try:
                 argv = self._prepare()
@@ -177,7 +177,7 @@ class InputRun:
     def _await_end(self, control: socket.socket, owner: socket.socket) -> Dict[str, Any]:
         poll, come = select.poll(), b""
         poll.register(control, select.POLLIN | select.POLLHUP)
-        # The owner sends nothing meanwhile: whatever comes is its end.
+        # The owner sends nothing while it waits, so any event means that it is gone.
         poll.register(owner, select.POLLIN | select.POLLHUP | select.POLLRDHUP)
         streams = {name: self._stream(name) for name in ("stdout", "stderr")}
         live = LiveOutput(self._place.prefix, self._wanted["index"], self._run, self._wanted["attempt"], streams)
@@ -187,7 +187,7 @@ class InputRun:
                 live.look()
                 continue
             if owner.fileno() in ready:
-                raise NoOutcome("whoever waits for it is gone")
+                raise NoOutcome("the waiting client is gone")
             piece = control.recv(4096)
             come += piece
             for line in come.split(b"\n")[:-1]:
@@ -303,7 +303,7 @@ class InputRun:
 
 
 class Beginning:
-    """So much of a file, whatever is written behind it meanwhile: another input may have got the program's stream."""
+    """The first `size` bytes of a file, which may still grow: another input may have got the program's stream."""
 
     def __init__(self, file: BinaryIO, size: int) -> None:
         self._file, self._size = file, size

@@ -1,7 +1,7 @@
-"""Starts the processes of a map's inputs: each below a helper that ends whatever it leaves.
+"""Starts the processes of a map's inputs, each below a helper that ends all processes that it leaves.
 
-The spawner is an interpreter of its own (input_helper.py), which imports little: each start of a program is a fork, and
-a fork takes longer the more memory a process has.
+The spawner is a separate interpreter (input_helper.py), which imports little: each start of a program is a fork, and a
+fork takes longer the more memory a process has.
 
 A request is one byte with four descriptors: a file with JSON ({"argv", "env", "cwd", "umask", "identity"}), standard
 output, standard error, and the helper's end of a pair of sockets. The helper writes one line of JSON there: {"pid"}
@@ -94,7 +94,7 @@ def _begin(descriptors: int) -> Tuple[socket.socket, subprocess.Popen[bytes]]:
     ours, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     start = _START % (str(Path(__file__).parents[3]), other.fileno(), descriptors)
     argv = [sys.executable, "-I", "-S", "-c", start]
-    # A signal that comes meanwhile waits until the helper can bear it.
+    # Signals wait until the helper has set its handlers.
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, pass_fds=[other.fileno()])

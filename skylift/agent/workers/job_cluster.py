@@ -4,15 +4,14 @@ each of the other servers.
 The command of `cluster_argv` is started in the program's place, as its user. It leaves a keeper behind, waits until the
 scheduler listens, and then becomes the program. So the program has its own exit code, streams and signals. Scheduler
 and workers run the program's own code with its own environment and rights, and are trusted as it is. The keeper and
-what it has started are processes of the program's user: with the program they end as all that it leaves running does.
+what it has started are processes of the program's user, and end with the program like all that it leaves running.
 
-The keeper asks for as many servers as the job is to have, gives each its key, and has those replaced that are lost. The
-keys are as in map_server.py: in/dask.json has besides the one of a client, the program, and of a job's key server/map/
-keys/ARN has {"ca", "cert", "key", "scheduler"}. The other servers' time, for what they cost, is in
-server/map/progress.json.
+The keeper asks for the job's number of servers, gives each its key, and has lost ones replaced. The keys are as in
+map_server.py: in/dask.json also has a client's key, for the program; server/map/keys/ARN has {"ca", "cert", "key",
+"scheduler"}. The other servers' time, for what they cost, is in server/map/progress.json.
 
-A spot job that goes on on another server has another cluster there: the servers of the one before know an address at
-which nobody is any more.
+A spot job that goes on on another server has another cluster there: the previous cluster's servers know an address that
+is gone.
 """
 
 from __future__ import annotations
@@ -57,7 +56,7 @@ _OWN_SHARE = 0.6
 """The share of the memory that the worker beside the program has."""
 _ENV_FAILED = 123
 _TROUBLES = (OSError, ValueError, KeyError, zipfile.BadZipFile)
-"""With the server, the folder's files or the keys. A traceback would only show lines of our own."""
+"""Failures of the server, the folder's files or the keys. A traceback would only show our own code."""
 
 
 class NoCluster(Exception):
@@ -65,9 +64,9 @@ class NoCluster(Exception):
 
 
 class ClusterOptions(NamedTuple):
-    """`python` is the interpreter of the job's environment, and `script` the program's path if it is one. Into the
-    descriptor `failure` goes why there is no cluster; then the program is not started. With `moves`, another server may
-    go on with the job, and needs the keys."""
+    """`python` is the interpreter of the job's environment, and `script` the program's path if it is a script. If there
+    is no cluster, the reason is written to the descriptor `failure`, and the program is not started. With `moves`,
+    another server may go on with the job, and needs the keys."""
 
     archive: str
     bucket: str
@@ -157,7 +156,7 @@ class OtherServers:
             return
         self._lost.add(instance)
         if not self._has_looked:
-            # Nobody was there whom it could have worked for: the program was about to be started again.
+            # There was no scheduler for it to work for: the program was about to be started again.
             return
         first = self.seen.get(instance, [None, None, now])[2]
         self._failures = self._failures + 1 if now - first < SOON else 0
@@ -221,7 +220,7 @@ class JobCluster:
         self._node = place_node(Path(self._options.archive), self._folder)
         reading, telling = os.pipe()
         if os.fork() == 0:
-            # Twice, so that the program has no children that it knows nothing of.
+            # Forks twice, so that the program has no children that it does not know.
             os.close(reading)
             os.setsid()
             if os.fork():
@@ -270,7 +269,7 @@ class JobCluster:
     # The keeper.
 
     def _keep(self, telling: int) -> NoReturn:
-        """In a process of its own, until the program has ended: then SIGTERM comes to all processes of its user."""
+        """Runs in a separate process until the program has ended: all processes of its user get SIGTERM then."""
         try:
             signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -279,7 +278,7 @@ class JobCluster:
             self._follow(scheduler)
         except SystemExit:
             pass
-        except BaseException as error:  # noqa: BLE001 (of a process that nobody waits for: the log has it)
+        except BaseException as error:  # noqa: BLE001 (no process waits for this one: the log has it)
             say("the cluster's keeper has failed: %r" % error)
         finally:
             self._end()
@@ -398,7 +397,7 @@ class JobCluster:
         self._prefix.put(_PROGRESS, json.dumps({"others": self._before + self._others.times()}).encode())
 
     def _end(self) -> None:
-        """At once: nobody waits for what the parts would still do."""
+        """Kills the parts at once: nothing depends on their work any more."""
         for each in self._parts:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(each.pid, signal.SIGKILL)
@@ -430,7 +429,7 @@ def _undo_pythons_own() -> None:
 
 def main() -> None:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        # Ctrl-C ends it as it would the program, without a traceback of ours.
+        # Ctrl-C ends it as it would end the program, without our traceback.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     options, argv = read_options(ClusterOptions, sys.argv[1]), sys.argv[2:]
     # Neither the program nor a part of the cluster has it.

@@ -1,27 +1,27 @@
-"""Runs on each of a map's servers: the programs of inputs, and the processes of Dask that hand these out.
+"""Runs on each of a map's servers. It starts the programs of inputs, and the Dask processes that hand inputs out.
 
-It is started as the job's program, so the job's caps, its streams and its end are those of any job. It runs as root.
-The programs of inputs belong to it: a worker of Dask asks for one through a socket and waits there. When that
-connection breaks, because the worker is gone, the program is ended; when this process is gone, all of them are.
+It is started as the job's program, so caps, streams and the end work as in any job. It runs as root. The inputs'
+programs belong to it: a Dask worker asks for one through a socket and waits there. If the worker is gone and its
+connection breaks, the program is ended. If this process is gone, all programs are.
 
-The socket takes lines of JSON: {"program", "inputs"}, as input_run.py describes them. It answers a line for each input
-in their order, {"outcome"}, or instead of all that would follow {"withheld": reason}, or {"unfit": reason} where this
-server cannot run inputs now. A coordinator of several servers
-asks for Dask's environment with {"dask": true}; the answer is {"python"}, its interpreter, or {"failed": reason}.
+The socket takes lines of JSON: {"program", "inputs"}, as input_run.py describes them. It answers one line for each
+input, in their order: {"outcome"}. Instead of the remaining lines it may answer {"withheld": reason}, or, if this
+server cannot run inputs now, {"unfit": reason}. A coordinator of several servers asks for Dask's environment with
+{"dask": true}; the answer is {"python"}, its interpreter, or {"failed": reason}.
 
-Dask's processes run as a user of their own. A process that may connect to them may execute anything as them; so they
-have no port that a program of an input could use, nor may such a program open the socket.
+Dask's processes run as a separate user. A process that may connect to them may execute anything as that user. So they
+have no port that an input's program could use, and such a program may not open the socket.
 
-In a map of several servers they have ports, for whom has a key that the map's own authority has signed. The keys are
-in the prefix for a moment only, because the role of a server is its programs' role too:
+In a map of several servers they have ports, for clients with a key that the map's own authority has signed. The keys
+are in the prefix for a moment only, because a server's role is its programs' role too:
 
     in/dask.json                    {"scheduler", "worker"}, each {"ca", "cert", "key"}: for the coordinator's server,
                                     which removes it before it runs anything; of a spot job it stays until the end
     server/map/keys/ARN             {"scheduler": ADDRESS, "ca", "cert", "key"}: written by the coordinator for a new
-                                    server of its group, which removes it before it runs anything. No role may read it
-                                    but that server's, from that server
+                                    server of its group, which removes it before it runs anything. Only that server's
+                                    role may read it, from that server
 
-A schedule's run has no client that would issue them: its server does, and the first ones are nowhere but there.
+A schedule's run has no client to issue them: its server does, and the coordinator's keys never leave it.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ _COMING = 240.0
 """Seconds in which the first other server must have booted, and built Dask's environment."""
 _LOOKING = 0.2
 LEFT = 3
-"""The exit code of a worker of Dask's that has not found its scheduler for long enough."""
+"""The exit code of a Dask worker that has not found its scheduler for too long."""
 
 
 class MapSettings(NamedTuple):
@@ -170,7 +170,7 @@ class MapServer:
         )
 
     def run(self) -> int:
-        """The exit code: the coordinator's, or that of the signal that has ended it."""
+        """The exit code: the coordinator's, or the code of the signal that has ended it."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda number, frame: self._go_down(number))
         remove_runs(self._place.runs)
@@ -197,7 +197,7 @@ class MapServer:
         self._down.set()
 
     def _listen(self) -> socket.socket:
-        """The folder is root's meanwhile: processes of Dask's may be left of a map's process before this one."""
+        """Until it listens, the folder is root's: Dask processes of an earlier map process may still run."""
         home, is_root = self._folder / "dask", os.geteuid() == 0
         home.mkdir(mode=0o700, exist_ok=True)
         if is_root:
@@ -239,7 +239,7 @@ class MapServer:
         return secrets
 
     def _issue_secrets(self) -> Dict[str, Any]:
-        """None where that fails: all inputs run on this server then, and whoever reads the map's output is told why."""
+        """Empty if that fails: all inputs then run on this server, and the map's output says why."""
         options = self._options
         try:
             return issue(options.job, ("scheduler", "worker"), time.time(), options.until, self._folder)
@@ -248,7 +248,7 @@ class MapServer:
             return {}
 
     def _take_worker_key(self) -> bool:
-        """False when there is none in time: nobody wants this server."""
+        """False if there is no key in time: no coordinator wants this server."""
         metadata, instance = Metadata(self._options.imds), self._place.instance
         found = take_key(self._place.prefix, metadata, self._options.region, instance, self._down.wait)
         if found is None and not self._down.is_set():
@@ -337,8 +337,8 @@ class MapServer:
 
 
 def serve(listening: socket.socket, answer: Callable[[socket.socket], None], down: threading.Event) -> None:
-    """Answer each connection in a thread of its own. An input that runs may have used up the server's processes, with
-    which threads are counted, or descriptors: the next ones wait until there is room again."""
+    """Answers each connection in a separate thread. Running inputs may have used up the server's processes (threads are
+    counted with them) or descriptors: the next connections wait until some are free again."""
     while True:
         try:
             connection, _ = listening.accept()
@@ -366,9 +366,9 @@ def outcomes_in(path: Path) -> int:
 
 
 def see_through(run: Callable[[], int], outcomes: Callable[[], int], down: threading.Event) -> int:
-    """Run coordinators until one ends by itself; the exit code. One that is killed has a successor, which reads in the
-    log which inputs have an outcome. An input may kill several coordinators before it has one, and any number of inputs
-    may do so: only coordinators that have found no more `outcomes` than those before are counted."""
+    """Runs coordinators until one ends by itself, and returns its exit code. If one is killed, the next reads in the
+    log which inputs have an outcome. An input may kill several coordinators before it has an outcome, and any number of
+    inputs may do so: so only coordinators that have added no `outcomes` are counted."""
     most, vain, pause = outcomes(), 0, 0.1
     while vain < _MOST_STARTS:
         code = run()
@@ -383,9 +383,9 @@ def see_through(run: Callable[[], int], outcomes: Callable[[], int], down: threa
 
 
 def keep_working(run: Callable[[], int], down: threading.Event) -> int:
-    """Run workers of Dask's, one after the other; `run` returns the exit code. One that has lost its scheduler ends
-    with 0, and the next one looks for a successor, and leaves if none comes. When several in a row have failed at their
-    start, the next one would, too, and the server is of no use."""
+    """Runs Dask workers, one after the other; `run` returns the exit code. A worker that has lost its scheduler ends
+    with 0. The next one looks for another scheduler, and leaves if none comes. If several in a row have failed at their
+    start, the next one would, too, and the server is useless."""
     code = failures = 0
     while code != LEFT and failures < _MOST_FAILURES and not down.is_set():
         began = time.monotonic()

@@ -1,7 +1,7 @@
 """Keys and certificates for the parts of Dask that are made on a server: no client is there when a schedule's map runs.
 
-They are as those of dask/authority.py, and made by OpenSSL's own program, as Python's standard library makes none. The
-authority is this map's own, and its key is forgotten as soon as all parts have theirs.
+They are like the ones from dask/authority.py. OpenSSL's program makes them, because Python's standard library cannot.
+The authority is this map's own, and its key is forgotten as soon as all parts have their keys.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ def issue(
     job: str, parts: Sequence[str], now: float, until: float, place: Path, program: str = "openssl"
 ) -> Dict[str, Dict[str, str]]:
     """An identity for each part (`scheduler`, `worker`): {"ca", "cert", "key"}, all of it PEM. They hold from now on
-    and a little longer than `until`, both in seconds since the epoch. Meanwhile they are files in a folder below
-    `place` that nobody else may read. Raises CannotIssue."""
+    and a little longer than `until`, both in seconds since the epoch. While they are made, they are files in a private
+    folder below `place`. Raises CannotIssue."""
     with tempfile.TemporaryDirectory(dir=str(place)) as folder:
         return _Issuing(program, Path(folder), now - _EARLIER, until + _LATER).run(job, parts)
 

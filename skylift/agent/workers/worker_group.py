@@ -1,10 +1,10 @@
 """The Auto Scaling group with the other servers of a map, as the coordinator's server sees it.
 
-Its processes ReplaceUnhealthy and AZRebalance are suspended, so no server comes unless the coordinator asks for it: a
-group whose coordinator is gone grows no more, and its servers end by themselves.
+Its processes ReplaceUnhealthy and AZRebalance are suspended, so no server comes unless the coordinator asks for it. A
+group without its coordinator grows no more, and its servers end by themselves.
 
-A map of its own has a group of its own, and its servers delete that. The runs of a schedule have one group, one after
-the other, which stays: the server of a run empties it, if the run still has its turn.
+A map that is not scheduled has its own group, and its servers delete that. A schedule's runs use one group, one after
+the other. It stays: the server of a run empties it, if the run still has its turn.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ _GONE = ("not found", "pending delete")
 
 
 def keys_of_servers(metadata: Metadata, region: str) -> str:
-    """The beginning of the keys under which servers find theirs; the instance's id is the rest. It ends like an ARN of
-    EC2, because the role of these servers lets each of them read only what has the name of its own."""
+    """The S3 prefix for servers' keys; the instance's id follows. The whole ends with the instance's ARN, because the
+    role of these servers lets each of them read only the object with its own ARN."""
     account = json.loads(metadata.get("/latest/dynamic/instance-identity/document"))["accountId"]
     return "server/map/keys/arn:aws:ec2:%s:%s:instance/" % (region, account)
 
@@ -45,7 +45,7 @@ def keys_of_servers(metadata: Metadata, region: str) -> str:
 def take_key(
     prefix: Prefix, metadata: Metadata, region: str, instance: str, pause: Callable[[float], Optional[bool]]
 ) -> Optional[Dict[str, Any]]:
-    """The key of this server, which is removed from the prefix: None when there is none in time, or `pause`, which is
+    """The key of this server, which is removed from the prefix. None if there is none in time, or if `pause`, which is
     called between two looks, returns True."""
     place = retry_until("identity", lambda: keys_of_servers(metadata, region), float("inf"))
     key, until = place + instance, time.monotonic() + _WELCOME
@@ -77,7 +77,7 @@ class GroupState(NamedTuple):
 
 
 class Resizable(Protocol):
-    """What the servers come from, for whoever keeps their number. See WorkerGroup."""
+    """The source of the servers, for code that keeps their number. See WorkerGroup."""
 
     def look(self) -> Optional[GroupState]: ...
 
@@ -133,8 +133,8 @@ class WorkerGroup:
         return "", ""
 
     def delete(self) -> None:
-        """Delete the group with all its servers. It may be gone already. To delete what is not there is denied, as the
-        permission depends on the group's tags, and a denial is worth a retry: so this looks first."""
+        """Deletes the group with all its servers. It may be gone already. Deleting a missing group would be denied,
+        because the permission depends on the group's tags, and a denial is retried: so this looks first."""
         if self.look() is None:
             return
         try:
@@ -149,14 +149,14 @@ class WorkerGroup:
         url = self._aws.url("autoscaling") + "/"
         _, _, answer = self._aws.send("autoscaling", "POST", url, headers, body)
         try:
-            return ElementTree.fromstring(answer)  # noqa: S314 (AWS's answer, and what it has of ours are names)
+            return ElementTree.fromstring(answer)  # noqa: S314 (AWS's answer; it repeats only our names)
         except ElementTree.ParseError as error:
             raise Unreachable("%s: %s" % (action, error)) from None
 
 
 class GroupOfRuns(WorkerGroup):
-    """The group of a schedule's runs. `run` is the tag of this one's servers, SCHEDULE/TIME, by which they know whose
-    they are: they have it from the group. The role would let it name any run of the schedule, as all runs have one."""
+    """The group of a schedule's runs. `run` is the tag SCHEDULE/TIME of this run's servers. They get it from the group,
+    and know their run by it. Their role could name any run of the schedule, because all runs share it."""
 
     def __init__(self, aws: Aws, name: str, run: str) -> None:
         super().__init__(aws, name)
@@ -171,14 +171,14 @@ class GroupOfRuns(WorkerGroup):
         super().resize(desired)
 
     def delete(self) -> None:
-        """The group stays. A coordinator cannot tell whether the next run has it by now: the server's own process looks
-        whose turn it is, and empties it."""
+        """Does nothing: a coordinator cannot tell whether the next run has the group by now. The server's supervisor
+        checks who has the turn, and empties the group."""
 
 
 class SpotOrOnDemand:
-    """Two groups as one: spot servers, and servers on demand in place of those that EC2 has no room for. `say` is told
-    of each time. What has failed before the first look, under an earlier coordinator, is answered for. The first look
-    finds out whether there is a second group at all: where Auto Scaling cannot be reached, nobody waits for it."""
+    """Two groups as one: spot servers, and on-demand ones where EC2 has no spot capacity. `say` reports each replacement.
+    Failures before the first look, under an earlier coordinator, have been handled. The first look finds out whether
+    there is a second group at all, and does not wait if Auto Scaling cannot be reached."""
 
     def __init__(self, spot: WorkerGroup, on_demand: WorkerGroup, say: Callable[[str], None]) -> None:
         self._spot, self._on_demand, self._say = spot, on_demand, say
