@@ -151,7 +151,7 @@ class Recovery:
 
     def end_is_known(self) -> bool:
         """Whether the program's exit code is known or will be. Nobody waits for the program if an earlier guardian was
-        its parent. """
+        its parent."""
         if "end" not in self._noted and not is_child_of(os.getppid(), self.pid):
             self._read()
             return "end" in self._noted

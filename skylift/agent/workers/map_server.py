@@ -84,12 +84,12 @@ LEFT = 3
 
 
 class MapSettings(NamedTuple):
-    """`python` is the interpreter of the inputs' program, `tools` that of Dask, and `cwd` the working directory in the
-    job's folder. `source` is the prefix with the map's spec and local inputs, which differs from the job's in a
+    """`python` is the interpreter of the inputs' program, `tools` is Dask's, and `cwd` the working directory in the
+    job's folder. `source` is the prefix with the map's spec and local inputs, which differs from the job's prefix in a
     schedule's run. `part` is `coordinator` or `worker`. `group` is the Auto Scaling group of a map with several
-    servers. `keeps` is what stays for another coordinator's server: see KEEPS_ALL. `dask` is what the record says of
-    Dask's environment, for a coordinator of several servers. Keys that are issued here hold `until` then, in seconds
-    since the epoch."""
+    servers. `keeps` is what stays for another coordinator's server: see KEEPS_ALL. `dask` is the record's part about
+    Dask's environment, for a coordinator of several servers. Keys that are issued here are valid until `until`, in
+    seconds since the epoch."""
 
     archive: str
     bucket: str

@@ -176,9 +176,9 @@ class GroupOfRuns(WorkerGroup):
 
 
 class SpotOrOnDemand:
-    """Two groups as one: spot servers, and on-demand ones where EC2 has no spot capacity. `say` reports each replacement.
-    Failures before the first look, under an earlier coordinator, have been handled. The first look finds out whether
-    there is a second group at all, and does not wait if Auto Scaling cannot be reached."""
+    """Two groups as one: spot servers, and on-demand ones where EC2 has no spot capacity. `say` reports each
+    replacement. Failures before the first look, under an earlier coordinator, have been handled. The first look finds
+    out whether there is a second group at all, and does not wait if Auto Scaling cannot be reached."""
 
     def __init__(self, spot: WorkerGroup, on_demand: WorkerGroup, say: Callable[[str], None]) -> None:
         self._spot, self._on_demand, self._say = spot, on_demand, say

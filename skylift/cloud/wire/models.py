@@ -189,7 +189,7 @@ def _read_kept(services: Sequence[str], kept: Path) -> dict[str, Any]:
         stamp, end, models = kept.read_bytes().partition(b"\n")
         return cast("dict[str, Any]", json.loads(models)) if stamp + end == _stamp(services) else {}
     except (OSError, ValueError):
-        # It is no more than a copy.
+        # The cached file is only a copy.
         return {}
 
 

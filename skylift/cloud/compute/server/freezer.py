@@ -35,9 +35,9 @@ class _Files:
 
 
 def freeze(name: str) -> None:
-    """Return when every process of the group, and of those below it, stands still.
+    """Freezes the group and the groups below it, and returns once every process stands still.
 
-    Raises FreezeError, and lets them go on, when that takes longer than PATIENCE, or the group is no more.
+    Raises FreezeError if the group is gone, or, after thawing it, if that takes longer than PATIENCE.
     """
     try:
         files = _files(name)
@@ -53,7 +53,7 @@ def freeze(name: str) -> None:
 
 
 def thaw(name: str) -> None:
-    """Let them go on; nothing happens to a group that does not stand still. Raises FreezeError when it is no more."""
+    """Lets them go on. Does nothing if the group is not frozen. Raises FreezeError if the group is gone."""
     try:
         files = _files(name)
         files.order.write_text(files.thaw)

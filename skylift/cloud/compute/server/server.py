@@ -524,7 +524,7 @@ def _plain_console(log_text: str) -> str:
 
 
 class _Watch:
-    """One thread that waits for processes to end, by pidfd: nothing is polled, and a reused pid is no danger."""
+    """One thread that waits for processes to end, by pidfd, so that reused pids do not matter and nothing is polled."""
 
     def __init__(self, ended: Callable[[str], None]) -> None:
         self._ended = ended
