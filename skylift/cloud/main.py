@@ -359,7 +359,7 @@ class Cloud:
         )
         # The last one has clouds that were erased.
         removals = RemovalLoop((self._data.instances, self._data.captures, self._data.path.parent), Removal)
-        fleets = FleetLoop(database, fleet_upkeep.keep, fleet_upkeep.mark, engine.wake_in)
+        fleets = FleetLoop(database, fleet_upkeep.keep, fleet_upkeep.survey, fleet_upkeep.mark, engine.wake_in)
         spot = SpotLoop(database, SpotMarketRules(account, self._region), engine.wake, engine.wake_in)
         ticker = Ticker()
         meter = make_meter(network.loopback)

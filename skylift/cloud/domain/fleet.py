@@ -128,7 +128,7 @@ class Fleet:
     type: FleetType
     state: FleetState
     created: datetime
-    configs: list[FleetConfig]
+    configs: tuple[FleetConfig, ...]
     on_demand_target: int
     spot_target: int
     default_market: Market

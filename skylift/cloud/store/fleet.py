@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Literal
 
-from skylift.cloud.domain.fleet import Fleet, FleetEvent, FleetMember
+from skylift.cloud.domain.fleet import Fleet, FleetEvent, FleetMember, FleetState
 from skylift.cloud.domain.instance import Instance
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.mapping import table, to_column
 
-table(Fleet, "fleets", key=("id",))
+table(Fleet, "fleets", key=("id",), kept=("configs",))
 table(FleetMember, "fleet_members", key=("instance_id",))
 table(FleetEvent, "fleet_events", key=("number",))
 
@@ -23,6 +24,15 @@ REMEMBERED = timedelta(hours=48)
 def kept_fleets(tx: Tx) -> list[Fleet]:
     """Fleets that the loop has to look after: all except deleted fleets and active instant fleets."""
     return tx.select(Fleet, "WHERE state != 'deleted' AND NOT (type = 'instant' AND state = 'active') ORDER BY rowid")
+
+
+def state_of(tx: Tx, fleet_id: str) -> FleetState:
+    """Without the rest of its row: that may have thousands of overrides, which take long to read."""
+    return next((row[0] for row in tx.execute("SELECT state FROM fleets WHERE id = ?", fleet_id)), "deleted")
+
+
+def save_only(tx: Tx, fleet: Fleet, column: Literal["errors", "state"]) -> None:
+    tx.execute(f"UPDATE fleets SET {column} = ? WHERE id = ?", to_column(getattr(fleet, column)), fleet.id)  # noqa: S608
 
 
 def members_left(tx: Tx, fleet_id: str) -> list[FleetMember]:

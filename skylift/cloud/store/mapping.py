@@ -8,7 +8,7 @@ import types
 import typing
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cache, cached_property, lru_cache
 from sqlite3 import Cursor
 from typing import Any, Generic, Literal, TypeVar
 
@@ -25,9 +25,12 @@ TABLES: dict[type, Table[Any]] = {}
 _TEXTS: dict[Any, Reader] = {}
 
 
-def table(noun: type[T], name: str, *, key: tuple[str, ...], follow: Follow | None = None) -> Table[T]:
-    """Declare where a noun is kept. Called once per noun, in the store's own file for it."""
-    return TABLES.setdefault(noun, Table(noun, name, key, follow))
+def table(
+    noun: type[T], name: str, *, key: tuple[str, ...], follow: Follow | None = None, kept: tuple[str, ...] = ()
+) -> Table[T]:
+    """Declare where a noun is kept. Called once per noun, in the store's own file for it. The tuples in the `kept`
+    columns take long to read and to make: the same text is read once, and written as it was read."""
+    return TABLES.setdefault(noun, Table(noun, name, key, follow, kept))
 
 
 def as_text(kinds: Any, read: Callable[[str], Any]) -> None:
@@ -43,11 +46,14 @@ def mapped(noun: type[T]) -> Table[T]:
 class Table(Generic[T]):
     """The columns and statements of one noun."""
 
-    def __init__(self, noun: type[T], name: str, key: tuple[str, ...], follow: Follow | None = None) -> None:
+    def __init__(
+        self, noun: type[T], name: str, key: tuple[str, ...], follow: Follow | None = None, kept: tuple[str, ...] = ()
+    ) -> None:
         self.noun = noun
         self.name = name
         self.key = key
         self.follow = follow
+        self._kept = kept
         self._wheres: dict[tuple[str, ...], str] = {}
 
     def decode_all(self, rows: Cursor) -> list[T]:
@@ -121,8 +127,12 @@ class Table(Generic[T]):
     def _readers(self) -> list[tuple[int, Reader]]:
         """The columns that need a reader, by position. Computed once, because rows are decoded many thousand times a
         second."""
-        readers = enumerate(column_reader(hint) for hint in self.columns.values())
-        return [(at, read) for at, read in readers if read is not None]
+        readers = [(name, column_reader(hint)) for name, hint in self.columns.items()]
+        return [
+            (at, _keeping(read) if name in self._kept else read)
+            for at, (name, read) in enumerate(readers)
+            if read is not None
+        ]
 
 
 def weight(noun: Any) -> int:
@@ -143,6 +153,16 @@ def written(items: Iterable[T]) -> tuple[T, ...]:
     return made
 
 
+def _keeping(read: Reader) -> Reader:
+    @lru_cache(maxsize=16)
+    def kept(column: str) -> Any:
+        made = _Written(read(column))
+        made.column = column
+        return made
+
+    return kept
+
+
 def to_column(value: Any) -> Any:
     if isinstance(value, _Written):
         return value.column
@@ -152,7 +172,7 @@ def to_column(value: Any) -> Any:
         return value
     if not value:
         return "{}" if isinstance(value, dict) else "[]"
-    return json.dumps(_to_json(value), separators=(",", ":"))
+    return json.dumps(value, default=_to_json, separators=(",", ":"))
 
 
 _scan = json.JSONDecoder().raw_decode
@@ -187,17 +207,17 @@ def _with_empty(read: Reader, kind: Any) -> Reader:
 
 
 def _to_json(value: Any) -> Any:
+    """What JSON has for a value that is none of its own kinds. It comes to what is within by itself."""
     if type(value) in _TEXTS:
         return str(value)
-    if dataclasses.is_dataclass(value):
-        return {field.name: _to_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, dict):
-        return {key: _to_json(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_to_json(item) for item in value]
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat()
-    return value
+    return {name: getattr(value, name) for name in _field_names(value.__class__)}
+
+
+@cache
+def _field_names(noun: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(noun))
 
 
 def _json_reader(hint: Any) -> Reader | None:

@@ -40,7 +40,9 @@ def resize(cloud: Cloud, fleet_id: str, total: int, **params: Any) -> None:
 def step(cloud: Cloud, database: Database | None = None) -> list[float]:
     """What a newly started loop does; answers when it wants to be called again."""
     alarms: list[float] = []
-    FleetLoop(database or cloud.database, fleet_upkeep.keep, fleet_upkeep.mark, alarms.append).step()
+    FleetLoop(
+        database or cloud.database, fleet_upkeep.keep, fleet_upkeep.survey, fleet_upkeep.mark, alarms.append
+    ).step()
     return alarms
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
 from ec2_fixtures import Cloud
-from fleet_scene import SPEC, make, make_template, step
+from fleet_scene import SPEC, alive, make, make_template, step
 from write_watch import MOST, Watch
 
 from skylift import catalogue
@@ -17,7 +18,7 @@ from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.fleet import FleetMember
 from skylift.cloud.domain.instance import Instance, State
 from skylift.cloud.domain.market import VcpuQuota
-from skylift.cloud.domain.network import Rule, SecurityGroup
+from skylift.cloud.domain.network import NetworkInterface, Rule, SecurityGroup
 from skylift.cloud.domain.volume import Volume
 from skylift.cloud.services.table import TABLE
 from skylift.cloud.store.database import Database
@@ -187,6 +188,51 @@ def launch_fleets(cloud: Cloud) -> None:
     assert len(group["InstanceIds"]) == 8
 
 
+def launch_fleet_beside_many(cloud: Cloud) -> None:
+    """Each launch looks at the addresses and the uids of all servers that are there."""
+    make_template(cloud)
+    first = cloud.row(cloud.run()["InstanceId"])
+    with Database.read(cloud.database) as tx:
+        (interface,) = tx.find(NetworkInterface, instance_id=first.id)
+    others: list[Any] = []
+    for number in range(2_000):
+        uid_base, address = first.uid_base + 65536 * (number + 1), str(ip_address(interface.private_ip) + number + 1)
+        server = replace(first, id=hexed("i", number), uid_base=uid_base)
+        others += [
+            server,
+            replace(
+                interface,
+                id=hexed("eni", number),
+                private_ip=address,
+                public_ip=None,
+                mac=hexed("mac", number),
+                instance_id=server.id,
+            ),
+        ]
+    add(cloud, *others)
+    cloud.call("CreateFleet", **fleet_of(20, {"AvailabilityZone": first.zone}))
+
+
+def make_fleets_of_many_pools(cloud: Cloud) -> None:
+    """By their names, and by what they have."""
+    make_template(cloud)
+    kinds = [name for name in catalogue.types() if name.startswith(("c5", "m5", "r5", "c6", "m6", "r6"))]
+    named = [{"InstanceType": kind, "AvailabilityZone": f"us-east-1{zone}"} for kind in kinds for zone in "ab"]
+    made = [cloud.call("CreateFleet", **fleet_of(1, *named))["FleetId"] for _ in range(3)]
+    answer = cloud.call("DeleteFleets", FleetIds=made, TerminateInstances=True)
+    assert len(answer["SuccessfulFleetDeletions"]) == 3
+    anything = {"VCpuCount": {"Min": 0}, "MemoryMiB": {"Min": 0}}
+    overrides = [{"InstanceRequirements": {**anything, "AllowedInstanceTypes": [kind]}} for kind in kinds[:100]]
+    fleet_id = make(cloud, 1, *overrides)
+    step(cloud)
+    assert len(alive(cloud)) == 4
+    asked = {"FleetId": fleet_id, "LaunchTemplateConfigs": fleet_of(1, *overrides)["LaunchTemplateConfigs"]}
+    cloud.call("ModifyFleet", **asked)
+    cloud.control("PutQuota", InstanceClass="standard", MarketType="on-demand", VCpus=0)
+    make(cloud, 1, {"InstanceRequirements": {**anything, "AllowedInstanceTypes": ["c5*", "m5*", "r5*"]}})
+    step(cloud)
+
+
 def fleet_of(total: int, *overrides: dict[str, Any], market: str = "on-demand", **params: Any) -> dict[str, Any]:
     """What asks for an instant fleet of the scene's template."""
     return {
@@ -275,6 +321,8 @@ LARGEST: tuple[Callable[[Cloud], None], ...] = (
     allocate_hosts,
     request_spot,
     launch_fleets,
+    launch_fleet_beside_many,
+    make_fleets_of_many_pools,
     delete_fleets,
     add_rules,
     add_tagged_rules,
@@ -316,6 +364,18 @@ def test_of_a_launch_that_others_overtake_what_there_is_is_the_answer(cloud: Clo
     *_, answer = in_turns(cloud, least=1)
     with cloud.database.read() as tx:
         assert 0 < len(tx.find(Instance)) == len(answer["Instances"]) < 60
+
+
+def test_a_launch_that_is_asked_for_again_before_it_is_over_has_to_wait(cloud: Cloud) -> None:
+    params = {"ImageId": cloud.image_id, "InstanceType": "t3.micro", "MinCount": 60, "MaxCount": 60, "ClientToken": "1"}
+    with cloud.database.read() as tx:
+        handlers = TABLE["ec2", "RunInstances"].prepared(tx, cloud.caller, params)
+    for number, handler in enumerate(handlers):
+        if number:
+            assert cloud.code("RunInstances", **params) == "PriorRequestNotComplete"
+        with cloud.database.write() as tx:
+            handler(tx, cloud.caller, params)
+    assert len(cloud.call("RunInstances", **params)["Instances"]) == 60
 
 
 def test_of_a_launch_that_others_overtake_nothing_stays_if_it_is_too_little(cloud: Cloud) -> None:

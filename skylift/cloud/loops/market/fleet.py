@@ -21,15 +21,17 @@ MARGIN = timedelta(milliseconds=50)
 class FleetLoop:
     """Keeps each fleet at its size.
 
-    `keep(tx, id)` does what a fleet needs and says when it needs a look again. `mark(tx, fleet)` is all that this
-    depends on besides the time. `wake_in(seconds)` has `step` called again.
+    `keep(tx, id, found)` does what a fleet needs and says when it needs a look again; `survey(tx, id, found)` finds
+    before that what takes long. `mark(tx, fleet)` is all that this depends on besides the time. `wake_in(seconds)` has
+    `step` called again.
 
     The marks that are remembered here only spare looks that would find nothing to do: a new process looks at every
     fleet.
     """
 
     database: Database
-    keep: Callable[[Tx, str], datetime | None]
+    keep: Callable[[Tx, str, Any], datetime | None]
+    survey: Callable[[Tx, str, Any], Any]
     mark: Callable[[Tx, Fleet], Any]
     wake_in: Callable[[float], None]
 
@@ -50,14 +52,17 @@ class FleetLoop:
     def _look(self, fleet_id: str) -> None:
         """Until there is nothing more to do at this moment."""
         due: datetime | None
+        found = None
         while True:
             with self.database.write() as tx:
-                due = self.keep(tx, fleet_id)
+                due = self.keep(tx, fleet_id, found)
                 fleet = tx.get(Fleet, id=fleet_id)
                 mark = self.mark(tx, fleet) if fleet is not None else None
                 now = tx.now
             if due is None or now < due:
                 break
+            with self.database.read() as tx:
+                found = self.survey(tx, fleet_id, found)
         # Only now: after a look that failed, nothing is known.
         self._seen[fleet_id] = (mark, due)
 

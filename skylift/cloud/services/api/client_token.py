@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import NotRequired, TypedDict
 
 from skylift.cloud.domain.error import ServiceError
@@ -16,6 +17,7 @@ from skylift.cloud.services.api.refusal import invalid_value
 from skylift.cloud.store.database import Tx
 
 MAX_LENGTH = 64
+_UNDER_WAY: set[str] = set()
 
 
 class Repeatable(TypedDict):
@@ -28,7 +30,8 @@ def result_of(tx: Tx, operation: str, params: Repeatable) -> str | None:
     """The id that this very request made before; None when its token is new, or it has none. A request is carried out
     once, so that one whose resource is gone by now makes none again: it is answered that the resource is not there.
 
-    Raises IdempotentParameterMismatch where the token was used for a different request.
+    Raises IdempotentParameterMismatch where the token was used for a different request, and PriorRequestNotComplete,
+    after which SDKs try again, as long as that one has not all of its result.
     """
     token = params.get("ClientToken")
     if not token:
@@ -43,7 +46,19 @@ def result_of(tx: Tx, operation: str, params: Repeatable) -> str | None:
             "IdempotentParameterMismatch",
             "Arguments on this idempotent request are inconsistent with arguments used in previous request(s).",
         )
+    if known.result in _UNDER_WAY:
+        raise ServiceError("PriorRequestNotComplete", "The same request is still being carried out.", status=503)
     return known.result
+
+
+@contextmanager
+def under_way(result: str) -> Iterator[None]:
+    """While a request that has this result goes on over several transactions. What ends with the cloud is over."""
+    _UNDER_WAY.add(result)
+    try:
+        yield
+    finally:
+        _UNDER_WAY.discard(result)
 
 
 def echoed(params: Repeatable) -> Repeatable:

@@ -59,11 +59,11 @@ def types_for(
 def fitting(asked: Item, architectures: Iterable[str]) -> list[InstanceType]:
     """The offered types of these architectures that meet the requirements."""
     _refuse(asked)
-    wanted = list(architectures)
+    wanted, tests = list(architectures), _tests(asked)
     return [
         kind
         for kind in types().values()
-        if kind.architecture in wanted and is_offered_whole(kind) and all(test(kind) for test in _tests(asked))
+        if kind.architecture in wanted and all(test(kind) for test in tests) and is_offered_whole(kind)
     ]
 
 
@@ -130,6 +130,7 @@ def _tests(asked: Item) -> list[Callable[[InstanceType], bool]]:
         return lambda kind: not values or value(kind) in values
 
     return [
+        lambda kind: _named(kind, asked.get("AllowedInstanceTypes") or ["*"]),
         within("VCpuCount", lambda kind: kind.vcpus),
         within("MemoryMiB", lambda kind: kind.memory_mib),
         within("MemoryGiBPerVCpu", lambda kind: kind.memory_mib / 1024 / kind.vcpus),
@@ -143,7 +144,6 @@ def _tests(asked: Item) -> list[Callable[[InstanceType], bool]]:
         one_of("CpuManufacturers", lambda kind: _MANUFACTURERS.get(kind.manufacturer, kind.manufacturer.lower())),
         one_of("InstanceGenerations", lambda kind: "current" if kind.current else "previous"),
         one_of("LocalStorageTypes", lambda kind: kind.disks.kind if kind.disks else "ssd"),
-        lambda kind: _named(kind, asked.get("AllowedInstanceTypes") or ["*"]),
         lambda kind: not _named(kind, asked.get("ExcludedInstanceTypes") or []),
     ]
 

@@ -14,7 +14,7 @@ from skylift.cloud.domain.instance import Image, Instance, KeyPair, MetadataOpti
 from skylift.cloud.domain.launch_request import LaunchRequest, MetadataRequest
 from skylift.cloud.domain.spot import SpotRequest
 from skylift.cloud.domain.volume import BlockDevice, Volume
-from skylift.cloud.services.api.client_token import remember, result_of
+from skylift.cloud.services.api.client_token import remember, result_of, under_way
 from skylift.cloud.services.api.ec2_operation import prepares
 from skylift.cloud.services.api.facts import take_public_ip, take_uid_bases
 from skylift.cloud.services.api.instance_type import instance_type
@@ -120,11 +120,12 @@ class _InTurns:
         self._error: ServiceError | None = None
 
     def handlers(self) -> Iterator[Handler]:
-        while self._left and self._error is None:
-            yield self._make
-        if len(self._shown) < self._request.least:
-            yield from (partial(self._end, turn=turn) for turn in self._turns)
-            yield self._refuse
+        with under_way(self._reservation_id):
+            while self._left and self._error is None:
+                yield self._make
+            if len(self._shown) < self._request.least:
+                yield from (partial(self._end, turn=turn) for turn in self._turns)
+                yield self._refuse
 
     def _make(self, tx: Tx, caller: Caller, params: ec2.RunInstancesRequest) -> ec2.Reservation:
         count = min(self._left, self._at_once)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TypedDict
 
 from skylift.catalogue import InstanceType
+from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.fleet import MARKETS, FleetConfig, FleetOverride, FleetSource, Market
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.instance import Image
@@ -56,16 +57,26 @@ class Pool:
 
 def pools_of(tx: Tx, caller: Caller, config: FleetConfig) -> list[Pool]:
     """The pools of one launch template and its overrides. Raises EC2's errors for missing resources."""
+    return list(_pools_of(tx, caller, config))
+
+
+def distinct_pools(tx: Tx, caller: Caller, configs: Iterable[FleetConfig]) -> list[Pool]:
+    """Those of all templates. Raises at the first that is there already: there may be hundreds of thousands."""
+    found: dict[tuple[str, str], Pool] = {}
+    for pool in (pool for config in configs for pool in _pools_of(tx, caller, config)):
+        if found.setdefault(pool.key, pool) is not pool:
+            raise ServiceError("InvalidFleetConfig", "The fleet configuration contains duplicate instance pools")
+    return list(found.values())
+
+
+def _pools_of(tx: Tx, caller: Caller, config: FleetConfig) -> Iterator[Pool]:
     if not config.template.get("Version"):
         raise missing("LaunchTemplateConfigs.LaunchTemplateSpecification.Version")
     template = template_of(tx, config.template)
     version = version_of(tx, template, config.template["Version"])
     named: TemplateSpec = {"LaunchTemplateId": template.id, "Version": str(version.number)}
-    return [
-        pool
-        for override in config.overrides or (FleetOverride(),)
-        for pool in _expanded(tx, caller, named, version, override)
-    ]
+    for override in config.overrides or (FleetOverride(),):
+        yield from _expanded(tx, caller, named, version, override)
 
 
 def settled(tx: Tx, caller: Caller, pool: Pool) -> Pool:
@@ -83,8 +94,10 @@ def _expanded(
         raise combination("A fleet says on which market it launches: its templates have no InstanceMarketOptions.")
     nics = below.interfaces or ()
     placement = over(override.launch.place, below.place)
-    for place in _places(tx, caller, override, placement, nics):
-        for name, markets in _types(tx, caller, below, override, place.zone):
+    places = _places(tx, caller, override, placement, nics)
+    kinds = _types(tx, caller, below, override)
+    for place in places:
+        for name, markets in _on_markets(tx, caller, override, kinds, place.zone):
             in_interface = place.subnet_id is not None and bool(nics)
             first = InterfaceRequest(index=min((nic.index or 0 for nic in nics), default=0), subnet_id=place.subnet_id)
             launch = replace(
@@ -137,10 +150,8 @@ def _places(
     return places
 
 
-def _types(
-    tx: Tx, caller: Caller, below: LaunchRequest, override: FleetOverride, zone: str
-) -> list[tuple[str, frozenset[Market]]]:
-    """The types that an override asks for by name or by what they have, and on which markets each is taken."""
+def _types(tx: Tx, caller: Caller, below: LaunchRequest, override: FleetOverride) -> list[InstanceType]:
+    """The types that an override asks for by name or by what they have."""
     asked = override.requirements
     name = override.launch.type or (None if asked else below.type)
     if asked and name:
@@ -148,10 +159,19 @@ def _types(
     if not asked:
         if not name:
             raise missing("InstanceType")
-        return [(instance_type(name).name, frozenset(MARKETS))]
+        return [instance_type(name)]
     image_id = image_id_or_none(tx, caller, override.launch.image or below.image or "")
     image = tx.get(Image, id=image_id)
-    kinds = fitting(asked, [image.architecture] if image else ["x86_64", "arm64"])
+    return fitting(asked, [image.architecture] if image else ["x86_64", "arm64"])
+
+
+def _on_markets(
+    tx: Tx, caller: Caller, override: FleetOverride, kinds: list[InstanceType], zone: str
+) -> list[tuple[str, frozenset[Market]]]:
+    """On which markets each type is taken."""
+    asked = override.requirements
+    if not asked:
+        return [(kind.name, frozenset(MARKETS)) for kind in kinds]
 
     def price(market: str, kind: InstanceType) -> float | None:
         return spot_price(tx, kind.name, zone) if market == "spot" else on_demand_price(kind.name, caller.region)

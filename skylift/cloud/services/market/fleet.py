@@ -5,30 +5,31 @@ https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Fleets.html
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.error import ServiceError
-from skylift.cloud.domain.fleet import MARKETS, Fleet, FleetConfig, FleetEvent, LaunchError, Market
+from skylift.cloud.domain.fleet import MARKETS, Fleet, FleetConfig, FleetEvent, FleetState, LaunchError, Market
 from skylift.cloud.domain.identity import Caller, Role
 from skylift.cloud.domain.instance import Instance
 from skylift.cloud.domain.launch_request import TagRequest
 from skylift.cloud.services.api import service_role
 from skylift.cloud.services.api.authorize import permits
 from skylift.cloud.services.api.check import making, on_row
-from skylift.cloud.services.api.client_token import remember, result_of
+from skylift.cloud.services.api.client_token import remember, result_of, under_way
 from skylift.cloud.services.api.condition_key import of_change
-from skylift.cloud.services.api.ec2_operation import prepares, writes
-from skylift.cloud.services.api.operation import Check, Handler, Outdated
+from skylift.cloud.services.api.ec2_operation import prepares
+from skylift.cloud.services.api.operation import Check, Handler, Outdated, in_turns
 from skylift.cloud.services.api.refusal import combination, invalid
 from skylift.cloud.services.api.resource import require, well_formed
 from skylift.cloud.services.ec2 import instance as instances
 from skylift.cloud.services.ec2 import launch_check
 from skylift.cloud.services.ec2.fleet_config import fleet_configs
 from skylift.cloud.services.ec2.launch_template import check_of
-from skylift.cloud.services.ec2.pool import Pool, pools_of, settled
+from skylift.cloud.services.ec2.pool import Pool, distinct_pools, pools_of, settled
 from skylift.cloud.services.market.fleet_launch import Filling, choose_group, launch_from, offers_of, take
 from skylift.cloud.services.market.fleet_request import (
     CONFIGS,
@@ -45,13 +46,15 @@ from skylift.cloud.services.market.fleet_request import (
 )
 from skylift.cloud.services.market.fleet_view import errors_of, launched
 from skylift.cloud.store.database import Rehearsal, Tx
-from skylift.cloud.store.fleet import PROTECTED, instances_left, members_left
+from skylift.cloud.store.fleet import PROTECTED, instances_left, members_left, save_only, state_of
 
 if TYPE_CHECKING:
     from aws_shapes import ec2, iam
 
 
 SERVICE = "ec2fleet.amazonaws.com"
+
+UNDELETED: tuple[FleetState, ...] = ("submitted", "active", "modifying")
 
 MOST_DELETED = 100
 MOST_INSTANT_DELETED = 25
@@ -70,12 +73,12 @@ def prepare_create(tx: Tx, caller: Caller, params: ec2.CreateFleetRequest) -> Ha
         return lambda _tx, _caller, _params: answer
     if params.get("Type") == "instant":
         return _Instant(tx, caller, params).handlers()
-    _create(Rehearsal(tx), caller, params)
-    return _create
+    create = partial(_create, fleet=asked_for(tx, caller, params))
+    create(Rehearsal(tx), caller, params)
+    return create
 
 
-def _create(tx: Tx, caller: Caller, params: ec2.CreateFleetRequest) -> ec2.CreateFleetResult:
-    fleet = asked_for(tx, caller, params)
+def _create(tx: Tx, caller: Caller, params: ec2.CreateFleetRequest, fleet: Fleet) -> ec2.CreateFleetResult:
     _make_service_role(tx, caller)
     _add(tx, params, fleet)
     tx.add(FleetEvent(fleet.id, tx.now, "fleet-change", "submitted"))
@@ -89,11 +92,22 @@ def _add(tx: Tx, params: ec2.CreateFleetRequest, fleet: Fleet) -> None:
     tx.add(fleet)
 
 
-def modify(tx: Tx, caller: Caller, params: ec2.ModifyFleetRequest) -> ec2.ModifyFleetResult:
+def prepare_modify(tx: Tx, caller: Caller, params: ec2.ModifyFleetRequest) -> Handler:
+    require(tx, Fleet, params["FleetId"])
+    asked = params.get("LaunchTemplateConfigs")
+    configs = None if asked is None else checked_configs(tx, caller, fleet_configs(asked), instant=False)
+    modify = partial(_modify, configs=configs)
+    modify(Rehearsal(tx), caller, params)
+    return modify
+
+
+def _modify(
+    tx: Tx, _caller: Caller, params: ec2.ModifyFleetRequest, configs: tuple[FleetConfig, ...] | None
+) -> ec2.ModifyFleetResult:
     fleet = require(tx, Fleet, params["FleetId"])
     if fleet.type != "maintain":
         raise combination(f"The fleet '{fleet.id}' is of type {fleet.type}; only one of type maintain can be modified.")
-    if fleet.state not in ("submitted", "active", "modifying"):
+    if fleet.state not in UNDELETED:
         raise ServiceError("IncorrectState", f"The fleet '{fleet.id}' is {fleet.state} and cannot be modified.")
     changed = replace(fleet, state="modifying", trouble="", failures=0, retry_at=None)
     if "TargetCapacitySpecification" in params:
@@ -105,8 +119,7 @@ def modify(tx: Tx, caller: Caller, params: ec2.ModifyFleetRequest) -> ec2.Modify
             spot_target=spot,
             default_market=market_named(asked.get("DefaultTargetCapacityType", fleet.default_market)),
         )
-    if "LaunchTemplateConfigs" in params:
-        configs = checked_configs(tx, caller, fleet_configs(params["LaunchTemplateConfigs"]), instant=False)
+    if configs is not None:
         changed = replace(changed, configs=configs)
     if "ExcessCapacityTerminationPolicy" in params:
         changed = replace(changed, excess_policy=excess_policy(params))
@@ -118,7 +131,7 @@ def modify(tx: Tx, caller: Caller, params: ec2.ModifyFleetRequest) -> ec2.Modify
     return {"Return": True}
 
 
-def delete(tx: Tx, caller: Caller, params: ec2.DeleteFleetsRequest) -> ec2.DeleteFleetsResult:
+def prepare_delete(tx: Tx, _caller: Caller, params: ec2.DeleteFleetsRequest) -> list[Handler]:
     """Deletes each fleet by itself. Those that cannot be deleted are answered with their errors."""
     ids = list(dict.fromkeys(params["FleetIds"]))
     found = {fleet_id: tx.get(Fleet, id=fleet_id) for fleet_id in ids}
@@ -127,29 +140,34 @@ def delete(tx: Tx, caller: Caller, params: ec2.DeleteFleetsRequest) -> ec2.Delet
         raise invalid(f"One request deletes at most {MOST_DELETED} fleets of type maintain or request.")
     done: list[ec2.DeleteFleetSuccessItem] = []
     undone: list[ec2.DeleteFleetErrorItem] = []
-    for fleet_id, fleet in found.items():
-        try:
-            with tx.attempt():
-                if len(instant) > MOST_INSTANT_DELETED and fleet_id in instant:
-                    raise ServiceError(
-                        "ExceededInstantFleetNumForDeletion",
-                        f"Can't delete more than {MOST_INSTANT_DELETED} instant fleets in a single request.",
-                    )
-                done.append(_delete(tx, caller, fleet_id, fleet, terminate=params["TerminateInstances"]))
-        except ServiceError as error:
-            undone.append({"FleetId": fleet_id, "Error": {"Code": error.code, "Message": error.message}})
-    return {"SuccessfulFleetDeletions": done, "UnsuccessfulFleetDeletions": undone}
+
+    def delete(tx: Tx, caller: Caller, params: ec2.DeleteFleetsRequest, some: list[str]) -> ec2.DeleteFleetsResult:
+        for fleet_id in some:
+            try:
+                with tx.attempt():
+                    if len(instant) > MOST_INSTANT_DELETED and fleet_id in instant:
+                        raise ServiceError(
+                            "ExceededInstantFleetNumForDeletion",
+                            f"Can't delete more than {MOST_INSTANT_DELETED} instant fleets in a single request.",
+                        )
+                    done.append(_delete(tx, caller, fleet_id, found[fleet_id], terminate=params["TerminateInstances"]))
+            except ServiceError as error:
+                undone.append({"FleetId": fleet_id, "Error": {"Code": error.code, "Message": error.message}})
+        return {"SuccessfulFleetDeletions": done, "UnsuccessfulFleetDeletions": undone}
+
+    return [partial(delete, some=some) for some in in_turns(((one, 1) for one in ids), MOST_INSTANT_DELETED)]
 
 
 def check_create(tx: Tx, caller: Caller, params: ec2.CreateFleetRequest) -> Iterator[Check]:
     """CreateFleet on the fleet and its templates, and all that it takes to run what they say."""
     yield from making(caller, "CreateFleet", "fleet", params)
-    tags = tags_at_launch(params)
-    for config in fleet_configs(params.get("LaunchTemplateConfigs")):
+    configs = fleet_configs(params.get("LaunchTemplateConfigs"))
+    for config in configs:
         yield check_of(tx, caller, "ec2:CreateFleet", config.template)
-        launches = _to_launch(tx, caller, config, _markets(params["TargetCapacitySpecification"]), tags)
-        kinds = ("image", "instance", "placement-group", "subnet", "volume")
-        yield from launch_check.as_asked_by("ec2:CreateFleet", launches, *kinds)
+    markets, tags = _markets(params["TargetCapacitySpecification"]), tags_at_launch(params)
+    launches = _to_launch(tx, caller, partial(distinct_pools, tx, caller, configs), markets, tags)
+    kinds = ("image", "instance", "placement-group", "subnet", "volume")
+    yield from launch_check.as_asked_by("ec2:CreateFleet", launches, *kinds)
 
 
 def check_modify(tx: Tx, caller: Caller, params: ec2.ModifyFleetRequest) -> Iterator[Check]:
@@ -166,9 +184,12 @@ def check_modify(tx: Tx, caller: Caller, params: ec2.ModifyFleetRequest) -> Iter
     before = [market for market in MARKETS if fleet.target(market)]
     target = params.get("TargetCapacitySpecification")
     after = _markets(target, fleet.default_market) if target else before
-    for config in configs or fleet.configs:
-        markets = after if configs else [market for market in after if market not in before]
-        launches = _to_launch(tx, caller, config, markets, ())
+    asked: list[tuple[Callable[[], list[Pool]], list[Market]]] = [(partial(distinct_pools, tx, caller, configs), after)]
+    if not configs:
+        others = [market for market in after if market not in before]
+        asked = [(partial(pools_of, tx, caller, config), others) for config in fleet.configs]
+    for find, markets in asked:
+        launches = _to_launch(tx, caller, find, markets, ())
         yield from launch_check.as_asked_by("ec2:ModifyFleet", launches, "image", "subnet")
 
 
@@ -182,13 +203,13 @@ def check_delete(tx: Tx, caller: Caller, params: ec2.DeleteFleetsRequest) -> Ite
 
 
 def _to_launch(
-    tx: Tx, caller: Caller, config: FleetConfig, markets: list[Market], tags: tuple[TagRequest, ...]
+    tx: Tx, caller: Caller, find: Callable[[], list[Pool]], markets: list[Market], tags: tuple[TagRequest, ...]
 ) -> Iterator[Check]:
-    """The permissions that a launch from each pool of one template needs. The handler reports requests that make no
+    """The permissions that a launch from each of these pools needs. The handler reports requests that make no
     sense.
     """
     try:
-        pools = pools_of(tx, caller, config)
+        pools = find()
     except ServiceError:
         return
     for pool in pools:
@@ -218,10 +239,9 @@ def _delete(
         raise ServiceError("fleetIdMalformed", f"The fleet ID '{fleet_id}' is malformed.")
     if fleet is None:
         raise ServiceError("fleetIdDoesNotExist", f"The fleet ID '{fleet_id}' does not exist.")
-    if fleet.state in ("deleted", "failed", "deleted_terminating") or (
-        fleet.state == "deleted_running" and not terminate
-    ):
-        raise ServiceError("fleetNotInDeletableState", f"The fleet '{fleet_id}' is {fleet.state}.")
+    state = state_of(tx, fleet_id)
+    if state not in UNDELETED and not (state == "deleted_running" and terminate):
+        raise ServiceError("fleetNotInDeletableState", f"The fleet '{fleet_id}' is {state}.")
     if fleet.type == "instant" and not terminate:
         raise ServiceError(
             "NoTerminateInstancesNotSupported", "NoTerminateInstances option is not supported for instant fleet"
@@ -234,9 +254,9 @@ def _delete(
         except ServiceError as error:
             raise ServiceError("unexpectedError", error.message) from error
     after = replace(fleet, state="deleted_terminating" if terminate else "deleted_running")
-    tx.save(after)
+    save_only(tx, after, "state")
     tx.add(FleetEvent(fleet.id, tx.now, "fleet-change", after.state))
-    return {"FleetId": fleet_id, "CurrentFleetState": after.state, "PreviousFleetState": fleet.state}
+    return {"FleetId": fleet_id, "CurrentFleetState": after.state, "PreviousFleetState": state}
 
 
 class _Instant:
@@ -255,21 +275,22 @@ class _Instant:
         self._begun = self._over = False
 
     def handlers(self) -> Iterator[Handler]:
-        while not self._over:
-            yield self._turn
+        with under_way(self._fleet.id):
+            while not self._over:
+                yield self._turn
 
     def _turn(self, tx: Tx, caller: Caller, params: ec2.CreateFleetRequest) -> ec2.CreateFleetResult:
         if not self._begun:
             _add(tx, params, self._fleet)
         self._begun = True
-        fleet = require(tx, Fleet, self._fleet.id)
-        self._over = fleet.state != "active"
+        self._over = state_of(tx, self._fleet.id) != "active"
         if not self._over and take(tx, caller, self._steps):
             self._over = True
-            fleet = replace(fleet, errors=[view for filling in self._fillings for view in filling.error_views()])
-            tx.save(fleet)
+            errors = [view for filling in self._fillings for view in filling.error_views()]
+            self._fleet = replace(self._fleet, errors=errors)
+            save_only(tx, self._fleet, "errors")
         made = [group for filling in self._fillings for group in filling.launched.values()]
-        return {"FleetId": fleet.id, "Errors": errors_of(fleet), "Instances": made}
+        return {"FleetId": self._fleet.id, "Errors": errors_of(self._fleet), "Instances": made}
 
     def _filling(self, tx: Tx, caller: Caller, market: Market) -> Filling:
         options = self._fleet.options(market)
@@ -311,6 +332,11 @@ OPERATIONS = (
         "ReplaceUnhealthyInstances TagSpecifications TerminateInstancesWithExpiration Type ValidFrom ValidUntil",
         check_create,
     ),
-    writes("ModifyFleet", modify, f"FleetId {CONFIGS} {TARGET} Context ExcessCapacityTerminationPolicy", check_modify),
-    writes("DeleteFleets", delete, "FleetIds TerminateInstances", check_delete),
+    prepares(
+        "ModifyFleet",
+        prepare_modify,
+        f"FleetId {CONFIGS} {TARGET} Context ExcessCapacityTerminationPolicy",
+        check_modify,
+    ),
+    prepares("DeleteFleets", prepare_delete, "FleetIds TerminateInstances", check_delete),
 )

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, cast
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.fleet import Fleet, FleetEvent, FleetMember, LaunchError, Market
 from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.instance import Instance
 from skylift.cloud.domain.launch_request import LaunchRequest, MarketRequest, TagRequest
 from skylift.cloud.domain.market import ANY_TYPE, Capacity
 from skylift.cloud.services.ec2.capacity import BEYOND_QUOTA, free_quota, free_room, on_demand_price, spot_price
@@ -34,7 +35,7 @@ FLEET_TAG = "aws:ec2:fleet-id"
 
 
 OF_OFFER = 128
-"""A look at a pool takes as long as it takes to write so many bytes."""
+"""A look at a pool, or at the addresses of a server that is there, takes as long as it takes to write so many bytes."""
 Bounds = set[tuple[str, str]]
 Step = Callable[[Tx, Caller], int]
 """A part of a long launch; answers what it weighs of MOST_AT_ONCE."""
@@ -68,7 +69,7 @@ class Filling:
     def _launch_best(self, tx: Tx, caller: Caller) -> int:
         options = cast("Strategy", self.fleet.options(self.market))
         pool = ranked(self.market, options, self.offers, self.missing)[0].pool
-        weight = OF_ROW + OF_OFFER * len(self.offers)
+        weight = OF_ROW + OF_OFFER * (len(self.offers) + tx.count(Instance))
         try:
             with tx.attempt():
                 member, more = _launch(tx, caller, self.fleet, self.market, pool, self.tags)

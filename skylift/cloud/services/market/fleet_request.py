@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, get_args
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.fleet import (
+    MARKETS,
     ExcessPolicy,
     Fleet,
     FleetConfig,
@@ -29,9 +30,10 @@ from skylift.cloud.services.ec2.instance_requirement import PRICE_TAKES as PRICE
 from skylift.cloud.services.ec2.instance_requirement import TAKES as REQUIREMENTS
 from skylift.cloud.services.ec2.launch_request import tag_requests
 from skylift.cloud.services.ec2.launch_template_version import with_template
-from skylift.cloud.services.ec2.pool import pools_of
+from skylift.cloud.services.ec2.pool import distinct_pools
 from skylift.cloud.services.ec2.spot_option import max_price
 from skylift.cloud.store.database import Tx
+from skylift.cloud.store.mapping import written
 
 if TYPE_CHECKING:
     from aws_shapes import ec2
@@ -78,9 +80,9 @@ def asked_for(tx: Tx, caller: Caller, params: ec2.CreateFleetRequest) -> Fleet:
     """The fleet that a request describes, `submitted`; raises EC2's errors for what cannot be."""
     refuse_other_values(params, NEUTRAL)
     kind: FleetType = one_of(params.get("Type", "maintain"), "Type", get_args(FleetType))
-    target = params["TargetCapacitySpecification"]
-    on_demand, spot = targets(target, kind)
-    default = market_named(target.get("DefaultTargetCapacityType", "spot" if spot else "on-demand"))
+    capacity = params["TargetCapacitySpecification"]
+    on_demand, spot = targets(capacity, kind)
+    default = market_named(capacity.get("DefaultTargetCapacityType", "spot" if spot else "on-demand"))
     instant = kind == "instant"
     configs = checked_configs(tx, caller, fleet_configs(params["LaunchTemplateConfigs"]), instant=instant)
     tags = specified(params, "fleet", *(_TAGGED_AT_LAUNCH if instant else ()))
@@ -114,6 +116,10 @@ def asked_for(tx: Tx, caller: Caller, params: ec2.CreateFleetRequest) -> Fleet:
         tags=tags.get("fleet", {}),
     )
     refuse_too_many(asked)
+    for market in MARKETS:
+        minimum, target = asked.options(market).get("MinTargetCapacity", 0), asked.target(market)
+        if target and minimum > target:
+            raise invalid_value(minimum, "MinTargetCapacity", f"The {market} target capacity is {target}.")
     return asked
 
 
@@ -150,7 +156,7 @@ def targets(
     return (on_demand, spot + rest) if market_named(market) == "spot" else (on_demand + rest, spot)
 
 
-def checked_configs(tx: Tx, caller: Caller, configs: list[FleetConfig], *, instant: bool) -> list[FleetConfig]:
+def checked_configs(tx: Tx, caller: Caller, configs: list[FleetConfig], *, instant: bool) -> tuple[FleetConfig, ...]:
     """The same; raises EC2's errors for what cannot be launched."""
     if not configs:
         raise missing("LaunchTemplateConfigs")
@@ -161,17 +167,14 @@ def checked_configs(tx: Tx, caller: Caller, configs: list[FleetConfig], *, insta
         raise invalid(f"A fleet of this type has at most {MOST_OVERRIDES} overrides across all launch templates.")
     for override in overrides:
         _check_override(override, instant=instant)
-    pools = [pool for config in configs for pool in pools_of(tx, caller, config)]
+    pools = distinct_pools(tx, caller, configs)
     if not instant and any(image_parameter(with_template(tx, pool.launch)[0].image or "") for pool in pools):
         raise combination("The ImageId resolve:ssm is for fleets of type instant; name the image by its id.")
-    keys = [pool.key for pool in pools]
-    if not keys:
+    if not pools:
         raise ServiceError(
             "InvalidFleetConfig", "No instance type that is offered here has what the InstanceRequirements ask for."
         )
-    if len(set(keys)) < len(keys):
-        raise ServiceError("InvalidFleetConfig", "The fleet configuration contains duplicate instance pools")
-    return configs
+    return written(configs)
 
 
 def excess_policy(params: ec2.CreateFleetRequest | ec2.ModifyFleetRequest) -> ExcessPolicy:

@@ -8,7 +8,7 @@ for.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from skylift.cloud.domain.error import ServiceError
@@ -17,6 +17,7 @@ from skylift.cloud.domain.fleet import (
     MARKETS,
     EventType,
     Fleet,
+    FleetConfig,
     FleetEvent,
     FleetMember,
     Maintenance,
@@ -28,7 +29,7 @@ from skylift.cloud.domain.instance import Instance
 from skylift.cloud.domain.spot import SpotNotice
 from skylift.cloud.services.api.service_role import SERVICES
 from skylift.cloud.services.ec2 import instance as instances
-from skylift.cloud.services.ec2.pool import Pool, pools_of
+from skylift.cloud.services.ec2.pool import Pool, PoolOffer, pools_of
 from skylift.cloud.services.market.fleet import SERVICE
 from skylift.cloud.services.market.fleet_launch import Filling, offers_of, take
 from skylift.cloud.services.market.fleet_view import is_there, live_members
@@ -47,10 +48,38 @@ SHORT_LIFE = timedelta(seconds=30)
 _ENDED_BY_ITSELF = ("Client.InstanceInitiatedShutdown", "Server.InternalError", "Server.InsufficientInstanceCapacity")
 
 
-def keep(tx: Tx, fleet_id: str) -> datetime | None:
-    """Do what a fleet needs now; answers when it is to be looked at again, should nothing else happen before."""
+@dataclass(frozen=True)
+class Survey:
+    """What a fleet may launch from, by market, with the errors of pools that cannot. It takes long where many types
+    are asked for by what they have. Looks that follow each other leave out of it what has failed."""
+
+    configs: tuple[FleetConfig, ...]
+    offers: dict[Market, list[PoolOffer]]
+    errors: dict[Market, list[ServiceError]]
+
+
+def survey(tx: Tx, fleet_id: str, found: Survey | None) -> Survey | None:
+    """What was found before, as long as the fleet asks for the same. A template, or what it names, may have been
+    deleted."""
+    fleet, caller = tx.get(Fleet, id=fleet_id), service(tx)
+    if fleet is None or (found and found.configs == fleet.configs):
+        return found
+    pools: list[Pool] = []
+    errors: list[ServiceError] = []
+    for config in fleet.configs:
+        try:
+            pools += pools_of(tx, caller, config)
+        except ServiceError as error:
+            errors.append(error)
+    offers = {market: offers_of(tx, caller, fleet, market, pools) for market in MARKETS}
+    return Survey(fleet.configs, offers, {market: [*errors] for market in MARKETS})
+
+
+def keep(tx: Tx, fleet_id: str, found: Survey | None) -> datetime | None:
+    """Do what a fleet needs now; answers when it is to be looked at again, should nothing else happen before: at once
+    where it needs a survey, or another one."""
     fleet = tx.get(Fleet, id=fleet_id)
-    return None if fleet is None else _Look(tx, fleet).run()
+    return None if fleet is None else _Look(tx, fleet, found).run()
 
 
 def mark(tx: Tx, fleet: Fleet) -> object:
@@ -68,14 +97,15 @@ def mark(tx: Tx, fleet: Fleet) -> object:
 
 
 class _Look:
-    def __init__(self, tx: Tx, fleet: Fleet) -> None:
+    def __init__(self, tx: Tx, fleet: Fleet, found: Survey | None) -> None:
         self._tx = tx
         self._fleet = fleet
+        self._survey = found
         self._caller = service(tx)
         self._again: list[datetime | None] = []
         """The times at which there is more to do."""
         self._paused = False
-        self._launched = 0
+        self._goes_on = False
         self._troubles: list[str] = []
 
     def run(self) -> datetime | None:
@@ -200,17 +230,18 @@ class _Look:
     def _launch(self, market: Market, missing: float) -> bool:
         if self._paused:
             return False
-        pools, errors = self._pools()
-        offers = offers_of(self._tx, self._caller, self._fleet, market, pools)
-        done = Filling(self._fleet, market, offers, missing)
-        steps = done.steps()
-        while not take(self._tx, self._caller, steps) and not done.members:
-            # A look begins with all pools: those that fail must not keep it from the others each time.
-            continue
-        errors += [error for _, error in done.errors.values()]
-        self._launched += len(done.members)
+        found = self._survey
+        if found is None or found.configs != self._fleet.configs:
+            self._goes_on = True
+            return False
+        done = Filling(self._fleet, market, found.offers[market], missing)
+        over = take(self._tx, self._caller, done.steps())
+        found.offers[market] = done.offers
+        found.errors[market] += [error for _, error in done.errors.values()]
+        self._goes_on |= bool(done.members) or not over
+        errors = found.errors[market]
         self._troubles += [f"{error.code}: {error.message}" for error in errors]
-        if not done.members and not errors:
+        if over and not done.members and not errors:
             self._troubles.append(f"No instance type of the fleet's is within the price limits of {market}.")
         return done.missing <= 0
 
@@ -219,22 +250,11 @@ class _Look:
         are none. One market's want does not keep the other one waiting."""
         if self._paused:
             self._again.append(self._fleet.retry_at)
-        elif self._launched:
+        elif self._goes_on:
             self._again.append(self._tx.now)
         elif self._troubles:
             self._pause("; ".join(dict.fromkeys(self._troubles)))
             self._again.append(self._fleet.retry_at)
-
-    def _pools(self) -> tuple[list[Pool], list[ServiceError]]:
-        """The pools that still exist: a template, or what it names, may have been deleted."""
-        pools: list[Pool] = []
-        errors: list[ServiceError] = []
-        for config in self._fleet.configs:
-            try:
-                pools += pools_of(self._tx, self._caller, config)
-            except ServiceError as error:
-                errors.append(error)
-        return pools, errors
 
     def _shrink(self, market: Market) -> None:
         """The latest go first, and only those that the fleet can do without whole."""

@@ -92,7 +92,7 @@ def test_a_protected_instance_keeps_its_fleet(cloud: Cloud) -> None:
     protect(ids[1], False)
     assert cloud.call("DeleteFleets", **asked)["SuccessfulFleetDeletions"]
     protect(ids[0], True)
-    loop = FleetLoop(cloud.database, fleet_upkeep.keep, fleet_upkeep.mark, lambda _: None)
+    loop = FleetLoop(cloud.database, fleet_upkeep.keep, fleet_upkeep.survey, fleet_upkeep.mark, lambda _: None)
     loop.step()
     assert [cloud.row(one).state for one in ids] == ["pending", "shutting-down"]
     protect(ids[0], False)
@@ -134,7 +134,7 @@ def test_each_step_asks_for_the_next_one(cloud: Cloud) -> None:
     """Whoever is asked forgets it as soon as somebody else's time has come."""
     make(cloud, ValidUntil=cloud.clock.now + timedelta(hours=1))
     alarms: list[float] = []
-    loop = FleetLoop(cloud.database, fleet_upkeep.keep, fleet_upkeep.mark, alarms.append)
+    loop = FleetLoop(cloud.database, fleet_upkeep.keep, fleet_upkeep.survey, fleet_upkeep.mark, alarms.append)
     loop.step()
     cloud.clock.forward(minutes=10)
     loop.step()
@@ -145,13 +145,13 @@ def test_each_step_asks_for_the_next_one(cloud: Cloud) -> None:
 def test_one_that_cannot_be_kept_does_not_keep_the_others_from_it(cloud: Cloud) -> None:
     broken, sound = make(cloud), make(cloud)
 
-    def keep(tx: Tx, fleet_id: str) -> datetime | None:
-        due = fleet_upkeep.keep(tx, fleet_id)
+    def keep(tx: Tx, fleet_id: str, found: Any) -> datetime | None:
+        due = fleet_upkeep.keep(tx, fleet_id, found)
         if fleet_id == broken:
             raise LookupError("what nobody has thought of")
         return due
 
-    FleetLoop(cloud.database, keep, fleet_upkeep.mark, lambda _: None).step()
+    FleetLoop(cloud.database, keep, fleet_upkeep.survey, fleet_upkeep.mark, lambda _: None).step()
     assert len(active(cloud, sound)) == 1
     assert active(cloud, broken) == []
     step(cloud)

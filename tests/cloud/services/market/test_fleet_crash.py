@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from ec2_fixtures import Cloud, open_cloud
 from hypothesis import given, settings
@@ -32,11 +33,11 @@ class Mortal:
     looks: int = 0
 
     def step(self) -> None:
-        FleetLoop(self.cloud.database, self._keep, fleet_upkeep.mark, lambda _: None).step()
+        FleetLoop(self.cloud.database, self._keep, fleet_upkeep.survey, fleet_upkeep.mark, lambda _: None).step()
 
-    def _keep(self, tx: Tx, fleet_id: str) -> datetime | None:
+    def _keep(self, tx: Tx, fleet_id: str, found: Any) -> datetime | None:
         self.looks += 1
-        due = fleet_upkeep.keep(tx, fleet_id)
+        due = fleet_upkeep.keep(tx, fleet_id, found)
         if self.looks == self.before:
             raise CutOff
         if self.looks == self.after:

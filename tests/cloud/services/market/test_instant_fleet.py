@@ -95,7 +95,8 @@ def test_a_deleted_one_gets_no_more(cloud: Cloud) -> None:
     def delete(tx: Tx) -> None:
         (fleet,) = tx.find(Fleet)
         params = {"FleetIds": [fleet.id], "TerminateInstances": True}
-        TABLE["ec2", "DeleteFleets"].handler(tx, cloud.caller, params)
+        (handler,) = TABLE["ec2", "DeleteFleets"].prepared(tx, cloud.caller, params)
+        handler(tx, cloud.caller, params)
 
     first, last = turns(cloud, asked(MANY, {}), delete)
     assert ids(first) == ids(last) == [row.id for row in rows(cloud)]
@@ -174,3 +175,22 @@ def test_a_dry_run_launches_nothing(cloud: Cloud) -> None:
         assert cloud.code("CreateFleet", **{**asked(MANY, {}), "Type": kind}, DryRun=True) == "DryRunOperation"
     assert rows(cloud) == []
     assert cloud.code("CreateFleet", **asked(0, {}), DryRun=True) == "InvalidParameterValue"
+
+
+def test_a_request_that_comes_again_while_it_is_carried_out_has_to_wait(cloud: Cloud) -> None:
+    """An answer with what there is by then would say that this is all."""
+    params = asked(MANY, {}, ClientToken="once")
+
+    def repeat(_: Tx) -> None:
+        assert cloud.code("CreateFleet", **params) == "PriorRequestNotComplete"
+
+    *_, answer = turns(cloud, params, repeat)
+    assert len(ids(answer)) == MANY
+    assert cloud.call("CreateFleet", **params) == answer
+
+
+def test_a_minimum_beyond_the_target_is_refused(cloud: Cloud) -> None:
+    """No launch could come to it."""
+    options = {"SingleAvailabilityZone": True, "MinTargetCapacity": 11}
+    assert cloud.code("CreateFleet", **asked(10, *ZONES, OnDemandOptions=options)) == "InvalidParameterValue"
+    cloud.call("CreateFleet", **asked(10, *ZONES, SpotOptions=options))
