@@ -13,15 +13,17 @@ from skylift.agent.job.guardian import Handles
 from skylift.agent.job.ledger import Ledger
 
 PROGRAM = """
-import os, pathlib
+import os, pathlib, select
 from skylift.agent.job.guardian import guard
 from skylift.agent.job.ledger import Ledger
 
 reading, writing = os.pipe()
 
 def work(kept):
-    kept.prepare()
-    # Until it has happened, however long that takes.
+    # Until it has happened, however long that takes. Not heard until a process ends is a signal in the moment in which
+    # the guardian begins to wait for one.
+    while not select.select([reading], [], [], 0.05)[0]:
+        kept.prepare()
     assert os.read(reading, 1) == b"x"
     print("asked", os.getppid() == kept.guardian)
 

@@ -180,11 +180,10 @@ def test_a_dry_run_launches_nothing(cloud: Cloud) -> None:
 def test_a_request_that_comes_again_while_it_is_carried_out_has_to_wait(cloud: Cloud) -> None:
     """An answer with what there is by then would say that this is all."""
     params = asked(MANY, {}, ClientToken="once")
-
-    def repeat(_: Tx) -> None:
-        assert cloud.code("CreateFleet", **params) == "PriorRequestNotComplete"
-
-    *_, answer = turns(cloud, params, repeat)
+    launch = turns(cloud, params, lambda _: None)
+    next(launch)
+    assert cloud.code("CreateFleet", **params) == "PriorRequestNotComplete"
+    *_, answer = launch
     assert len(ids(answer)) == MANY
     assert cloud.call("CreateFleet", **params) == answer
 
