@@ -354,10 +354,12 @@ input()
 
 
 def test_a_client_that_is_killed_leaves_nothing(cloud: RealCloud, run: Any) -> None:
-    program = run(f"NAME, GUARDED = 'killed', True\n{KILLED}")
+    program = run(f"NAME, GUARDED = 'client-killed', True\n{KILLED}")
     assert program.says()
     program.kill()
-    until(lambda: left_of(cloud, "killed") == [], "all to be gone", facts=lambda: left_of(cloud, "killed"))
+    until(
+        lambda: left_of(cloud, "client-killed") == [], "all to be gone", facts=lambda: left_of(cloud, "client-killed")
+    )
 
 
 DIES = """
