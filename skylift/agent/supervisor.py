@@ -179,8 +179,8 @@ class Supervisor:
 
     def _keep(self, session: JobSession, prepared: Optional[Prepared], kept_until: float) -> None:
         session.socket.close()
-        if session.record.keep:
-            say("job done; the server stays for %d s" % session.record.keep)
+        if kept_until:
+            say("job done; the server stays for %d s" % (kept_until - time.time()))
             if prepared is not None and prepared.cached is not None:
                 prepared.cached.confirm()
         wait_for_next_job(self._context, session.control, kept_until, session.streams, announced=kept_until > 0)

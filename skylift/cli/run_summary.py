@@ -37,7 +37,8 @@ def summary(outcome: Outcome, now: float | None = None, arguments: Sequence[str]
         lines.append(price)
     if outcome.kept_until:
         left = spell_rest(moment(outcome.kept_until) - (time.time() if now is None else now))
-        lines.append(f"The server stays {left}: `skylift ssh {outcome.name}`.")
+        name = outcome.name
+        lines.append(f"The server stays {left}: `skylift ssh {name}`. `run --reuse {name}` empties and uses it.")
     return lines
 
 

@@ -98,8 +98,11 @@ class Plain(Screen):
 
     def note(self, text: str) -> None:
         if not self._quiet:
-            for line in visible_lines(text):
-                self._line(line)
+            self.warn(text)
+
+    def warn(self, text: str) -> None:
+        for line in visible_lines(text):
+            self._line(line)
 
     def info(self, text: str) -> None:
         self.note(text)
@@ -159,6 +162,8 @@ class Live:
     def note(self, text: str) -> None:
         lines = visible_lines(text)
         self._line(*([f"\x1b[33m{line}\x1b[0m" for line in lines] if self._colours else lines))
+
+    warn = note
 
     def info(self, text: str) -> None:
         self._line(*visible_lines(text))

@@ -83,6 +83,7 @@ class RawTerminal(Keyboard):
         self._screen = screen
         self.begin, self.done, self.progress, self.info = screen.begin, screen.done, screen.progress, screen.info
         self.output, self.take_back, self.finish = screen.output, screen.take_back, screen.finish
+        self.warn = screen.warn
         self._before: list[Any] | None = None
         self._escape = Escape()
 

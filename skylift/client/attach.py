@@ -114,7 +114,7 @@ class Attach:
     async def _collect_and_turn_off(self, streamed: Streamed) -> Collected:
         """At the same time: when a job has ended, its results are in S3. A server that is kept stays on."""
         self._stage = collecting = Collecting(streamed, self._watcher, self._clock)
-        if self._job.keep:
+        if self._job.keep and (streamed.status.kept_until or not streamed.status.final):
             kept: Collected
             kept, _ = await together(collecting.run(), in_thread(self._remember, streamed))
             return kept

@@ -137,7 +137,7 @@ class Submit:
             )
             raise
         except LaunchFailed:
-            if self._instance is None and not checked.kept and undo.is_whole:
+            if self._instance is None and (self._job.reuse or not checked.kept) and undo.is_whole:
                 await self._forget(shipping)
             raise
 
@@ -159,6 +159,8 @@ class Submit:
                 undo.add(partial(self._job.map.take_back, account.api, account.bucket, self._job.name))
             try:
                 launched = await self._take_over(checked, shipping, undo, connecting)
+                if launched is None and self._job.reuse:
+                    raise LaunchFailed(f"Another run has the server of {self._job.reuse} now, or it has turned off.")
                 if launched is None:
                     await connecting.keep_only(())
                     provisioned = await self._provision_and_ship(checked, shipping, undo)

@@ -23,6 +23,10 @@ class Watcher(Protocol):
         """A sentence for the user, at any time."""
         return
 
+    def warn(self, text: str) -> None:
+        """The same, of what a user must know who wants to hear nothing else."""
+        self.note(text)
+
     def output(self, stream: Literal["stdout", "stderr"], data: bytes) -> None:
         """The program's output. It is called from a worker thread, one call at a time."""
         return

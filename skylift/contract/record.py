@@ -109,6 +109,7 @@ class JobRecord(NamedTuple):
     idle: Annotated[Seconds, ALWAYS, "without output and without work for the processor that end the program"] = 0
     sync_every: Annotated[Seconds, ALWAYS, "between two uploads of results while the program runs"] = 0
     keep: Annotated[Seconds, ALWAYS, "that the server stays after the end"] = 0
+    promised: Annotated[Time, "until when it stays in any case: an earlier run of this server has said so"] = 0.0
     capped: Annotated[bool, ALWAYS, "whether the cloud may end the server after the deadline"] = False
     log_cap: Annotated[Size, "bytes of each stream that are kept"] = LOG_CAP
     instance_type: Annotated[str, Text(64), ALWAYS, "the server's"] = ""
@@ -129,6 +130,11 @@ class JobRecord(NamedTuple):
     def succession(self) -> Optional[Succession]:
         """Of a job that another server may go on with: a spot job, or a map whose client starts another one."""
         return Succession("", self.map.beat) if self.map is not None and self.map.relaunch else self.spot
+
+    def stays_until(self, now: float) -> float:
+        """Of a server whose job ends now; 0 if it turns off."""
+        until = max(now + self.keep if self.keep else 0.0, self.promised)
+        return until if until > now else 0.0
 
     @property
     def is_map(self) -> bool:

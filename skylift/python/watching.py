@@ -66,6 +66,8 @@ class Recorder:
     def note(self, text: str) -> None:
         log.warning("%s", "\n".join(visible_lines(text)))
 
+    warn = note
+
     def output(self, stream: Literal["stdout", "stderr"], data: bytes) -> None:
         self._tails[stream].add(data)
         file = self._files[stream]

@@ -101,6 +101,7 @@ def test_what_holds_by_itself(project: Path, line: str) -> None:
         'out = [".git/hooks/post-checkout"]',
         'out = ["../x"]',
         'keep = "30m"',
+        'reuse = "kept"',
         'image = "ami-0123"',
         'ssh-from = "0.0.0.0/0"',
         'subnet = "subnet-01234567"',

@@ -62,6 +62,7 @@ def test_every_option_of_a_run_reaches_its_order() -> None:
         "image": "debian-12",
         "plain_image": True,
         "keep": 60.0,
+        "reuse": "kept",
         "fresh": True,
         "on": "aws",
         "max_time": 90,

@@ -103,4 +103,6 @@ def test_quiet_says_nothing(capfd: pytest.CaptureFixture[str]) -> None:
         screen = Plain(Outlet(1, 2), quiet=quiet)
         screen.done("server", "i-1", 1.5)
         screen.note("A note.")
-    assert capfd.readouterr().err == "skylift: Server: i-1 (1.50 s)\nskylift: A note.\n"
+        screen.warn("Files are removed.")
+    last = "skylift: Files are removed.\n"
+    assert capfd.readouterr().err == f"{last}skylift: Server: i-1 (1.50 s)\nskylift: A note.\n{last}"

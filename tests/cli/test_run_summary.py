@@ -77,7 +77,7 @@ OUTCOME = Outcome("job-abcd", "succeeded", 0, "The program exited with 0.", seco
                 "✓ job-abcd: exit code 0 after 1.23 s",
                 "Nothing matched --out *.csv.",
                 "New on the server, but not asked for with --out: a, b.",
-                "The server stays 10 more minutes: `skylift ssh job-abcd`.",
+                "The server stays 10 more minutes: `skylift ssh job-abcd`. `run --reuse job-abcd` empties and uses it.",
             ],
         ),
         (

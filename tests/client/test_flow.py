@@ -435,6 +435,20 @@ def test_kept_server_keeps_its_role(settings: Settings, api: Api, machine: Machi
     assert api.pages("iam", "list_roles", "Roles", PathPrefix="/skylift/") == []
 
 
+def test_the_client_leaves_a_server_that_stays_by_an_earlier_promise(
+    settings: Settings, api: Api, machine: Machine, seen: Seen, folder: Path
+) -> None:
+    first = order(folder, "print('done')", keep=600)
+    with host(api, machine):
+        promised = run(first, settings, seen).kept_until
+        second = order(folder, "print('again')", reuse=first.name)
+        outcome = run(second, settings, seen)
+    assert seen.streams["stdout"] == b"done\nagain\n"
+    assert outcome.kept_until == promised
+    assert [each.job for each in launch.live_servers(api)] == [second.name]
+    Jobs(settings).cancel(second.name)
+
+
 def test_outcome_as_json_has_what_is_promised(
     settings: Settings, api: Api, machine: Machine, seen: Seen, folder: Path
 ) -> None:

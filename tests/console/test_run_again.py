@@ -104,7 +104,7 @@ def test_a_hostile_record_is_refused(different: dict[str, Any]) -> None:
 
 
 NOT_REPEATED = {
-    "version created deadline job": "of that run",
+    "version created deadline job promised": "of that run",
     "has_s3 large stdin terminal map schedule": "obstacles, each with its own words",
     "choice image uv prebuilt seal capped log_cap": "found anew for each job",
     "cap": "the new run's own words",
@@ -274,7 +274,7 @@ def test_each_option_is_kept_or_said_to_be_lost() -> None:
     in_the_form = {"module", "command", "args", "type", "out", "name", "env"}
     as_a_type_or_a_time = {"cpu", "memory", "arch", "gpu", "max_cost"}
     refused = {"interactive", "in_"}
-    of_the_client = {"trust_project", "on", "fresh", "plain_image"}
+    of_the_client = {"trust_project", "on", "reuse", "fresh", "plain_image"}
     parts = (kept, in_the_form, as_a_type_or_a_time, refused, of_the_client, set(NOT_RECORDED))
     assert sorted(name for part in parts for name in part) == sorted(OPTIONS)
     assert "--subnet" in spell_not_recorded()

@@ -55,20 +55,25 @@ def bucket(cloud: RealCloud) -> str:
     return f"skylift-{cloud.endpoint.account}-{cloud.endpoint.region}"
 
 
-def run(cloud: RealCloud, name: str, last: str, *more: str) -> tuple[int, list[str], str]:
+def run(cloud: RealCloud, name: str, last: str, *more: str, project: str = "") -> tuple[int, list[str], str]:
     """One run by a client that is killed after its call `last`, as run_until says it."""
-    return run_until(last, cloud, name, JOB, "run", "--max-time", "2m", "--out", "starts", *more, "job.py")
+    told = ("--max-time", "2m", "--out", "starts", *more, "job.py")
+    return run_until(last, cloud, name, JOB, "run", *told, project=project)
 
 
-def run_until(last: str, cloud: RealCloud, name: str, job: str, word: str, *more: str) -> tuple[int, list[str], str]:
-    """A command line whose client is killed after its call `last`: its exit code, the calls that it made, its words."""
-    folder = cloud.work / name
+def run_until(
+    last: str, cloud: RealCloud, name: str, job: str, word: str, *more: str, project: str = ""
+) -> tuple[int, list[str], str]:
+    """A command line whose client is killed after its call `last`: its exit code, the calls that it made, its words.
+    Runs of one `project` have one folder."""
+    folder, there = cloud.work / name, cloud.work / (project or name)
     folder.mkdir()
-    (folder / "job.py").write_text(job)
+    there.mkdir(exist_ok=True)
+    (there / "job.py").write_text(job)
     with (folder / "words").open("wb") as words:
         client = subprocess.Popen(
             [sys.executable, str(MORTAL), str(folder / "calls"), last, word, "--name", name, *more],
-            cwd=folder,
+            cwd=there,
             env=cloud.environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

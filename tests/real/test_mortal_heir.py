@@ -22,7 +22,7 @@ def test_killed_after_every_call_of_a_handover(cloud: RealCloud, each: int) -> N
     """After every third, with the last of those that are written; at night after each."""
     first_name = keep_a_server(cloud, f"heir-{each}")
     last = f"heir-{each}-recorded"
-    code, calls, words = run(cloud, last, "-", *KEPT)
+    code, calls, words = run(cloud, last, "-", *KEPT, project="heirs")
     assert (code, f"kept since {first_name}" in words) == (3, True), words
     known = [first_name, last]
     # Before these a run leaves nothing; what it does after its job's end is what each run does.
@@ -33,7 +33,7 @@ def test_killed_after_every_call_of_a_handover(cloud: RealCloud, each: int) -> N
         if (number - taken) % each:
             continue
         name = f"heir-{each}-{number}"
-        code, made, words = run(cloud, name, call, *KEPT)
+        code, made, words = run(cloud, name, call, *KEPT, project="heirs")
         # A call that is made until something is there may be made less often the next time.
         assert code == (-signal.SIGKILL if made[-1] == call else 3), (call, code, words)
         known.append(name)
@@ -57,7 +57,7 @@ def test_killed_after_every_call_of_a_handover(cloud: RealCloud, each: int) -> N
 
 
 def keep_a_server(cloud: RealCloud, name: str) -> str:
-    code, _, words = run(cloud, name, "-", *KEPT, "--fresh")
+    code, _, words = run(cloud, name, "-", *KEPT, "--fresh", project="heirs")
     assert code == 3, words
     return name
 

@@ -49,21 +49,38 @@ def test_the_next_run_has_the_server(cloud: RealCloud, folder: Path) -> None:
     cloud.skylift("rm", "first")
     (listed,) = jobs(cloud)
     assert (listed["name"], listed["instance"]) == ("second", first["instance"])
-    third = run(cloud, folder, "--name", "third")
+    third = run(cloud, folder, "--name", "third", "--reuse", "second", "-q")
     assert third["instance"] == first["instance"]
-    assert jobs(cloud) == [], "the third was not to be kept"
-    cloud.skylift("rm", "second", "third")
+    assert third["kept_until"] == second["kept_until"], "what was promised is held"
+    assert "what second has left there is removed" in third["words"]
+    (listed,) = jobs(cloud)
+    assert listed["name"] == "third"
+    cloud.skylift("rm", "second")
+
+
+def test_a_stranger_does_not_get_the_server(cloud: RealCloud, folder: Path) -> None:
+    """Neither a run that has not asked for one, nor one from another folder."""
+    first = run(cloud, folder, "--keep", "10m", "--name", "precious", "--out", "mine")
+    assert run(cloud, folder)["instance"] != first["instance"]
+    other = folder / "other"
+    other.mkdir()
+    (other / "job.py").write_text(PROGRAM)
+    assert run(cloud, other, "--keep", "10m")["instance"] != first["instance"]
+    refused = cloud.skylift("run", "--reuse", "precious", "job.py", cwd=other, check=False)
+    assert refused.returncode == 2
+    assert "of another project" in refused.stderr
+    assert cloud.skylift("ssh", "precious", "cat job/mine").stdout == "precious"
 
 
 def test_a_run_that_needs_another_one(cloud: RealCloud, folder: Path) -> None:
     first = run(cloud, folder, "--keep", "10m")
     assert run(cloud, folder, "--fresh")["instance"] != first["instance"]
-    assert run(cloud, folder, "--type", "t3.medium")["instance"] != first["instance"]
+    assert run(cloud, folder, "--keep", "1s", "--type", "t3.medium")["instance"] != first["instance"]
     # The same account on another machine has another key.
     keys = cloud.home.path / "keys"
     keys.rename(cloud.home.path / "keys-away")
     try:
-        assert run(cloud, folder)["instance"] != first["instance"]
+        assert run(cloud, folder, "--keep", "1s")["instance"] != first["instance"]
     finally:
         shutil.rmtree(keys)
         (cloud.home.path / "keys-away").rename(keys)
@@ -72,7 +89,7 @@ def test_a_run_that_needs_another_one(cloud: RealCloud, folder: Path) -> None:
 
 def test_of_two_at_once_one_has_it(cloud: RealCloud, folder: Path) -> None:
     first = run(cloud, folder, "--keep", "10m")
-    command = ("run", "-d", "--json", "job.py")
+    command = ("run", "-d", "--keep", "10m", "--json", "job.py")
     clients = [cloud.popen(*command, cwd=folder, stdout=subprocess.PIPE) for _ in range(2)]
     started = [json.loads(each.communicate()[0]) for each in clients]
     assert sorted(each["instance"] == first["instance"] for each in started) == [False, True]

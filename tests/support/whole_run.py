@@ -27,6 +27,7 @@ class Seen:
     def __init__(self) -> None:
         self.steps: list[str] = []
         self.notes: list[str] = []
+        self.warnings: list[str] = []
         self.streams = {"stdout": b"", "stderr": b""}
         self.on_output: Any = None
 
@@ -41,6 +42,9 @@ class Seen:
 
     def note(self, text: str) -> None:
         self.notes.append(text)
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
 
     def output(self, stream: Literal["stdout", "stderr"], data: bytes) -> None:
         self.streams[stream] += data

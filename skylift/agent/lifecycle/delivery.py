@@ -144,7 +144,7 @@ class Delivery:
             until = send_deadline.rest()
             if self._prebuilt is not None:
                 self._prebuilt.stop(session.control.cancelled.is_set)
-            kept_until = time.time() + session.record.keep if session.record.keep else 0.0
+            kept_until = session.record.stays_until(time.time())
             end = self._end(kept_until)
             if session.spot is not None:
                 # The attempt first: a next server must not start a job that has ended.

@@ -128,7 +128,7 @@ class Preparation:
         kept = context.root / "var/lib/skylift/inputs"
         inputs = InputDownloads(context.login.place, context.login.user, self._session.program, context.last, kept)
         inputs.fetch_large(self._blobs(), record.large)
-        if record.keep:
+        if record.stays_until(time.time()):
             inputs.keep_large(record.large)
         if record.has_s3:
             found = context.retry("inputs in S3", lambda: context.source.get("in/s3.json"))
@@ -173,7 +173,7 @@ class Preparation:
         began = time.monotonic()
         came = environment.make(prebuilt, cached, self._recipe)
         self._session.status.set(environment=came, environment_seconds=round(time.monotonic() - began, 3))
-        if not record.keep:
+        if not record.stays_until(time.time()):
             return Prepared(secrets, environment, prebuilt)
         cached.note(environment.name, environment.lock)
         return Prepared(secrets, environment, prebuilt, cached)

@@ -115,7 +115,8 @@ class ClusterPart:
 @dataclass(frozen=True)
 class Job:
     """One run of a program. Times are in seconds. `max_time` counts from the program's start, and `cap` is the option
-    that set it. `idle` and `sync_every` are 0 when they were not given. With `fresh`, no kept server is taken. `wanted`
+    that set it. `idle` and `sync_every` are 0 when they were not given. With `fresh`, no kept server is taken; with
+    `reuse`, none but the one that is kept after the job of this name. `wanted`
     are the requirements for the server, by which `resolve_options` chooses a type when none was given. `notes` are for
     the user, before the job starts. `stdin` is whether the client has standard input for the program. `groups` are
     security groups that the server is in besides. `name_was_drawn` is whether nobody chose the name.
@@ -140,6 +141,7 @@ class Job:
     max_cost: float | None = None
     s3_inputs: tuple[S3Input, ...] = ()
     fresh: bool = False
+    reuse: str = ""
     stdin: bool = False
     terminal: Terminal | None = None
     spot: Spot | None = None

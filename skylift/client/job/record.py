@@ -161,6 +161,7 @@ def encode_record(
     tools: dict[str, Any] | None = None,
     image: str = "",
     seal: bool = False,
+    promised: float = 0.0,
     schedule: ScheduleTerms | None = None,
 ) -> bytes:
     """What the supervisor needs to know. Values of --env are not in it; they travel by themselves."""
@@ -182,6 +183,7 @@ def encode_record(
         idle=job.idle,
         sync_every=job.sync_every,
         keep=job.keep,
+        promised=promised,
         capped=schedule is None,
         instance_type=job.instance_type,
         packs=tuple(packs),

@@ -82,7 +82,14 @@ class SharedOptions(TypedDict, total=False):
     ]
     plain_image: Annotated[bool | None, Option(SERVER, "Neither use nor make an image that has the environment.")]
     keep: Annotated[
-        Duration | None, Option(SERVER, "Keep the server this long after the run, for the next one.", "DURATION")
+        Duration | None,
+        Option(SERVER, "Keep the server this long after the run, and use one that this project has kept.", "DURATION"),
+    ]
+    reuse: Annotated[
+        str | None,
+        Option(
+            SERVER, "Empty and use the server that this project has kept after this job.", "NAME", complete="job_name"
+        ),
     ]
     fresh: Annotated[bool | None, Option(SERVER, "Start a new server, even if a kept one could be used.")]
     on: Annotated[

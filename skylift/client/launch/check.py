@@ -18,7 +18,7 @@ from skylift.client.job.record import deadline_of
 from skylift.client.job.settings import Settings
 from skylift.client.launch.image import find_images, pick_image
 from skylift.client.launch.kept_connection import KeptConnection
-from skylift.client.launch.kept_server import KeptServer, configuration_of, kept_servers, waiting_servers
+from skylift.client.launch.kept_server import KeptServer, check_reuse, configuration_of, kept_servers, waiting_servers
 from skylift.client.launch.last_kept import may_take_kept
 from skylift.client.launch.network import check_groups, find_caller
 from skylift.client.launch.reach import Reach, find_reach
@@ -87,6 +87,8 @@ async def check(
         upload = InputUpload(packs, large, sources, *read)
         buckets = upload.buckets(account.bucket)
         configuration = await in_thread(configuration_of, job, image, settings, caller, buckets)
+        if job.reuse:
+            check_reuse(job, waiting, configuration)
         compatible = tuple(each for each in waiting if each.server.configuration == configuration)
         tools = await in_thread(_find_tools, account, job, processor, image) if job.map is not None else None
         imaged = await in_thread(_find_image, account, job, prebuilt, image, processor)
@@ -114,11 +116,12 @@ def _within(
 async def _open_account(
     settings: Settings, api: Api, job: Job, connecting: KeptConnection | None
 ) -> tuple[Account, list[KeptServer]]:
-    """The account, and its kept servers of the job's type that wait for a job, if the job may have one."""
+    """The account, and its kept servers that wait for a job, if the job may have one."""
     account, kept = await together(in_thread(open_account, settings, api), in_thread(kept_servers, api))
     if connecting is not None:
         await connecting.forget_gone(account, kept)
-    found = [each for each in kept if each.type == job.instance_type] if may_take_kept(job) else []
+    fits = [each for each in kept if (each.job == job.reuse if job.reuse else each.type == job.instance_type)]
+    found = fits if may_take_kept(job) else []
     waiting = await in_thread(waiting_servers, account, found, time.time()) if found else []
     if len(waiting) == 1 and connecting is not None:
         connecting.begin(account, waiting[0])

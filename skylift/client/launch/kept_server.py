@@ -1,8 +1,8 @@
 """Servers that an earlier run has left running (`--keep`), and what the next run does to take one of them over.
 
-A server is taken only when nothing but the job differs: image, type, subnet and groups, supervisor, the address that
-SSH is open to, and the key that it was started with. The key belongs to one user on one machine, so nobody gets a
-server on which another user's program has run.
+A run takes a server only if it says `--keep` or `--reuse`, and nothing but the job differs: project, image, type,
+subnet and groups, supervisor, the address that SSH is open to, and the key that it was started with. The key belongs to
+one user on one machine, so nobody gets a server on which another user's program has run.
 
 Two objects in the prefix of the server's last job decide who takes it. Each is written only if it is not there yet.
 `claim.json` names the one client that may prepare the server for its job. `next.json` is written by that client when
@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from skylift.client.errors import RecordDamaged, Refused
+from skylift.client.errors import JobNotFound, RecordDamaged, Refused, UsageError
 from skylift.client.job.job import Job
 from skylift.client.job.record import JobKeys
 from skylift.client.job.server import Server
@@ -34,7 +35,9 @@ from skylift.client.remote.account import Account
 from skylift.client.remote.api import Api
 from skylift.client.remote.repeatable import end_unless_gone
 from skylift.client.ship.archive import whole_archive
+from skylift.client.ship.bundle import find_project
 from skylift.client.waiting import Threads
+from skylift.contract.record import JobRecord
 from skylift.contract.status import Status
 
 _LEAST_LEFT = 5.0
@@ -56,13 +59,25 @@ class KeptServer:
 
 
 def configuration_of(job: Job, image: str, settings: Settings, caller: str | None, buckets: Sequence[str]) -> str:
-    """A digest of everything that a kept server and a job must have in common. `buckets` are the buckets of the user's
-    own that the role may read."""
-    access = settings.access
+    """Two digests: of the project's folder, and of all else that a kept server and a job must have in common. `buckets`
+    are the buckets of the user's own that the role may read."""
+    access, project = settings.access, os.path.realpath(find_project(job.home) or job.home)
     supervisor = hashlib.sha256(whole_archive(settings.cache)).hexdigest()
     place = [access.private, access.subnet, list(access.groups), caller, settings.login_user]
-    parts = json.dumps([image, job.instance_type, place, list(buckets), supervisor])
-    return hashlib.sha256(parts.encode()).hexdigest()[:32]
+    parts = ([project], [image, job.instance_type, place, list(buckets), supervisor])
+    return "-".join(hashlib.sha256(json.dumps(each).encode()).hexdigest()[:32] for each in parts)
+
+
+def check_reuse(job: Job, waiting: Sequence[KeptServer], configuration: str) -> None:
+    """Check that the server that --reuse names waits, and fits. Raises UsageError."""
+    if not waiting:
+        raise UsageError(f"No server waits after the job {job.reuse}.", "`skylift ps` shows the servers that are kept.")
+    found = waiting[0].server
+    if found.configuration.partition("-")[0] != configuration.partition("-")[0]:
+        raise UsageError(f"The server of {job.reuse} is of another project.", "Run in that project's folder.")
+    if found.configuration != configuration:
+        what = f"{found.type} with the image, network, address, buckets and version of skylift of then"
+        raise UsageError(f"The server of {job.reuse} is a {what}, which this run does not have.")
 
 
 def waiting_servers(account: Account, kept: Iterable[Server], now: float) -> list[KeptServer]:
@@ -71,20 +86,24 @@ def waiting_servers(account: Account, kept: Iterable[Server], now: float) -> lis
     ours = [each for each in kept if key is not None and each.key == key.name]
     with Threads(_AT_A_TIME) as pool:
         keys = [pool.submit(find_host_keys, account.api, account.bucket, JobKeys(each.job)) for each in ours]
-        looks = zip([pool.submit(account.status, each.job) for each in ours], keys, strict=True)
+        records = [pool.submit(account.record, each.job) for each in ours]
+        looks = zip([pool.submit(account.status, each.job) for each in ours], keys, records, strict=True)
         found = (_if_waiting(server, *look) for server, look in zip(ours, looks, strict=True))
         return [each for each in found if each is not None and each.waits(now)]
 
 
 def _if_waiting(
-    server: Server, reported: Future[Status | None], published: Future[HostKeys | None]
+    server: Server, reported: Future[Status | None], published: Future[HostKeys | None], recorded: Future[JobRecord]
 ) -> KeptServer | None:
     """None when the server does not wait, or the record of its last job is damaged."""
     try:
-        status, host_keys = reported.result(), published.result()
-    except RecordDamaged:
+        status, host_keys, deadline = reported.result(), published.result(), recorded.result().deadline
+    except (JobNotFound, RecordDamaged):
         return None
-    return KeptServer(server, host_keys, status.kept_until or 0.0) if status is not None and status.final else None
+    if status is None or not status.final:
+        return None
+    # The next job's deadline is made of it, and a program may have written the status.
+    return KeptServer(server, host_keys, status.until(deadline).kept_until or 0.0)
 
 
 def claim_server(account: Account, job: str, servers: Iterable[KeptServer]) -> KeptServer | None:

@@ -76,7 +76,9 @@ class StartedConnection:
 
 
 def may_take_kept(job: Job) -> bool:
-    return not job.fresh and job.map is None and job.cluster is None and job.spot is None
+    """Nobody loses a server that is kept for another look by a run that has not asked for it."""
+    asked = job.keep > 0 or job.reuse
+    return bool(asked) and not job.fresh and job.map is None and job.cluster is None and job.spot is None
 
 
 def start_connection(job: Job, settings: Settings, now: float, port: int = 22) -> StartedConnection | None:
@@ -84,7 +86,7 @@ def start_connection(job: Job, settings: Settings, now: float, port: int = 22) -
     if not may_take_kept(job) or settings.access.private:
         return None
     to = last_kept(settings)
-    if to is None or to.until < now or to.type != job.instance_type:
+    if to is None or to.until < now or job.reuse not in ("", to.job) or to.type != job.instance_type:
         return None
     key = settings.key_dir / f"{to.account}-{settings.region}.pem"
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from dataclasses import replace
 from functools import partial
@@ -56,15 +57,21 @@ class ServerReuse:
             return None
         bucket_ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         bucket_ready.set_result(None)
+        # The job's record is written before it is known which of them it has.
+        promised = max(each.until for each in waiting)
+        deadline = max(self._shipment.deadline, math.ceil(promised))
+        self._shipment = replace(self._shipment, promised=promised, deadline=deadline)
         self._connecting.begin(self._account, waiting[0])
         await self._shipping.send(self._shipment, bucket_ready, kept=True)
         claimed = await in_thread(claim_server, self._account, self._name, waiting)
         if claimed is None or not await self.take(claimed.server):
             return None
+        last, instance = claimed.server.job, claimed.server.instance
+        self._watcher.warn(f"{instance}: what {last} has left there is removed, its files and processes, for this run.")
         try:
             return await self._hand_over_to_job(claimed)
         except LaunchFailed as error:
-            if not await in_thread(self._has_left, claimed.server):
+            if self._checked.job.reuse or not await in_thread(self._has_left, claimed.server):
                 raise
             self._watcher.note(f"{error.message} Another server is started.")
             return None

@@ -44,6 +44,7 @@ COSTS = {
 
 ASKED = {
     "keep": "keeps the server, also for your next jobs, with whatever this one has left there",
+    "reuse": "empties a server that you have kept",
     "image": "boots an image of its choice",
     "ssh-from": "opens SSH to an address of its choice",
     "subnet": "puts the server into a network of yours",

@@ -61,6 +61,7 @@ class Order:
     sync_every: int = 0
     python: str | None = None
     fresh: bool = False
+    reuse: str = ""
     stdin: bool = False
     terminal: Terminal | None = None
     wanted: Requirements = NOTHING
@@ -79,6 +80,8 @@ def plan_job(order: Order, cwd: Path, environ: Mapping[str, str]) -> Job:
         raise UsageError("--max-time and --keep together may be 30 days at most.")
     if order.name is not None and not NAME_FORM.fullmatch(order.name):
         raise UsageError(f"The name {order.name!r} cannot be used.", "Lower-case letters, digits and `-`, at most 40.")
+    if order.reuse and (order.fresh or order.spot or order.servers):
+        raise UsageError("--reuse takes a server that is there, so it excludes --fresh, --spot and --servers.")
     check_company(order.spot, keep=order.keep > 0, interactive=order.terminal is not None)
     if order.servers:
         _check_cluster(order)
@@ -108,6 +111,7 @@ def plan_job(order: Order, cwd: Path, environ: Mapping[str, str]) -> Job:
         sync_every=order.sync_every,
         max_cost=order.max_cost,
         fresh=order.fresh,
+        reuse=order.reuse,
         stdin=order.stdin and order.terminal is None,
         terminal=order.terminal,
         spot=order.spot,

@@ -64,6 +64,7 @@ def read_options(
         sync_every=_seconds(given, "sync_every"),
         python=given.get("python"),
         fresh=bool(given.get("fresh")),
+        reuse=given.get("reuse") or "",
         terminal=terminal if given.get("interactive") else None,
         wanted=read_requirements(cpu=cpu, memory=given.get("memory"), arch=given.get("arch"), gpu=gpu),
         spot=spot,

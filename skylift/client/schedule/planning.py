@@ -28,6 +28,7 @@ NOT_OF_RUNS = {
     "interactive": "-it needs somebody at a terminal",
     "forward": "--forward is for whoever watches",
     "keep": "--keep would leave a server between runs",
+    "reuse": "--reuse needs a server that waits now",
     "checkpoint": "--checkpoint is for a next server, and a run has none when EC2 takes its spot server back",
     "or_on_demand": "--or-on-demand would need somebody who asks again, for another kind of server",
     "servers": "--servers needs a group, which a schedule does not make",

@@ -65,7 +65,7 @@ class Shipment:
     """Everything that a job's server gets from S3: the inputs, uv if its image has none, and an environment that was
     built before. `tools` are those of a map, as its record has them. `deadline` is in seconds since the epoch. `image`
     is what its own server starts from; with `seal`, the server has no program, and an image is made of it. `terms` are
-    of a schedule: the shipment is for all of its runs."""
+    of a schedule: the shipment is for all of its runs. `promised` is as in the record."""
 
     job: Job
     deadline: int
@@ -76,6 +76,7 @@ class Shipment:
     image: str = ""
     seal: bool = False
     terms: ScheduleTerms | None = None
+    promised: float = 0.0
 
     @property
     def prefix(self) -> JobKeys:
@@ -97,6 +98,7 @@ class Shipment:
             tools=self.tools,
             image=self.image,
             seal=self.seal,
+            promised=self.promised,
             schedule=self.terms,
         )
 

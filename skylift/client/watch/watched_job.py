@@ -32,7 +32,7 @@ class WatchedJob:
     account: Account
     name: str
     home: Path
-    keep: int
+    keep: bool
     instance_type: str
     server: Server | None
     host_keys: HostKeys | None = None
@@ -64,7 +64,7 @@ def launched_job(launched: Launched) -> WatchedJob:
         account=launched.account,
         name=job.name,
         home=job.home,
-        keep=job.keep,
+        keep=bool(job.keep or job.reuse),
         instance_type=job.instance_type,
         server=launched.server,
         host_keys=launched.host_keys,
@@ -93,7 +93,7 @@ def find_job(account: Account, name: str, home: Path) -> WatchedJob:
         account=account,
         name=name,
         home=home,
-        keep=record.keep,
+        keep=bool(record.keep or record.promised),
         instance_type=record.instance_type,
         server=servers[0] if servers else None,
         interactive=record.terminal is not None,

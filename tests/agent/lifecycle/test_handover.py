@@ -160,6 +160,20 @@ def test_what_goes_wrong_after_a_jobs_end_changes_nothing_of_it(line: Line) -> N
     assert "never" in line.machine.console()
 
 
+@pytest.mark.parametrize(("keep", "more"), [(0, 500), (1, 500), (600, 0)])
+def test_a_server_stays_as_long_as_was_promised_before_it_was_taken(line: Line, keep: int, more: int) -> None:
+    promised = time.time() + (more or 60)
+    second = line.next("print(2)", line.first("print(1)"), keep=keep, promised=promised)
+    stays = line.status(second)["kept_until"]
+    assert stays == promised if more else promised + 500 < stays < time.time() + keep
+
+
+def test_a_promise_that_is_over_keeps_no_server(line: Line) -> None:
+    second = line.next("print(2)", line.first("print(1)"), promised=time.time() - 1)
+    line.machine.wait()
+    assert line.status(second)["kept_until"] is None
+
+
 def test_nobody_comes(line: Line) -> None:
     """The server says that it does not wait any longer, so that nobody counts on it."""
     first = line.first("print(1)", keep=1)

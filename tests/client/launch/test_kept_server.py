@@ -9,6 +9,7 @@ import time
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, cast
 
 import pytest
@@ -16,18 +17,19 @@ from kept_yard import Yard
 from support.agent_bench import until
 from support.whole_run import Seen, order
 
-from skylift.client.errors import LaunchFailed, NotPermitted, Refused
+from skylift.client.errors import LaunchFailed, NotPermitted, Refused, UsageError
 from skylift.client.job import tags as tagging
 from skylift.client.job.cache import Cache
 from skylift.client.job.job import Job, Spot
 from skylift.client.job.record import JobKeys
 from skylift.client.job.server import Server
-from skylift.client.job.settings import Settings
+from skylift.client.job.settings import Access, Settings
 from skylift.client.job.tags import TAG_CONFIGURATION, TAG_JOB, TAG_MARK
 from skylift.client.jobs.jobs import Jobs
 from skylift.client.jobs.sweep import Sweep
 from skylift.client.launch import cap, role
 from skylift.client.launch import kept_server as warm
+from skylift.client.launch.check import check
 from skylift.client.launch.fleet import fleet_request, template_request
 from skylift.client.launch.kept_connection import KeptConnection
 from skylift.client.launch.last_kept import LastKept, StartedConnection, last_kept, remember_kept
@@ -62,6 +64,78 @@ def test_only_those_that_wait_for_this_user(yard: Yard) -> None:
     assert [each.server.instance for each in yard.waiting()] == [mine]
     (yard.account.settings.key_dir / f"{yard.account.number}-us-east-1.pub").unlink()
     assert yard.waiting() == [], "without a key of its own, nobody has started any"
+
+
+def test_a_server_that_says_that_it_stays_for_ever_is_not_believed(yard: Yard) -> None:
+    """Its next job's deadline would be made of that."""
+    yard.keep("kept", until=9e9)
+    assert [each.until for each in yard.waiting()] == [yard.now + 7200], "no longer than its own record allows"
+
+
+def kept_for(yard: Yard, job: Job, seen: Seen, settings: Settings | None = None) -> list[str]:
+    """The last jobs of the servers that this job may take."""
+    return [each.server.job for each in checked(job, settings or yard.account.settings, seen).kept]
+
+
+def checked(job: Job, settings: Settings, seen: Seen) -> Checked:
+    with TemporaryFile() as archive:
+        return asyncio.run(check(job, settings, Clock(seen), archive))
+
+
+@pytest.fixture
+def fitting(yard: Yard, tmp_path: Path, seen: Seen) -> Path:
+    """A folder. The server of `kept` waits for the next job of the project there."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    instance = yard.keep("kept")
+    configuration = checked(order(folder, "", keep=60), yard.account.settings, seen).configuration
+    tags = [{"Key": TAG_CONFIGURATION, "Value": configuration}]
+    yard.api.call("ec2", "create_tags", Resources=[instance], Tags=tags)
+    return folder
+
+
+def test_only_a_run_that_asks_for_a_kept_server_takes_one(yard: Yard, fitting: Path, seen: Seen) -> None:
+    assert kept_for(yard, order(fitting, ""), seen) == []
+    assert kept_for(yard, order(fitting, "", keep=60), seen) == ["kept"]
+    assert kept_for(yard, order(fitting, "", reuse="kept"), seen) == ["kept"]
+    assert kept_for(yard, order(fitting, "", keep=60, fresh=True), seen) == []
+
+
+def test_a_run_of_another_project_does_not_take_it(yard: Yard, fitting: Path, tmp_path: Path, seen: Seen) -> None:
+    assert kept_for(yard, order(tmp_path, "", keep=60), seen) == []
+    with pytest.raises(UsageError, match="of another project"):
+        kept_for(yard, order(tmp_path, "", reuse="kept"), seen)
+    (fitting / "pyproject.toml").touch()
+    (fitting / "inside").mkdir()
+    assert kept_for(yard, order(fitting / "inside", "", keep=60), seen) == ["kept"]
+
+
+def test_a_name_that_is_asked_for_is_that_server_or_none(yard: Yard, fitting: Path, seen: Seen) -> None:
+    yard.keep("newer")
+    assert kept_for(yard, order(fitting, "", keep=60, reuse="kept"), seen) == ["kept"]
+    with pytest.raises(UsageError, match=r"No server waits after the job nobody\."):
+        kept_for(yard, order(fitting, "", reuse="nobody"), seen)
+    with pytest.raises(UsageError, match=r"is a t3\.small"):
+        kept_for(yard, order(fitting, "", reuse="kept", instance_type="t3.medium"), seen)
+    with pytest.raises(UsageError, match="image, network"):
+        kept_for(yard, order(fitting, "", reuse="kept"), seen, replace(yard.account.settings, access=Access(True)))
+
+
+def test_a_named_server_that_another_run_has_by_now(yard: Yard, fitting: Path, seen: Seen) -> None:
+    """No other server is started instead."""
+    yard.api.put(yard.account.bucket, JobKeys("kept").claim, b"{}")
+    job = order(fitting, "", name="one", reuse="kept")
+    with pytest.raises(LaunchFailed, match="Another run has the server of kept now") as failed:
+        asyncio.run(Submit(job, yard.account.settings, seen, Clock(seen)).run())
+    assert failed.value.exit_code == 125
+    assert [each.job for each in live_servers(yard.api)] == ["kept"]
+    assert not yard.api.has(yard.account.bucket, JobKeys("one").record), "the same command may be given again"
+
+
+@pytest.mark.parametrize("more", [{"fresh": True}, {"spot": Spot()}, {"servers": 2}])
+def test_what_does_not_go_with_a_named_server(tmp_path: Path, more: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="--reuse"):
+        order(tmp_path, "", reuse="kept", **more)
 
 
 def test_one_of_two_has_it(yard: Yard) -> None:
@@ -250,9 +324,13 @@ def test_a_run_takes_a_server_through_the_connection_that_has_begun_and_forgets_
     begun = Begun()
     connection = StartedConnection(remembered, cast(ssh.SshStart, begun))
     cap.cap_server(yard.account, instance, time.time() + 60)
-    job = order(tmp_path, "", name="one", instance_type="t3.small")
+    job = order(tmp_path, "", name="one", instance_type="t3.small", reuse="kept", max_time=1)
     launched = asyncio.run(Submit(job, settings, seen, Clock(seen), connection=connection).run())
     assert isinstance(launched, Launched)
+    record = yard.account.record("one")
+    assert record.promised == yard.now + 600, "it stays as long as the last run has said"
+    assert record.deadline == launched.deadline >= record.promised
+    assert seen.warnings == [f"{instance}: what kept has left there is removed, its files and processes, for this run."]
     assert launched.server.instance == instance
     assert begun.done == ["connect", "hand over kept"]
     assert last_kept(settings) is None
@@ -394,5 +472,9 @@ def test_what_makes_another_server_necessary(settings: Settings, tmp_path: Any) 
         warm.configuration_of(job, "ami-1", settings, "203.0.113.7/32", ("my-bucket",)),
     ]
     assert len(set(fits)) == len(fits)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/x.py").touch()
+    elsewhere = plan_job(Order(Program("script", "x.py")), tmp_path / "other", {})
+    assert warm.configuration_of(elsewhere, "ami-1", settings, "203.0.113.7/32", ()) not in fits
     again = plan_job(Order(Program("script", "x.py"), max_time=60, env=["A=b"]), tmp_path, {})
     assert warm.configuration_of(again, "ami-1", settings, "203.0.113.7/32", ()) == fits[0]

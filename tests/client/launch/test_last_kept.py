@@ -47,7 +47,7 @@ def place(settings: Settings, tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def job(tmp_path: Path) -> Job:
-    return order(tmp_path, "pass")
+    return order(tmp_path, "pass", keep=60)
 
 
 @pytest.fixture
@@ -129,6 +129,8 @@ def test_a_job_that_cannot_have_it_does_not(
 ) -> None:
     remember_kept(place, KEPT)
     assert start_connection(replace(job, fresh=True), place, NOW) is None
+    assert start_connection(replace(job, keep=0), place, NOW) is None
+    assert start_connection(replace(job, reuse="another"), place, NOW) is None
     assert start_connection(replace(job, spot=Spot()), place, NOW) is None
     assert start_connection(replace(job, instance_type="t3.medium"), place, NOW) is None
     assert start_connection(job, replace(place, access=Access(private=True)), NOW) is None
