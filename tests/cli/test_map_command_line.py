@@ -51,6 +51,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("--servers \u0663 job.py a.csv", "is not a number from 1 to 1000"),
         (f"--servers 2 --name {'n' * 39} job.py a.csv", "too long for several servers"),
         ("--halt 120% job.py a.csv", "--halt"),
+        ("--out s3://my-data/x job.py a.csv", "no results to S3"),
+        ("--into s3://my-data/{name} job.py a.csv", "below the working directory"),
         ("--into ../{name} job.py a.csv", "below the working directory"),
         ("--into sums/{name} job.py **/*.csv", "would both come into sums/a.csv"),
         ("--name A job.py a.csv", "cannot be used"),

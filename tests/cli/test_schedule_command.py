@@ -76,6 +76,8 @@ def refused(*words: str) -> str:
         ([NIGHTLY, "--", "run", "--forward", "80", "job.py"], "--forward is for whoever watches"),
         ([NIGHTLY, "--", "run", "--keep", "5m", "job.py"], "--keep would leave a server"),
         ([NIGHTLY, "--", "run", "--reuse", "kept", "job.py"], "--reuse needs a server that waits now"),
+        ([NIGHTLY, "--", "run", "--out", "s3://my-data/x", "job.py"], "no results to S3"),
+        ([NIGHTLY, "--", "map", "--out", "s3://my-data/x", "job.py", "job.py"], "no results to S3"),
         ([NIGHTLY, "--", "run", "--spot", "--or-on-demand", "job.py"], "--or-on-demand would need somebody"),
         ([NIGHTLY, "--", "run", "--spot", "--checkpoint", "x", "job.py"], "--checkpoint is for a next server"),
         ([NIGHTLY, "--", "run", "--max-price", "1", "job.py"], "--max-price goes with --spot"),

@@ -75,6 +75,9 @@ def test_json_is_one_object_on_stdout(
         (["--env", "NOT_THERE_AT_ALL", "job.py"], "NOT_THERE_AT_ALL"),
         (["--in", "missing.csv", "job.py"], "missing.csv"),
         (["--out", "../x", "job.py"], "../x"),
+        (["--out", "s3://my-data/x", "job.py"], "--out s3://my-data/x"),
+        (["--out", "s3:my-data/x", "job.py"], "no results to S3"),
+        (["--trust-project", "in_table.py"], "--out s3://my-data/x"),
         (["--no-such-option", "job.py"], "no-such-option"),
         (["bad.py"], "PEP 723"),
         (["."], "folder"),
@@ -84,6 +87,7 @@ def test_what_is_wrong_before_anything_is_started_is_2(
     there: Path, api: Api, capfd: pytest.CaptureFixture[str], args: list[str], words: str
 ) -> None:
     (there / "job.py").touch()
+    (there / "in_table.py").write_text('# /// script\n# [tool.skylift]\n# out = ["s3://my-data/x"]\n# ///\n')
     (there / "bad.py").write_text("# /// script\n# dependencies = [\n# ///\n")
     assert perform(["run", *args]) == 2
     out, err = capfd.readouterr()

@@ -47,7 +47,7 @@ def read_template(text: str) -> Template:
         if found[1] not in _WORDS:
             raise UsageError(f"--into {text!r}: {found[0]} means nothing.", "It may have {index}, {name} and {stem}.")
     path = PurePosixPath(text)
-    if not text or path.is_absolute() or ".." in path.parts or text.startswith("~") or "\0" in text:
+    if not text or text.startswith(("s3:", "~")) or path.is_absolute() or ".." in path.parts or "\0" in text:
         raise UsageError(f"--into {text!r} must be a path below the working directory.", f"Like {DEFAULT}.")
     return Template(str(path))
 

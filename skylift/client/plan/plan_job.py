@@ -260,6 +260,8 @@ def _check_python(version: str | None) -> str:
 
 
 def _check_output(pattern: str) -> str:
+    if pattern.startswith("s3:"):
+        raise UsageError(f"--out {pattern}: skylift sends no results to S3.", "Have the program upload it.")
     path = PurePosixPath(pattern)
     if not pattern or path.is_absolute() or ".." in path.parts or pattern.startswith("~"):
         raise UsageError(
