@@ -25,7 +25,7 @@ _IAM_PATIENCE = 90.0
 """Seconds in which EC2 must learn of a new instance profile. AWS's documentation says several seconds."""
 _LISTED = 30.0
 """The same, of a new subnet, security group or key pair: one that the user has named may be none."""
-_NOT_LISTED = re.compile(r"Invalid(Subnet|Group|SecurityGroup|LocalKeyPair).*\.NotFound")
+_NOT_LISTED = re.compile(r"Invalid(Subnet|Group|SecurityGroup|KeyPair).*\.NotFound")
 _SETTLING = 300.0
 """Seconds after its launch in which EC2 may not know a server yet. It takes a few."""
 TAKEN = "IdempotentParameterMismatch"
