@@ -103,8 +103,8 @@ def read(kind: Callable[..., T], found: object, name: str) -> T:
 
 def write(document: Any) -> Dict[str, Any]:
     """The document as JSON has it."""
-    written = zip(_written(type(document)), document)
-    return {name: _plain(value) for (name, default), value in written if value != default}
+    kind: Any = type(document)
+    return {name: _plain(value) for (name, default), value in zip(_written(kind), document) if value != default}
 
 
 @lru_cache(maxsize=None)

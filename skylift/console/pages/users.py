@@ -171,7 +171,7 @@ class UserPage:
 
 def _show_secret(made: Any) -> None:
     """The dialog has the only copy, and nothing of it stays when it is closed."""
-    key = made["UserKey"]
+    key = made["AccessKey"]
     dialog = Dialog("The key's secret half, shown once")
     with dialog:
         tag("p", "Keep both now. AWS does not show the second one again.")
