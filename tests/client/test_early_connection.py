@@ -80,5 +80,5 @@ def test_the_connection_that_began_early_is_the_runs(
 
     monkeypatch.setattr("skylift.client.launch.start.run_instance", no_room)
     with pytest.raises(LaunchFailed, match="No room"):
-        WAYS[way](order(folder, ""), settings, seen)
+        WAYS[way](order(folder, "", keep=600), settings, seen)
     assert begun == (["last"] if last == "last" else ["before", "last"])

@@ -26,7 +26,7 @@ PROGRAM = """
 import json, sys
 from dataclasses import replace
 from skylift.python import work
-from skylift.python.watching import Watcher
+from skylift.python.watching import Recorder
 from skylift.client.job.job import MapPart
 from skylift.client.map.keys import MapKeys
 
@@ -38,7 +38,7 @@ def send(api, bucket, name):
 
 planned, settings = work.plan("map", "job.py", (), {"name": name, "in_": "*.py", "max_time": "10m", **options})
 planned = replace(planned, map=MapPart(sys.stdin.buffer.read(), send, servers=servers))
-with Watcher(None, None, progress=False) as watcher:
+with Recorder(None, None, progress=False) as watcher:
     launched = work.start_submission(planned, settings, watcher, None).result()
 print(json.dumps({"bucket": launched.account.bucket, "instance": launched.server.instance}))
 """

@@ -219,8 +219,10 @@ def test_a_server_that_is_kept_goes_to_the_next_job(first: Somebody, aws: RealCl
     kept = first.skylift("run", "--keep", "10m", "--json", "job.py")
     told = json.loads(kept.stdout)
     assert told["exit_code"] == 7, kept.stderr
-    done = first.skylift("run", "--json", "job.py")
-    assert json.loads(done.stdout)["instance"] == told["instance"], done.stderr
+    done = first.skylift("run", "--reuse", told["name"], "--json", "job.py")
+    after = json.loads(done.stdout)
+    assert after["instance"] == told["instance"], done.stderr
+    assert first.skylift("cancel", after["name"]).returncode == 0
     until(lambda: live(aws) == [], "the server to be gone")
     assert aws.job_roles() == []
 

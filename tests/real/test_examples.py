@@ -59,9 +59,11 @@ def test_a_project_has_its_options_in_its_own_table(cloud: RealCloud, examples: 
 
 
 def test_runs_on_a_kept_server_share_it(cloud: RealCloud, examples: Path) -> None:
-    output = [run(cloud, examples, command) for command in told("warm", "skylift") if command.startswith("run ")]
+    *runs, cancel = told("warm", "skylift")
+    output = [run(cloud, examples, command) for command in runs]
+    run(cloud, examples, cancel)
     found = [re.fullmatch(r"step (\d) on (\S+), at [\d:]+\n", each) for each in output]
-    assert [match and match[1] for match in found] == ["1", "2", "3"]
+    assert [match and match[1] for match in found] == ["1", "2", "3", "4"]
     assert len({match and match[2] for match in found}) == 1
     cloud.skylift("sweep")
 

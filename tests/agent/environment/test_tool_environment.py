@@ -210,7 +210,7 @@ def test_a_map_that_goes_on_on_an_old_python_takes_what_was_built_before(
     context = SimpleNamespace(
         place=bucket.prefix, root=tmp_path / "root", login=SimpleNamespace(environment=lambda: {"PATH": ""})
     )
-    status = SimpleNamespace(fields={"attempt": attempt}, set=lambda **_: None)
+    status = SimpleNamespace(fields=SimpleNamespace(attempt=attempt), set=lambda **_: None)
     session: Any = SimpleNamespace(context=context, record=None, status=status)
     try:
         python = Preparation(session)._tools(bucket.told())
