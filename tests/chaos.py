@@ -20,9 +20,10 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,7 @@ class Chaos:
         began = time.monotonic()
         for blow, moment in zip(blows, times, strict=True):
             time.sleep(max(0.0, began + moment - time.monotonic()))
-            if self._hit(blow, client):
+            if self._hit(blow, client, each):
                 each.struck.append(f"{blow} at {moment:.1f} s")
                 self.blows[blow] += 1
         self._attend(each, client)
@@ -113,9 +114,10 @@ class Chaos:
 
     # Blows. Each says whether it hit something.
 
-    def _hit(self, blow: str, client: subprocess.Popen[bytes]) -> bool:
+    def _hit(self, blow: str, client: subprocess.Popen[bytes], each: Round) -> bool:
         """On a loaded machine there may be nothing to strike yet. Without its client a job may have ended."""
-        tried = until(lambda: self._try(blow, client), f"a {blow} to strike", LONG)
+        facts = partial(self._facts, each)
+        tried = until(lambda: self._try(blow, client), f"a {blow} of {each} to strike", LONG, facts)
         return tried == "hit"
 
     def _try(self, blow: str, client: subprocess.Popen[bytes]) -> str:
@@ -151,9 +153,9 @@ class Chaos:
                 if kind == "sshd":
                     found += [pid for pid in within if command(pid).startswith(b"sshd: /usr/sbin/sshd")]
                     continue
-                pair = sorted(pid for pid in within if b"/scripts/part-001" in command(pid))
-                # One that is killed before it is two leaves a server that goes off at its deadline, and no sooner.
-                found += pair[kind == "supervisor" :][:1] if len(pair) > 1 else []
+                found += pair_of(pid for pid in within if b"/scripts/part-001" in command(pid))[kind == "supervisor" :][
+                    :1
+                ]
         return found
 
     def _inits(self) -> list[Path]:
@@ -276,6 +278,23 @@ def namespace(pid: int) -> Path | None:
         return Path(f"/proc/{pid}/ns/pid").readlink()
     except OSError:
         return None
+
+
+def pair_of(booted: Iterable[int]) -> list[int]:
+    """The keeper and its supervisor, once they are two. Whoever strikes user data before that, which forks on its way
+    as well, leaves a server that goes off at its deadline, and no sooner."""
+    parents = {pid: lineage(pid) for pid in booted}
+    keepers = {pid for pid, (_, session) in parents.items() if session == pid}
+    return next(([parent, pid] for pid, (parent, _) in parents.items() if parent in keepers), [])
+
+
+def lineage(pid: int) -> tuple[int, int]:
+    """Its parent, and the leader of its session."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0, 0
+    return int(fields[1]), int(fields[3])
 
 
 def command(pid: int) -> bytes:
