@@ -47,10 +47,15 @@ def _parts(cloud: RealCloud, described: dict[str, Any]) -> Iterator[tuple[str, s
     yield "the host: rules", _said("nft", "list", "table", "ip", f"skylift_{cloud.number}")
 
 
-def _rows(database: Path, statement: str) -> str:
+def select(database: Path, statement: str) -> list[dict[str, Any]]:
+    """Rows of the cloud's store, beside the cloud."""
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
         connection.row_factory = sqlite3.Row
-        return "\n".join(json.dumps(dict(row)) for row in connection.execute(statement))
+        return [dict(row) for row in connection.execute(statement)]
+
+
+def _rows(database: Path, statement: str) -> str:
+    return "\n".join(map(json.dumps, select(database, statement)))
 
 
 def _network(whose: str, *inside: str) -> Iterator[tuple[str, str]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from support.real_cloud import RealCloud
-from support.soak_report import report
+from support.soak_report import report, select
 from support.soak_worker import Fact, Facts, Lost, Worker, attempt, tag_set, tags_of
 
 SETTLED = ("running", "stopped", "terminated")
@@ -91,7 +91,7 @@ class Operator(Worker):
         return [one for page in pages for each in page["Reservations"] for one in each["Instances"]]
 
     def _settled(self) -> bool:
-        there = not self._on_their_way(self._described())
+        there = not self._on_their_way(self._described()) and not to_be_rebooted(self._cloud)
         return there and all(image["State"] != "pending" for image in self._images())
 
     def _on_their_way(self, described: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -223,6 +223,12 @@ class Operator(Worker):
         if fact := self.one("image"):
             (image,) = [image["ImageId"] for image in self._images() if image["Name"] == fact[1]]
             self.change({fact: None}, self._ec2.deregister_image, ImageId=image, DeleteAssociatedSnapshots=True)
+
+
+def to_be_rebooted(cloud: RealCloud) -> list[str]:
+    """Instances whose reboot was asked for and is not over, which EC2 does not say: their state is `running`."""
+    rows = select(cloud.home.data.database, "SELECT id FROM instances WHERE rebooting AND state = 'running'")
+    return [str(row["id"]) for row in rows]
 
 
 def is_there(cloud: RealCloud, instance: str) -> bool:
