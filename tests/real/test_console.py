@@ -109,7 +109,7 @@ def test_a_key_is_made_and_an_instance_launched_with_it(tab: Tab, cloud: RealClo
 
 def test_each_row_is_dark_in_the_dark(tab: Tab, console: Console) -> None:
     page = tab.page
-    page.goto(f"http://{console.host}/instances")
+    tab.go(f"http://{console.host}/instances")
     page.emulate_media(color_scheme="dark")
     odd = page.locator(".ag-center-cols-container .ag-row-odd").first
     expect(odd).not_to_have_css("background-color", "rgb(255, 255, 255)")
@@ -118,7 +118,7 @@ def test_each_row_is_dark_in_the_dark(tab: Tab, console: Console) -> None:
 
 def test_errors_that_stay_are_told_once_and_fit_on_the_screen(tab: Tab, console: Console) -> None:
     page = tab.page
-    page.goto(f"http://{console.host}/instances")
+    tab.go(f"http://{console.host}/instances")
     page.evaluate("for (let at = 0; at < 60; at++) skyliftTellTrouble(`Nothing answers ${at % 30}.`, 'Try again.')")
     troubles = page.locator("#troubles .trouble")
     expect(troubles).to_have_count(30)
@@ -132,7 +132,7 @@ def test_errors_that_stay_are_told_once_and_fit_on_the_screen(tab: Tab, console:
 def test_an_address_that_leads_nowhere_leads_on(tab: Tab, console: Console) -> None:
     # The browser tells of it when it likes, before the page or after it.
     with tab.page.expect_event("console", lambda said: said.type == "error") as missing:
-        tab.page.goto(f"http://{console.host}/nowhere")
+        tab.go(f"http://{console.host}/nowhere")
     expect(tab.page.get_by_role("heading", name="There is no such page")).to_be_visible()
     assert "404" in missing.value.text
     tab.wrong.remove(missing.value.text)
@@ -166,7 +166,7 @@ def test_a_shell_is_in_the_page_and_is_found_again(tab: Tab, console: Console, s
     page = tab.page
     server.await_state("running")
     server.await_ssh()
-    page.goto(f"http://{console.host}/connect/{server.id}")
+    tab.go(f"http://{console.host}/connect/{server.id}")
     screen = page.locator(".xterm-rows")
     expect(screen).to_contain_text("ec2-user@")
     page.keyboard.type("echo $((6 * 7))-$LANG; kept=yes\n")
@@ -325,7 +325,7 @@ def test_each_screen_is_for_everybody_and_asks_nobody_else(
                 navigation.locator(f"a[href='{screen}']").click()
                 expect(navigation.locator(f"a[href='{screen}']")).to_have_attribute("aria-current", "page")
             else:
-                page.goto(f"http://{console.host}{screen}")
+                tab.go(f"http://{console.host}{screen}")
             expect(page.locator("h1")).to_be_visible()
             expect(page.locator(".waiting:visible")).to_have_count(0)
             assert page.locator("main, [role=main]").count() == 1, screen

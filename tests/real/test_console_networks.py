@@ -149,7 +149,7 @@ def test_rules_and_tags_are_edited_where_they_stand_by_the_keyboard_alone(
     tab: Tab, console: Console, cloud: RealCloud, keyboard_group: str
 ) -> None:
     page, ec2, question = tab.page, cloud.ec2, tab.page.get_by_role("dialog")
-    page.goto(f"http://{console.host}/security-groups/{keyboard_group}")
+    tab.go(f"http://{console.host}/security-groups/{keyboard_group}")
     rules = page.get_by_role("table", name="Rules")
     edit = rules.get_by_role("button", name="Edit in tcp 22 192.0.2.0/24")
     edit.focus()

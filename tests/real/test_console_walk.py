@@ -267,7 +267,7 @@ def test_what_the_chapter_does_not_have_is_walked_through(
     (tmp_path / "sum.py").write_text(SUMS)
     files = [f"{each}.csv" for each in ("april", "may", "june", "july")]
     cloud.skylift("map", "-d", "--name", "sums", "sum.py", *files, cwd=tmp_path)
-    page.goto(f"http://{console.host}/jobs/sums")
+    tab.go(f"http://{console.host}/jobs/sums")
     expect(page.locator(".count")).to_contain_text("3 of 4 done, 1 failed, 1 running")
     expect(page.locator(".complaints")).to_contain_text("ValueError")
     tab.picture("map")
@@ -332,7 +332,7 @@ def test_what_the_chapter_does_not_have_is_walked_through(
     expect(question.get_by_role("button", name="Choose t3.nano")).to_have_count(0)
     tab.picture("types")
     page.keyboard.press("Escape")
-    page.goto(f"http://{console.host}/prices/t3.micro")
+    tab.go(f"http://{console.host}/prices/t3.micro")
     page.get_by_label("Hours a month").fill("600")
     expect(page.locator("tr", has_text="reserved, 1 year")).to_contain_text("h a month")
     expect(page.locator(".advice")).to_contain_text("600 h a month")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, BrowserType, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserType, Error, Page, Request, expect, sync_playwright
 
 PATIENCE = 30_000
 """Milliseconds after which a test no longer believes in what it waits for."""
@@ -78,6 +78,16 @@ class Tab:
         """What Chromium drops because some test has changed the machine's network is nothing wrong with a page."""
         if _NETWORK_CHANGED not in text and not any(url in text for url in self._dropped):
             self.wrong.append(text)
+
+    def go(self, address: str) -> None:
+        """As somebody who types it. If the page before lacked a part and is loaded again at that moment, Playwright
+        takes this for interrupted, and the browser goes on to the address."""
+        try:
+            self.page.goto(address)
+        except Error as error:
+            if "is interrupted by another navigation" not in error.message:
+                raise
+            self.page.wait_for_url(address)
 
     def picture(self, name: str) -> None:
         """Keep what is seen, where SKYLIFT_PICTURES says so: docs/console.md has the pictures of this walk."""

@@ -87,9 +87,13 @@ const begun = () => document.querySelector(`dialog[open], [data-typed="${CSS.esc
 
 // Chromium drops requests that wait for a connection when the machine's network changes, as it does whenever a server
 // starts here. A page that lacks a part for it is loaded again: it is found as it was. What is begun there comes first.
+// Whoever has left it, for a page that is on its way, is not taken back.
 let lacking = false;
+let left = 0;
+addEventListener("beforeunload", () => (left = Date.now()));
 function loadAgain() {
   lacking = true;
+  if (Date.now() - left < 30000) return setTimeout(loadAgain, 30000);
   if (begun()) return skyliftTell("A part of this page could not be loaded. Load the page again when you have finished here.");
   const last = Number(sessionStorage.getItem("loadedAgain"));
   if (Date.now() - last < 10000) return skyliftTell("A part of this page could not be loaded. Load the page again.");

@@ -153,7 +153,7 @@ def write_job(s3: Any, name: str) -> None:
 def test_an_instance_is_found_selected_and_terminated(tab: Tab, console: Console, things: dict[str, str]) -> None:
     page, keys = tab.page, tab.page.keyboard
     instance = things["instance"].rpartition("/")[2]
-    page.goto(f"http://{console.host}/instances")
+    tab.go(f"http://{console.host}/instances")
     row = page.locator(f".ag-row[row-id='{instance}']")
     expect(row).to_be_visible()
     tab_to(page, page.get_by_label("Filter", exact=True))
@@ -182,7 +182,7 @@ def test_an_instance_is_found_selected_and_terminated(tab: Tab, console: Console
     keys.press("Enter")
     expect(row.locator(".state")).to_have_text(re.compile("terminated|shutting-down"))
     # Nor does it make what a field is for several times.
-    page.goto(f"http://{console.host}/addresses")
+    tab.go(f"http://{console.host}/addresses")
     page.get_by_role("button", name="Allocate").first.click()
     question.get_by_label("Name").fill("held")
     page.evaluate(COUNT)
@@ -196,7 +196,7 @@ def test_an_instance_is_found_selected_and_terminated(tab: Tab, console: Console
 
 def test_whoever_goes_to_a_page_is_at_its_beginning(tab: Tab, console: Console, things: dict[str, str]) -> None:
     page, keys = tab.page, tab.page.keyboard
-    page.goto(f"http://{console.host}/jobs")
+    tab.go(f"http://{console.host}/jobs")
     expect(page.get_by_role("heading", name="Jobs")).to_be_visible()
     tab_to(page, page.get_by_role("navigation").get_by_role("link", name="Roles"))
     keys.press("Enter")
@@ -217,7 +217,7 @@ def test_the_search_knows_lists_that_nobody_has_looked_at_and_what_is_in_none(
 ) -> None:
     page, keys = tab.page, tab.page.keyboard
     (key,) = account.client("iam").list_access_keys(UserName="ada")["AccessKeyMetadata"]
-    page.goto(f"http://{console.host}/prices")
+    tab.go(f"http://{console.host}/prices")
     expect(page.get_by_role("heading", name="Types and prices")).to_be_visible()
     for text, path in {
         "walked": things["job"],
@@ -245,7 +245,7 @@ def test_a_folder_of_many_is_shown_by_parts_and_an_empty_bucket_goes(
     names = [f"{number:04d}" for number in range(205)]
     for name in names:
         s3.put_object(Bucket="of-many", Key=name, Body=b"")
-    page.goto(f"http://{console.host}/s3/of-many")
+    tab.go(f"http://{console.host}/s3/of-many")
     rows = page.locator("table.small tbody tr")
     expect(rows).to_have_count(200)
     page.get_by_role("button", name="Show more").click()
@@ -261,7 +261,7 @@ def test_a_folder_of_many_is_shown_by_parts_and_an_empty_bucket_goes(
 
 def test_a_log_is_left_by_the_keys_that_lead_into_it(tab: Tab, console: Console, things: dict[str, str]) -> None:
     page = tab.page
-    page.goto(f"http://{console.host}{things['job']}")
+    tab.go(f"http://{console.host}{things['job']}")
     expect(page.locator(".xterm-rows")).to_be_visible()
     page.get_by_role("textbox", name="Log of walked").focus()
     page.keyboard.press("Tab")
@@ -284,20 +284,20 @@ def test_nothing_that_somebody_has_named_or_written_runs_on_any_screen(
     for stream in ("stdout", "stderr"):
         key = f"{JobKeys('hostile').stream(stream)}{0:020}"
         account.client("s3").put_object(Bucket=bucket_name(ACCOUNT, REGION), Key=key, Body=said.encode())
-    page.goto(f"http://{console.host}/")
+    tab.go(f"http://{console.host}/")
     screens = [str(each.get_attribute("href")) for each in page.get_by_role("navigation").get_by_role("link").all()]
     for path in [*screens, *(each for each in things.values() if each.startswith("/")), "/jobs/hostile"]:
-        open_page(page, console, path)
+        open_page(tab, console, path)
         for each in page.get_by_role("tab").all():
             each.click()
             expect(each).to_have_attribute("aria-selected", "true")
             settle(page)
             assert page.evaluate("window.hacked") is None, (path, each.text_content())
         assert page.evaluate("window.hacked") is None, path
-    open_page(page, console, things["instance"])
+    open_page(tab, console, things["instance"])
     page.get_by_role("tab", name="Console output").click()
     expect(page.locator("pre.output")).to_contain_text(HOSTILE)
-    open_page(page, console, "/jobs/hostile")
+    open_page(tab, console, "/jobs/hostile")
     expect(page.locator(".xterm-rows")).to_contain_text("onerror=window.hacked")
 
 
@@ -306,13 +306,13 @@ def test_every_screen_is_walked_by_keys_alone(tab: Tab, console: Console, things
     """Tab reaches whatever can be used, shows where it is, and comes to an end. Each dialog holds it, closes with
     Escape, and gives it back."""
     page = tab.page
-    page.goto(f"http://{console.host}/")
+    tab.go(f"http://{console.host}/")
     navigation = page.get_by_role("navigation")
     expect(navigation).to_be_visible()
     screens = [str(each.get_attribute("href")) for each in navigation.get_by_role("link").all()]
     paths = [*screens, *(each for each in things.values() if each.startswith("/"))]
     for path in paths:
-        open_page(page, console, path)
+        open_page(tab, console, path)
         tabs = [str(each.text_content()) for each in page.get_by_role("tab").all()]
         for number, name in enumerate(tabs or [""]):
             if number:
@@ -322,13 +322,13 @@ def test_every_screen_is_walked_by_keys_alone(tab: Tab, console: Console, things
                 expect(page.get_by_role("tab", name=name, exact=True)).to_have_attribute("aria-selected", "true")
             settle(page)
             walk(page, f"{path} {name}")
-        check_dialogs(page, console, path)
+        check_dialogs(tab, console, path)
 
 
-def open_page(page: Page, console: Console, path: str) -> None:
-    page.goto(f"http://{console.host}{path}")
-    expect(page.locator("h1")).to_be_visible()
-    settle(page)
+def open_page(tab: Tab, console: Console, path: str) -> None:
+    tab.go(f"http://{console.host}{path}")
+    expect(tab.page.locator("h1")).to_be_visible()
+    settle(tab.page)
 
 
 def settle(page: Page) -> None:
@@ -358,8 +358,9 @@ def walk(page: Page, where: str) -> None:
     assert not found["unseen"], f"{where}: focus is not seen: {found['unseen']}"
 
 
-def check_dialogs(page: Page, console: Console, path: str) -> None:
+def check_dialogs(tab: Tab, console: Console, path: str) -> None:
     """Of each button of the page's head that opens one."""
+    page = tab.page
     dialog, buttons = page.get_by_role("dialog"), page.locator(".head .buttons button")
     for number in range(buttons.count()):
         button = buttons.nth(number)
@@ -369,7 +370,7 @@ def check_dialogs(page: Page, console: Console, path: str) -> None:
         tab_to(page, button)
         page.keyboard.press("Enter")
         if not opens(page, path):
-            open_page(page, console, path)
+            open_page(tab, console, path)
             continue
         found = Axe().run(page).response["violations"]
         serious = [each for each in found if each["impact"] in ("serious", "critical")]

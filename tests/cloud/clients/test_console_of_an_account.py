@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from account_console import console_on_aws
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Route, expect
 from serverless_cloud import ACCOUNT, REGION, Cloud, serverless_cloud
 from support.browser import Tab
 from support.shown_console import HOSTILE, Console
@@ -71,7 +71,7 @@ def many(account: Cloud) -> list[str]:
 def test_a_thousand_instances_are_scrolled_filtered_and_opened(tab: Tab, console: Console, many: list[str]) -> None:
     """The page has as many elements as are seen, whatever there is."""
     page = tab.page
-    page.goto(f"http://{console.host}/instances")
+    tab.go(f"http://{console.host}/instances")
     expect(page.locator(".count")).to_have_text(f"{MANY} instances, 0 running")
     assert page.evaluate("document.querySelectorAll('*').length") < 3000
     rows = page.locator(".ag-center-cols-container .ag-row")
@@ -87,7 +87,7 @@ def test_a_thousand_instances_are_scrolled_filtered_and_opened(tab: Tab, console
     expect(page).to_have_url(re.compile(f"/instances/{many[512]}$"))
     expect(page.locator(".state").first).to_have_text("pending")
     # AWS has a command of its own for a shell.
-    page.goto(f"http://{console.host}/connect/{many[512]}")
+    tab.go(f"http://{console.host}/connect/{many[512]}")
     command = f"aws ec2-instance-connect ssh --instance-id {many[512]} --os-user ec2-user"
     expect(page.locator(".commandline code")).to_have_text(command)
 
@@ -95,7 +95,7 @@ def test_a_thousand_instances_are_scrolled_filtered_and_opened(tab: Tab, console
 def test_each_screen_shows_an_account(tab: Tab, console: Console) -> None:
     """Also where there is nothing of its kind, and nothing that only a cloud on this machine has."""
     page = tab.page
-    page.goto(f"http://{console.host}/")
+    tab.go(f"http://{console.host}/")
     navigation = page.get_by_role("navigation")
     expect(navigation).to_be_visible()
     screens = [str(each.get_attribute("href")) for each in navigation.get_by_role("link").all()]
@@ -171,14 +171,14 @@ def test_the_inputs_of_a_map_are_seen_as_they_end(tab: Tab, console: Console, ac
     page, record = tab.page, Record(account)
     bad = InputOutcome(2, InputState.FAILED, 1, server=SERVER, seconds=1.5, stderr=stream(f"ValueError: {HOSTILE}\n"))
     record.write(bad, begun=((0, 1), (1, 2)))
-    page.goto(f"http://{console.host}/jobs/{NAME}")
+    tab.go(f"http://{console.host}/jobs/{NAME}")
     expect(page.locator(".count")).to_have_text("1 of 4 done, 1 failed, 2 running, 1 waiting.")
     expect(page.locator(".complaints")).to_contain_text(f"1 × ValueError: {HOSTILE}")
     states = page.locator(".ag-center-cols-container [col-id=state]")
     assert states.all_inner_texts() == ["running", "running", "failed", "waiting"]
 
     # One that runs is followed until it has ended.
-    page.goto(f"http://{console.host}/inputs/{NAME}/0")
+    tab.go(f"http://{console.host}/inputs/{NAME}/0")
     screen = page.locator(".xterm-rows")
     record.live(0, "one <b>of</b>\n")
     expect(screen).to_contain_text("one <b>of</b>")
@@ -216,10 +216,10 @@ def test_the_inputs_of_a_map_are_seen_as_they_end(tab: Tab, console: Console, ac
     with page.expect_download() as download:
         page.get_by_role("button", name="Download").click()
     assert Path(download.value.path()).read_bytes() == b"42"
-    page.goto(f"http://{console.host}/inputs/{NAME}/2")
+    tab.go(f"http://{console.host}/inputs/{NAME}/2")
     expect(page.locator("pre")).to_contain_text(HOSTILE)
     for odd in ("7", "-1", "²", "x"):
-        page.goto(f"http://{console.host}/inputs/{NAME}/{odd}")
+        tab.go(f"http://{console.host}/inputs/{NAME}/{odd}")
         expect(page.get_by_role("alert")).to_contain_text("The map has no input")
 
 
@@ -233,7 +233,7 @@ def test_a_job_whose_record_is_gone_can_be_cancelled(tab: Tab, console: Console,
         MaxCount=1,
         TagSpecifications=[{"ResourceType": "instance", "Tags": job_tags("forgotten")}],
     )
-    page.goto(f"http://{console.host}/jobs/forgotten")
+    tab.go(f"http://{console.host}/jobs/forgotten")
     expect(page.get_by_role("button", name="Cancel job")).to_be_enabled()
     expect(page.locator(".trouble:visible")).to_have_count(0)
     page.get_by_role("tab", name="Steps").click()
@@ -245,7 +245,7 @@ def test_how_an_instance_comes_up_is_shown_once(tab: Tab, console: Console, acco
     image = ec2.describe_images()["Images"][0]["ImageId"]
     (server,) = ec2.run_instances(ImageId=image, InstanceType="t3.micro", MinCount=1, MaxCount=1)["Instances"]
     own = f"http://{console.host}/instances/{server['InstanceId']}"
-    page.goto(f"{own}?launched=now")
+    tab.go(f"{own}?launched=now")
     steps = page.get_by_label("Progress").locator("li")
     expect(steps.nth(1)).to_have_class(re.compile("step-doing"))
     # While it comes up, the page is found as it was.
@@ -272,12 +272,30 @@ def test_a_page_that_lacks_a_part_is_loaded_again(browser: Browser, console: Con
     tab.context.close()
 
 
+def test_whoever_has_left_a_page_that_lacks_a_part_is_not_taken_back(browser: Browser, console: Console) -> None:
+    tab = Tab(browser)
+    page = tab.page
+    page.goto(console.link())
+    expect(page.get_by_role("navigation")).to_be_visible()
+
+    def late(route: Route) -> None:
+        page.wait_for_timeout(2000)
+        route.continue_()
+
+    page.route("**/security-groups", late)
+    page.evaluate("import('/console/lost.js').catch((error) => console.error(error))")
+    tab.go(f"http://{console.host}/security-groups")
+    expect(page.get_by_role("heading", name="Security groups")).to_be_visible()
+    assert any("Failed to load" in each for each in tab.wrong)
+    tab.context.close()
+
+
 def test_what_is_being_typed_outlives_a_part_that_could_not_be_loaded(browser: Browser, console: Console) -> None:
     """The page after it is loaded whole."""
     tab = Tab(browser)
     page = tab.page
     page.goto(console.link())
-    page.goto(f"http://{console.host}/new-job")
+    tab.go(f"http://{console.host}/new-job")
     page.get_by_label("Job name").fill("half-written")
     # As NiceGUI fetches what an element needs that has just come.
     page.evaluate("import('/console/lost.js').catch((error) => console.error(error))")
@@ -296,7 +314,7 @@ def test_a_field_that_goes_a_moment_after_its_address_keeps_no_page_from_being_l
     tab = Tab(browser)
     page = tab.page
     page.goto(console.link())
-    page.goto(f"http://{console.host}/new-job")
+    tab.go(f"http://{console.host}/new-job")
     page.get_by_label("Job name").fill("half-written")
     page.evaluate("import('/console/lost.js').catch((error) => console.error(error))")
     expect(page.get_by_text("A part of this page could not be loaded.")).to_be_visible()
@@ -313,7 +331,7 @@ def test_what_was_typed_on_the_page_before_keeps_no_page_from_being_loaded_again
     tab = Tab(browser)
     page = tab.page
     page.goto(console.link())
-    page.goto(f"http://{console.host}/new-job")
+    tab.go(f"http://{console.host}/new-job")
     page.get_by_label("Job name").fill("left")
     page.route("**/aggrid.js", lambda route: route.abort(), times=1)
     page.get_by_role("link", name="Security groups", exact=True).click()
@@ -331,7 +349,7 @@ def test_a_cluster_is_listed_and_taken_down(tab: Tab, console: Console, account:
     ]
     tags = {"skylift:job": "train", "skylift:kind": "cluster"}
     ec2.create_tags(Resources=[group], Tags=[{"Key": key, "Value": value} for key, value in tags.items()])
-    page.goto(f"http://{console.host}/clusters")
+    tab.go(f"http://{console.host}/clusters")
     row = page.locator(".ag-row[row-id='train']")
     expect(row).to_contain_text(group)
     expect(page.get_by_role("button", name="Take down")).to_be_disabled()
@@ -348,7 +366,7 @@ def test_the_map_of_a_vpc_has_each_server_that_comes_until_it_goes(tab: Tab, con
     page, ec2 = tab.page, account.client("ec2")
     vpc = ec2.create_vpc(CidrBlock="10.78.0.0/16")["Vpc"]["VpcId"]
     subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.78.1.0/24")["Subnet"]["SubnetId"]
-    page.goto(f"http://{console.host}/vpcs/{vpc}")
+    tab.go(f"http://{console.host}/vpcs/{vpc}")
     expect(page.locator(".map-node", has_text=subnet)).to_have_count(1)
     image = ec2.describe_images()["Images"][0]["ImageId"]
     wanted = {"ImageId": image, "InstanceType": "t3.micro", "MinCount": 1, "MaxCount": 1, "SubnetId": subnet}
@@ -363,7 +381,7 @@ def test_a_subnet_gets_another_route_table_and_a_vpc_its_gateway(tab: Tab, conso
     vpc = ec2.create_vpc(CidrBlock="10.77.0.0/16")["Vpc"]["VpcId"]
     subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.77.1.0/24")["Subnet"]["SubnetId"]
     table = ec2.create_route_table(VpcId=vpc)["RouteTable"]["RouteTableId"]
-    page.goto(f"http://{console.host}/vpcs/{vpc}")
+    tab.go(f"http://{console.host}/vpcs/{vpc}")
     page.get_by_role("tab", name="Subnets").click()
     row = page.locator("tr", has_text=subnet)
     for chosen, command in ((table, "associate-route-table"), ("main", "disassociate-route-table")):

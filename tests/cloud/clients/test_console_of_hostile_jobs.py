@@ -56,7 +56,7 @@ def write_job(s3: Any, name: str, results: list[str]) -> None:
 def test_names_and_reasons_that_are_no_text_are_shown(tab: Tab, console: Console, s3: Any) -> None:
     page = tab.page
     write_job(s3, "half", ["caf\udce9.txt", "whole.txt"])
-    page.goto(f"http://{console.host}/jobs/half?tab=results")
+    tab.go(f"http://{console.host}/jobs/half?tab=results")
     rows = page.get_by_role("table", name="Results").locator("tbody tr")
     expect(rows).to_have_count(2)
     expect(rows.first).to_contain_text("caf")
@@ -69,7 +69,7 @@ def test_any_number_of_results_is_shown_by_parts(tab: Tab, console: Console, s3:
     """A page has as many rows as somebody looks at. The console, and all of its tabs, wait for each of them."""
     page = tab.page
     write_job(s3, "many", [f"{number:05d}.txt" for number in range(20_000)])
-    page.goto(f"http://{console.host}/jobs/many?tab=results")
+    tab.go(f"http://{console.host}/jobs/many?tab=results")
     rows = page.get_by_role("table", name="Results").locator("tbody tr")
     expect(page.get_by_text("There are 20,000; the first 200 are shown.")).to_be_visible()
     expect(rows).to_have_count(200)
@@ -90,7 +90,7 @@ def test_any_table_is_looked_at(
     bucket = f"with-{name}"
     s3.create_bucket(Bucket=bucket)
     s3.put_object(Bucket=bucket, Key=name, Body=content)
-    page.goto(f"http://{console.host}/s3/{bucket}")
+    tab.go(f"http://{console.host}/s3/{bucket}")
     page.get_by_role("button", name=f"Preview {name}").click()
     preview = page.get_by_role("group", name=name)
     expect(preview).to_be_visible()
@@ -102,7 +102,7 @@ def test_a_name_that_every_object_of_javascript_has_is_a_row_like_others(tab: Ta
     page = tab.page
     for name in ("constructor", "first"):
         s3.create_bucket(Bucket=name)
-    page.goto(f"http://{console.host}/s3")
+    tab.go(f"http://{console.host}/s3")
     named = page.get_by_role("link", name="constructor")
     expect(named).to_be_visible()
     s3.delete_bucket(Bucket="first")
