@@ -44,6 +44,11 @@ def live(cloud: RealCloud) -> list[str]:
     return [instance["InstanceId"] for each in found for instance in each["Instances"]]
 
 
+def states(cloud: RealCloud) -> set[tuple[str, str]]:
+    """The names of the jobs that are listed, each with its state."""
+    return {(each["name"], each["state"]) for each in jobs(cloud)}
+
+
 def skylift(cloud: RealCloud, folder: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
     """The command whole, with its bytes."""
     return subprocess.run(
@@ -201,14 +206,14 @@ def test_ps_shows_a_job_and_cancel_ends_it(cloud: RealCloud, folder: Path) -> No
     source = f"import time\nopen('r', 'w').write('abc')\n{WAITS}"
     running = RunningJob(cloud, folder, "--out", "r", source=source)
     # The server tells S3 of it soon, not at once.
-    until(lambda: jobs(cloud)[0]["state"] == "running", "the job to be running")
+    until(lambda: (running.name, "running") in states(cloud), "the job to be running")
     assert Server(cloud, running.instance).state == "running"
     assert cloud.skylift("ssh", running.name, "cat", "job/r").stdout == "abc"
     assert cloud.skylift("cancel", running.name).stdout == f"{running.name}: cancelled\n"
     assert running.finish() == (143, b"")
     assert (folder / "r").read_text() == "abc"
     assert "cancelled" in running.words
-    assert jobs(cloud) == []
+    assert running.name not in {name for name, _ in states(cloud)}
     assert cloud.skylift("cancel", running.name).stdout == f"{running.name}: had ended already\n"
 
 

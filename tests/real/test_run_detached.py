@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from support.real_cloud import RealCloud
 from support.real_server import until
-from support.running_job import WAITS, ended_job, jobs, roles
+from support.running_job import WAITS, ended_job, jobs, roles, up
 
 from skylift.client.attach import Attach
 from skylift.client.job.outcome import Outcome
@@ -46,9 +46,9 @@ def folder(cloud: RealCloud, request: pytest.FixtureRequest) -> Iterator[Path]:
     found = cloud.work / request.node.name
     found.mkdir()
     (found / "job.py").write_text(WAITS)
-    before = roles(cloud)
+    before, up_before = roles(cloud), up(cloud)
     yield found
-    until(lambda: jobs(cloud) == [], "the servers of jobs to be gone")
+    until(lambda: up(cloud) <= up_before, "the servers of jobs to be gone")
     assert roles(cloud) <= before
 
 
@@ -71,7 +71,7 @@ def elsewhere(cloud: RealCloud, keys: Path) -> Account:
 def test_attached_to_left_and_collected_from_another_machine(cloud: RealCloud, folder: Path) -> None:
     """Who came to look does not end what another started."""
     name = cloud.skylift("run", "-d", "--out", "result.txt", "job.py", cwd=folder).stdout.strip()
-    assert [each["name"] for each in jobs(cloud)] == [name]
+    assert name in up(cloud)
     there = folder / "elsewhere"
     there.mkdir()
     account = elsewhere(cloud, there / "keys")
@@ -92,7 +92,7 @@ def test_attached_to_left_and_collected_from_another_machine(cloud: RealCloud, f
     first, second = Screen(), Screen()
     left = asyncio.run(attend(first, leave=True))
     assert (left.state, left.exit_code, first.streams["stdout"]) == ("detached", 130, b"ready\n")
-    assert [each["name"] for each in jobs(cloud)] == [name]
+    assert name in up(cloud)
     cloud.skylift("ssh", name, "touch", "job/go")
     outcome = asyncio.run(attend(second, leave=False))
     assert (outcome.exit_code, second.streams["stdout"]) == (7, b"ready\ndone\n")
@@ -114,7 +114,7 @@ def test_by_the_command_line(cloud: RealCloud, folder: Path) -> None:
     assert cloud.skylift("results", "detached", str(there), cwd=folder).stdout == "result.txt\n"
     assert (there / "result.txt").read_text() == "42"
     assert cloud.skylift("logs", "detached").stdout == "ready\ndone\n"
-    until(lambda: jobs(cloud) == [], "the server to be gone")
+    until(lambda: "detached" not in up(cloud), "the server to be gone")
     swept = json.loads(cloud.skylift("sweep", "--json").stdout)
     assert [each for each in swept if each["job"] == "detached"] == []
     cloud.skylift("rm", "detached")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.real_cloud import RealCloud
+from support.running_job import up
 
 pytestmark = pytest.mark.real
 
@@ -67,11 +68,14 @@ print(json.dumps(asyncio.run(main())))
 def test_a_program_that_runs_programs(cloud: RealCloud) -> None:
     folder: Path = cloud.work / "from_python"
     folder.mkdir()
+    before = up(cloud)
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM], cwd=folder, env=cloud.environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
+    for name in sorted(up(cloud) - before):
+        cloud.skylift("cancel", name, check=False)
     assert told["out"] == "['-x']\n"
     assert (told["r"], told["left"], told["saved"]) == ("42", "it", "in time")
     assert told["repr"].startswith("<Outcome ok-")

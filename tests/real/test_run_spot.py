@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from support.real_cloud import RealCloud
 from support.real_server import until
-from support.running_job import jobs, roles
+from support.running_job import jobs, roles, up
 
 pytestmark = pytest.mark.real
 
@@ -40,9 +40,9 @@ def folder(cloud: RealCloud, request: pytest.FixtureRequest) -> Iterator[Path]:
     found = cloud.work / request.node.name
     found.mkdir()
     (found / "count.py").write_text(COUNTS)
-    before = roles(cloud)
+    before, up_before = roles(cloud), up(cloud)
     yield found
-    until(lambda: jobs(cloud) == [], "the servers of jobs to be gone")
+    until(lambda: up(cloud) <= up_before, "the servers of jobs to be gone")
     # Other tests have fleets and templates in this cloud, too.
     states = [{"Name": "fleet-state", "Values": ["submitted", "active", "modifying"]}]
     fleets = cloud.ec2.describe_fleets(Filters=states)["Fleets"]

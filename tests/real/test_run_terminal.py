@@ -104,8 +104,8 @@ def test_ctrl_c_on_the_keyboard(cloud: RealCloud, folder: Path) -> None:
 
 
 def test_ctrl_c_before_there_is_a_server(cloud: RealCloud, folder: Path) -> None:
-    for _ in range(5):
-        terminal = Terminal(cloud, folder)
+    for number in range(5):
+        terminal = Terminal(cloud, folder, "--name", f"early-{number}")
         terminal.read_until(b"at most")
         terminal.press(b"\x03")
         assert terminal.finish() == 130, terminal.lines
@@ -116,7 +116,7 @@ def test_ctrl_c_before_there_is_a_server(cloud: RealCloud, folder: Path) -> None
     assert not any("Traceback" in line for line in terminal.lines)
     filters = [
         {"Name": "instance-state-name", "Values": ["pending", "running"]},
-        {"Name": "tag-key", "Values": ["skylift:job"]},
+        {"Name": "tag:skylift:job", "Values": ["early-*"]},
     ]
     assert cloud.ec2.describe_instances(Filters=filters)["Reservations"] == []
 

@@ -71,6 +71,12 @@ def jobs(cloud: RealCloud, *options: str) -> list[dict[str, Any]]:
     return found
 
 
+def up(cloud: RealCloud) -> set[str]:
+    """The names of the jobs that `skylift ps` lists. Servers of other files' jobs may be kept in this cloud: a test
+    compares these with those that were there before it, or looks for its own."""
+    return {each["name"] for each in jobs(cloud)}
+
+
 def ended_job(cloud: RealCloud, name: str) -> tuple[str, int]:
     """State and exit code of a job that may have ended."""
     (found,) = [each for each in jobs(cloud, "--all") if each["name"] == name]
