@@ -28,7 +28,7 @@ def summary(outcome: Outcome, now: float | None = None, arguments: Sequence[str]
     program's own."""
     if outcome.state == "detached":
         name = outcome.name
-        return [f"■ Left running: `skylift attach {name}`, or `cancel` instead of `attach`."]
+        return [f"■ Left running. `skylift attach {name}` watches it again, `skylift cancel {name}` ends it."]
     lines = [_head(outcome), *troubles(outcome)]
     if outcome.left_behind:
         names = ", ".join(map(_in_short, outcome.left_behind[:5]))

@@ -154,6 +154,7 @@ class Submit:
         self, checked: Checked, shipping: Shipping, connecting: KeptConnection, undo: Undo
     ) -> Launched:
         async with undo:
+            undo.add(partial(self._write_off, shipping, undo))
             if self._job.map is not None:
                 account = checked.account
                 undo.add(partial(self._job.map.take_back, account.api, account.bucket, self._job.name))
@@ -170,6 +171,12 @@ class Submit:
                 self._instance = undo.instance
             undo.keep()
         return launched
+
+    @staticmethod
+    def _write_off(shipping: Shipping, undo: Undo) -> None:
+        """What has a record has an end: a job that nothing more is heard of would be called lost."""
+        if shipping.name_is_ours:
+            undo.write_off()
 
     async def _take_over(
         self, checked: Checked, shipping: Shipping, undo: Undo, connecting: KeptConnection

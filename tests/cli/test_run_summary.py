@@ -37,7 +37,7 @@ OUTCOME = Outcome("job-abcd", "succeeded", 0, "The program exited with 0.", seco
         # Told once, and where one goes from there.
         (
             replace(OUTCOME, state="detached", exit_code=130, reason="Left running; nobody is watching it here."),
-            ["■ Left running: `skylift attach job-abcd`, or `cancel` instead of `attach`."],
+            ["■ Left running. `skylift attach job-abcd` watches it again, `skylift cancel job-abcd` ends it."],
         ),
         # What nobody else can have told.
         (

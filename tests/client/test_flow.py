@@ -282,6 +282,35 @@ def test_interrupt_before_the_program_takes_everything_down(
     assert api.pages("iam", "list_roles", "Roles", PathPrefix="/skylift/") == []
 
 
+def test_a_job_that_was_interrupted_before_it_had_a_server_is_listed_as_cancelled(
+    settings: Settings, api: Api, seen: Seen, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its record had been written. Neither is it lost, nor is its secret kept."""
+    job = order(folder, "pass", env=["WORD=hush"])
+    prefix, put = JobKeys(job.name), Api.put
+
+    async def main() -> Outcome:
+        started = Run(job, settings, seen)
+        loop = asyncio.get_running_loop()
+
+        def interrupted(self: Api, bucket: str, key: str, *rest: Any, **named: Any) -> bool:
+            done = put(self, bucket, key, *rest, **named)
+            if key == prefix.env:
+                loop.call_soon_threadsafe(started.interrupt)
+            return done
+
+        monkeypatch.setattr(Api, "put", interrupted)
+        return await started.run()
+
+    outcome = asyncio.run(main())
+    assert (outcome.exit_code, outcome.state) == (130, "cancelled")
+    (listed,) = Jobs(settings).listed(ended=True)
+    assert (listed.name, listed.state, listed.exit_code) == (job.name, "cancelled", 130)
+    account = open_account(settings)
+    assert api.has(account.bucket, prefix.record) and not api.has(account.bucket, prefix.env)
+    assert launch.live_servers(api) == []
+
+
 def test_an_interrupt_ends_the_download_of_results(
     settings: Settings, api: Api, machine: Machine, seen: Seen, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -385,7 +414,7 @@ def test_an_interrupt_leaves_out_the_image_of_the_environment(
     assert [each.waited for each in Making.all] == [False]
 
 
-def test_third_interrupt_leaves_the_job_running(
+def test_third_interrupt_leaves_a_job_running_whose_server_is_out_of_reach(
     settings: Settings, api: Api, machine: Machine, seen: Seen, folder: Path
 ) -> None:
     job = order(folder, "print('up', flush=True)\nimport signal; signal.pause()")
@@ -409,7 +438,7 @@ def test_third_interrupt_leaves_the_job_running(
     with host(api, machine):
         outcome = asyncio.run(main())
     assert (outcome.exit_code, outcome.state) == (130, "detached")
-    # Its output comes by SSH, and may come before its status does by S3.
+    # Its status comes by S3, as its output does, and may come after it.
     until(lambda: [each.state for each in Jobs(settings).listed()] == ["running"], "its status")
     (listed,) = Jobs(settings).listed()
     assert listed.name == job.name

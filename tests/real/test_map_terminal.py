@@ -28,7 +28,7 @@ def test_it_is_left_and_come_back_to_and_ends_with_a_table(cloud: RealCloud, tmp
     first.press(b"~.")
     # As with a run: how the map ends is not known to who has left it.
     assert first.finish() == 130, first.lines
-    assert "■ Left running: `skylift attach left`, or `cancel` instead of `attach`." in first.lines
+    assert "■ Left running. `skylift attach left` watches it again, `skylift cancel left` ends it." in first.lines
     for key in (b"~.", b"\x03"):
         # Who came to look ends nothing, with Ctrl-C either.
         second = Terminal(cloud, tmp_path, source=WAITS, words=("attach", "left"))

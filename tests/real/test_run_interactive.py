@@ -117,7 +117,7 @@ def test_a_client_that_dies_leaves_the_job_and_another_one_sits_down(cloud: Real
     again = Sitting(cloud, folder, words=("attach", "talk"))
     again.read_until(b"wait ")
     again.press(b"\r~.")
-    again.read_until(b"Left running: `skylift attach talk`")
+    again.read_until(b"Left running. `skylift attach talk`")
     # Enter was the program's, and so its end; `~.` was ours.
     again.finish()
     assert cloud.skylift("wait", "talk", check=False).returncode == 7

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from support.real_cloud import RealCloud
 from support.real_server import until
-from support.running_job import jobs
+from support.running_job import ended_job, jobs
 from test_run_terminal import Terminal
 
 pytestmark = pytest.mark.real
@@ -108,18 +108,20 @@ def test_a_pipe_before_a_terminal(cloud: RealCloud, folder: Path) -> None:
     cloud.skylift("rm", "piped")
 
 
-def test_whoever_leaves_before_its_end_hears_what_that_means(cloud: RealCloud, folder: Path) -> None:
+def test_whoever_has_cancelled_may_leave_and_the_server_cancels(cloud: RealCloud, folder: Path) -> None:
     source = "import signal\nfor each in (2, 15): signal.signal(each, signal.SIG_IGN)\n" + ANSWERS
     reading, writing = os.pipe()
     terminal = Terminal(cloud, folder, "--name", "half-told", source=source, stdin=reading)
     os.close(reading)
     terminal.read_until(b"ready")
-    for words in (b"SIGINT", b"Cancelling", b"waits for the rest"):
+    for words in (b"SIGINT", b"Cancelling", b"The server cancels"):
         terminal.press(b"\x03")
         terminal.read_until(words)
     assert terminal.finish() == 130, terminal.lines
     os.close(writing)
+    assert not any("Left running" in line for line in terminal.lines)
     cloud.skylift("wait", "half-told", check=False)
+    assert ended_job(cloud, "half-told")[0] == "cancelled"
     cloud.skylift("rm", "half-told")
 
 

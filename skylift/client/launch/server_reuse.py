@@ -90,20 +90,20 @@ class ServerReuse:
         """Make a claimed server this job's, with its role. False when the server has ended, waits no longer, or keeps
         the cap of its last job, as the server of which it then ends."""
         last = server.job
-        self._undo.add(partial(role.remove_role_of, self._account.api, server.role, {self._name, last}))
-        self._undo.add(partial(self._undo.end_server, server))
-        # Before it is taken: the cap of its last job would end this one.
-        there, capped = await together(
-            in_thread(assign_server, self._account.api, server, self._name, self._policy(last)), self._move_cap(server)
-        )
-        self._capped = bool(capped)
-        taken: bool = there and capped is not None and await in_thread(self._take, server)
-        if not taken:
-            if capped:
-                # It has this job's cap, which comes later: a program there may have said that it waits just for that.
-                await in_thread(terminate, self._account.api, server.instance)
-            self._undo.keep()
-            await in_thread(tag_server, self._account.api, server, last)
+        async with self._undo.part() as part:
+            part.add(partial(role.remove_role_of, self._account.api, server.role, {self._name, last}))
+            part.add(partial(self._undo.end_server, server))
+            # Before it is taken: the cap of its last job would end this one.
+            assign = in_thread(assign_server, self._account.api, server, self._name, self._policy(last))
+            there, capped = await together(assign, self._move_cap(server))
+            self._capped = bool(capped)
+            taken: bool = there and capped is not None and await in_thread(self._take, server)
+            if not taken:
+                if capped:
+                    # It has this job's cap, which comes later. A program there may have said that it waits for that.
+                    await in_thread(terminate, self._account.api, server.instance)
+                part.keep()
+                await in_thread(tag_server, self._account.api, server, last)
         return taken
 
     async def _move_cap(self, server: Server) -> bool | None:

@@ -110,8 +110,6 @@ class Start:
         template = await self._undo.make(
             partial(fleet.make_template, api, request), lambda _: fleet.remove_template(api, job.name)
         )
-        # Undone after all fleets, not with each: a server of a second fleet must not find the job ended.
-        self._undo.add(self._undo.write_off)
         deadline = self._checked.shipment.deadline
         for on_demand in (False, True) if spot.or_on_demand else (False,):
             token = secrets.token_hex(16)

@@ -72,11 +72,13 @@ class Undo:
         self.instance = server.instance
 
     def end_server(self, server: Server) -> None:
-        """The undo of a launch. The job's final status says that it did not run."""
+        """The undo of a launch."""
+        self.see(server)
         terminate(self._account.api, server.instance, new=is_new(server))
-        write_off(self._account, self._job, server.instance, interrupted=self._interrupted())
 
     def write_off(self) -> None:
+        """Write the job's final status, which says that it did not run. That is undone last: a server that starts late
+        must not find the job ended while another one may have it."""
         write_off(self._account, self._job, self.instance, interrupted=self._interrupted())
 
     async def _take(self, step: Callable[[], object]) -> None:

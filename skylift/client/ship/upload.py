@@ -111,7 +111,7 @@ class Shipping:
     ) -> None:
         """`stdin` is one that is to be sent whole, once. With `claimed`, the name is the caller's already."""
         self._account, self._watcher, self._clock, self._stdin = account, watcher, clock, stdin
-        self._name_is_ours = claimed
+        self.name_is_ours = claimed
 
     async def send(self, shipment: Shipment, bucket_ready: asyncio.Future[None], *, kept: bool = False) -> None:
         """Upload everything once the bucket exists. A `kept` server has the supervisor already. Raises NameTaken."""
@@ -143,9 +143,9 @@ class Shipping:
     def _claim_name(self, shipment: Shipment) -> None:
         name = shipment.job.name
         key, record = shipment.prefix.record, shipment.record()
-        if not self._account.api.put(self._account.bucket, key, record, first=not self._name_is_ours):
+        if not self._account.api.put(self._account.bucket, key, record, first=not self.name_is_ours):
             raise NameTaken(name)
-        self._name_is_ours = True
+        self.name_is_ours = True
 
     def _enter(self, shipment: Shipment) -> None:
         """Enter the job in the index, by which `skylift ps` finds the newest ones."""
@@ -171,12 +171,12 @@ class Shipping:
     @property
     def may_send_again(self) -> bool:
         """False once standard input may have been sent, which cannot be read again."""
-        return self._stdin is None or not self._name_is_ours
+        return self._stdin is None or not self.name_is_ours
 
     async def take_back(self, name: str) -> None:
         """Remove what has been sent of a job that has no server. Of a name that another job turned out to have, there
         is a record of ours only when just the name's role was there, of an earlier job or of one in another region."""
-        if self._name_is_ours:
+        if self.name_is_ours:
             await in_thread(self._account.remove, name)
 
     async def _send_inputs(self, upload: InputUpload) -> int:

@@ -96,6 +96,7 @@ class Streaming:
         self._forwards.connect_through(lambda: self._follower.connection)
         self._phase = Phase.PREPARING
         self._interrupts = 0
+        self._cancelling = False
         self._relocation = Relocation(watcher, is_map=job.is_map)
         self._leave: Callable[[], None] = lambda: None
 
@@ -141,8 +142,7 @@ class Streaming:
 
     def interrupt(self) -> State | None:
         """The first one sends SIGINT to the program, or ends a run whose program has not started. The second one
-        cancels the job. The third one leaves it running. A client that did not launch the job leaves it at the
-        first."""
+        cancels the job. The third one leaves. A client that did not launch the job leaves it at the first."""
         self._interrupts += 1
         if not self._job.launched_here:
             return self.leave()
@@ -155,17 +155,22 @@ class Streaming:
             self._watcher.note(f"SIGINT {how}. Press Ctrl-C again to cancel the job.")
             return None
         if self._interrupts == 2:
-            if not self._follower.order(cancel=True) and self._job.spot:
+            self._cancelling = self._follower.order(cancel=True)
+            if not self._cancelling and self._job.spot:
                 # The user may leave without waiting for this.
                 threading.Thread(target=self._cancel_without_server, daemon=True).start()
-            self._watcher.note("Cancelling: SIGTERM, and SIGKILL after 10 s. Press Ctrl-C again to leave it alone.")
+            when = "" if self._cancelling else ", once SSH is back"
+            self._watcher.note(f"Cancelling: SIGTERM, and SIGKILL after 10 s{when}. Press Ctrl-C again to leave.")
             return None
         return self.leave()
 
     def leave(self) -> State:
         self._interrupts = max(self._interrupts, 1)
         self._phase = Phase.DETACHED
-        return State.DETACHED
+        if not self._cancelling:
+            return State.DETACHED
+        self._watcher.note(f"The server cancels the job. `skylift results {self._job.name}` brings what is there then.")
+        return State.CANCELLED
 
     def _cancel_without_server(self) -> None:
         """While the fleet has not brought a server yet, no supervisor could receive the order."""
