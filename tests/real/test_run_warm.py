@@ -92,10 +92,14 @@ def test_a_run_that_needs_another_one(cloud: RealCloud, folder: Path) -> None:
 
 def test_of_two_at_once_one_has_it(cloud: RealCloud, folder: Path) -> None:
     first = run(cloud, folder, "--keep", "10m")
+    # Until both have a server: the one that has it must not be done before the other one looks.
+    (folder / "job.py").write_text("import os, time\nwhile not os.path.exists('go'): time.sleep(0.05)\n")
     command = ("run", "-d", "--keep", "10m", "--json", "job.py")
     clients = [cloud.popen(*command, cwd=folder, stdout=subprocess.PIPE) for _ in range(2)]
     started = [json.loads(each.communicate()[0]) for each in clients]
     assert sorted(each["instance"] == first["instance"] for each in started) == [False, True]
+    for each in started:
+        cloud.skylift("ssh", each["name"], "touch", "job/go")
     ended = json.loads(cloud.skylift("wait", "--json", *(each["name"] for each in started)).stdout)
     assert [each["exit_code"] for each in ended] == [0, 0]
     cloud.skylift("cancel", *(each["name"] for each in started))
