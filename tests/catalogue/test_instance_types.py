@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import importlib.resources
 import json
+import re
 
 from skylift.catalogue import types
 
@@ -20,9 +21,15 @@ def test_figures_are_aws_s_own() -> None:
         assert kind.cores == real["VCpuInfo"]["DefaultCores"]
         assert kind.memory_mib == real["MemoryInfo"]["SizeInMiB"]
         assert list(kind.architectures) == real["ProcessorInfo"]["SupportedArchitectures"]
-        assert kind.burstable == real["BurstablePerformanceSupported"]
         assert kind.bare_metal == real["BareMetal"]
         assert kind.disk_gb == real.get("InstanceStorageInfo", {}).get("TotalSizeInGB", 0)
+
+
+def test_all_families_of_t_but_the_first_are_burstable() -> None:
+    """AWS has said so of T8i only some time after it had listed it."""
+    assert [each.name for each in types().values() if each.burstable] == [
+        name for name in types() if re.match(r"t[2-9]", name)
+    ]
 
 
 def test_there_are_types_of_every_kind() -> None:
