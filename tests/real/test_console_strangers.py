@@ -102,6 +102,8 @@ def test_a_page_whose_console_has_ended_is_empty_and_silent(browser: Browser, co
     tab.page.goto(console.link())
     navigation = tab.page.get_by_role("navigation")
     expect(navigation).to_be_visible()
+    # The page may be there before its connection, by which the console says that it ends.
+    tab.page.wait_for_function("window.socket?.connected")
     console.end()
     expect(tab.page.locator("h1")).to_contain_text("The console has ended")
     expect(navigation).to_have_count(0)

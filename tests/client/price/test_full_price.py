@@ -83,6 +83,7 @@ def start(folder: Path, settings: Settings, spot: Spot) -> str:
         upload = InputUpload((Pack(Blob("", "0", 0, BytesIO), 1, 0),), (), ())
         checked = Checked(account, Shipment(job, 9_000, upload, None, None), "ami-1", None, "fit", ())
         async with Undo(account, job.name, seen, lambda: False) as undo:
+            undo.add(undo.write_off)
             launched: Launched = await Start(checked, undo, seen, Clock(seen), detached=True).run(PROVISIONED)
             undo.keep()
         return launched.server.instance
@@ -105,4 +106,4 @@ def test_a_job_for_which_there_is_no_room_at_all_is_written_off_once_its_fleets_
     with pytest.raises(LaunchFailed):
         start(folder, settings, Spot(types=("t3.small",), or_on_demand=True))
     began = ["start spot", "delete spot", "start on-demand", "delete on-demand"]
-    assert market.done == [*began, "write off", "remove template"]
+    assert market.done == [*began, "remove template", "write off"]
