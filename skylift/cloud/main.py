@@ -83,24 +83,13 @@ from skylift.cloud.wire.endpoint import AwsEndpoint, keep_models, load_models
 from skylift.cloud.wire.forwarder import forward
 from skylift.cloud.wire.sender import Senders
 from skylift.cloud.wire.transition_wait import TransitionWait
-from skylift.cloud.wiring import alarm_action
+from skylift.cloud.wiring import alarm_action, paths
 from skylift.cloud.wiring.bootstrap import DEFAULT_REGION, allowed_openings, bootstrap, open_database, preferred_net
 from skylift.cloud.wiring.command import make_commands
 from skylift.cloud.wiring.dispatcher import Dispatcher
 from skylift.cloud.wiring.firewall_exceptions import FirewallExceptions
 from skylift.cloud.wiring.host_keys import host_keys
 from skylift.cloud.wiring.link_local import LinkLocalServices
-from skylift.cloud.wiring.paths import (
-    RUN,
-    been_up,
-    lxcfs_at,
-    make_disks,
-    make_meter,
-    make_servers,
-    make_settings,
-    size_of,
-    work_directories,
-)
 from skylift.cloud.wiring.queries import Queries
 from skylift.cloud.wiring.reconcile_on_start import (
     account_for_ended_servers,
@@ -217,7 +206,7 @@ class Cloud:
             network.open()
             stack.callback(network.release)
             laps.end("network")
-            self._servers = servers = make_servers(self._data, loopback, self._ended, host_keys)
+            self._servers = servers = paths.make_servers(self._data, loopback, self._ended, host_keys)
             stack.callback(servers.close)
             account, region = bootstrap(database, self._home, self._wanted_region, loopback, listener, allowed)
             self._region = region
@@ -246,8 +235,10 @@ class Cloud:
             asyncio.get_running_loop().add_signal_handler(number, act)
         engine = Engine()
         api = await self._answer(database, network, account, engine, listener, servers)
-        sizes = await asyncio.to_thread(Sizes, lxcfs_at(network.loopback))
-        settings = await asyncio.to_thread(make_settings, self._data, sizes, network.loopback, account, self._region)
+        sizes = await asyncio.to_thread(Sizes, paths.lxcfs_at(network.loopback))
+        settings = await asyncio.to_thread(
+            paths.make_settings, self._data, sizes, network.loopback, account, self._region
+        )
         parts = self._put_together(database, network, servers, account, api, engine, settings, sizes)
         self._instances = parts.instances
         adopting: asyncio.Task[None] | None = None
@@ -331,8 +322,8 @@ class Cloud:
         signer = DocumentSigner(database, self._home, account)
         link_local = LinkLocalServices(network, api, MetadataService(queries.facts_for, signer.sign), queries)
         networks = NetworkLoop(database, network, link_local.follow, engine.wake_in)
-        captures = Captures(self._data.captures, RUN / str(network.loopback.number) / "scratch")
-        disks = make_disks(self._data, network.loopback)
+        captures = Captures(self._data.captures, paths.RUN / str(network.loopback.number) / "scratch")
+        disks = paths.make_disks(self._data, network.loopback)
         images = ImageLoop(database, captures, disks.snapshot)
         pauses = ServerPauses(servers)
         locks = VolumeLocks()
@@ -362,10 +353,10 @@ class Cloud:
         fleets = FleetLoop(database, fleet_upkeep.keep, fleet_upkeep.survey, fleet_upkeep.mark, engine.wake_in)
         spot = SpotLoop(database, SpotMarketRules(account, self._region), engine.wake, engine.wake_in)
         ticker = Ticker()
-        meter = make_meter(network.loopback)
+        meter = paths.make_meter(network.loopback)
         looks = Looks(meter.first_process, why_silent, sizes.show, networks.amiss, network.attached)
         checks = StatusChecks(database, looks, engine.wake)
-        metering = Metering(database, meter.read, partial(size_of, settings))
+        metering = Metering(database, meter.read, partial(paths.size_of, settings))
         alarms = AlarmLoop(database, alarm_action.carry_out, engine.wake)
         # In this order: alarms are evaluated by what has just been measured, and that has what the checks have found.
         ticker.steps = (networks.look, checks.step, metering.step, alarms.step, return_memory)
@@ -381,19 +372,22 @@ class Cloud:
         wishes = (schedules.step, alarms.act, spot.step, fleets.step, groups.step)
         made = (instances.step, volumes.step, snapshots.step, images.step, networks.step)
         engine.steps = (*wishes, *made, commands.step, removals.step, upkeep.wake)
-        adoption, first_start = Adoption(), not been_up(network.loopback).exists()
+        adoption, first_start = Adoption(), not paths.been_up(network.loopback).exists()
         # In this order: nothing is looked at while an earlier process's programs still change it, what has ended is
         # accounted for before it is cleared away, and nothing boots before volumes are adopted and names are open.
         adoption.steps = (
             ("networks", networks.step if first_start else networks.sync),
-            ("leftovers", partial(await_leftovers, work_directories(self._data, network.loopback), adoption.stopped)),
+            (
+                "leftovers",
+                partial(await_leftovers, paths.work_directories(self._data, network.loopback), adoption.stopped),
+            ),
             ("disks", partial(_each, captures.sweep, disks.sweep)),
             ("usage", partial(account_for_ended_servers, database, servers, self._data)),
             ("servers", partial(instances.adopt, adoption.stopped)),
             ("volumes", volumes.adopt),
             ("files", partial(_each, images.tidy, snapshots.clean_up, self._keep_models)),
             ("names", openings.await_names),
-            ("loops", partial(_each, engine.start, upkeep.start, ticker.start, been_up(network.loopback).touch)),
+            ("loops", partial(_each, engine.start, upkeep.start, ticker.start, paths.been_up(network.loopback).touch)),
         )
         return _Parts(
             *(engine, upkeep, ticker, adoption, first_start, openings, instances, volumes, snapshots, images, commands),

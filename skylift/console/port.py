@@ -22,19 +22,8 @@ from skylift.client.price.run_price import run_cost
 from skylift.client.remote.account import Account, open_account
 from skylift.client.remote.api import Api
 from skylift.console import call as calls
-from skylift.console import instance_removal
+from skylift.console import instance_removal, rows
 from skylift.console.call import Call
-from skylift.console.rows import (
-    BucketRow,
-    InstanceRow,
-    KeyPairRow,
-    RuleRow,
-    SecurityGroupRow,
-    VpcRow,
-    as_tags,
-    as_time,
-    spell_tags,
-)
 from skylift.console.stale_edit import StaleEdit
 from skylift.console.vpc_map import GONE, VpcAnswers, VpcMap, build_map
 
@@ -54,7 +43,7 @@ class ShownVolume:
 
 @dataclass(frozen=True)
 class InstanceDetail:
-    row: InstanceRow
+    row: rows.InstanceRow
     details: Facts
     networking: Facts
     security: Facts
@@ -198,7 +187,7 @@ class Port:
 
     # Instances.
 
-    def instances(self) -> list[InstanceRow]:
+    def instances(self) -> list[rows.InstanceRow]:
         call = Call("ec2", "describe_instances")
         with self.reached() as account:
             reservations = account.api.look(call.service, call.operation, "Reservations")
@@ -206,13 +195,13 @@ class Port:
         found = [self._row(each, now) for reservation in reservations for each in reservation["Instances"]]
         return sorted(found, key=lambda row: (row.launched, row.id), reverse=True)
 
-    def _row(self, described: Any, now: float) -> InstanceRow:
-        tags = as_tags(described)
+    def _row(self, described: Any, now: float) -> rows.InstanceRow:
+        tags = rows.as_tags(described)
         launched, market = described["LaunchTime"], described.get("InstanceLifecycle", "")
         state = described["State"]["Name"]
         spent = now - launched.timestamp() if state == "running" else None
         cost = run_cost(described["InstanceType"], self.settings.region, market or None, spent)
-        return InstanceRow(
+        return rows.InstanceRow(
             id=described["InstanceId"],
             name=tags.get("Name", ""),
             state=state,
@@ -221,12 +210,12 @@ class Port:
             public=described.get("PublicIpAddress", ""),
             private=described.get("PrivateIpAddress", ""),
             key=described.get("KeyName", ""),
-            launched=as_time(launched),
+            launched=rows.as_time(launched),
             # To a tenth of a cent: a cell that changes each second says nothing more.
             cost=None if cost is None else round(cost, 3),
             market=market or "on-demand",
             vpc=described.get("VpcId", ""),
-            tags=spell_tags(tags),
+            tags=rows.spell_tags(tags),
         )
 
     def instance(self, instance: str) -> InstanceDetail:
@@ -244,15 +233,15 @@ class Port:
                 (each.direction, each.ports, each.other) for each in self.rules([group for group, _ in groups])
             ),
             volumes=self._volumes(described),
-            tags=tuple(sorted(as_tags(described).items())),
+            tags=tuple(sorted(rows.as_tags(described).items())),
         )
 
-    def rules(self, groups: list[str]) -> list[RuleRow]:
+    def rules(self, groups: list[str]) -> list[rows.RuleRow]:
         """Of these groups, those for what comes in first."""
         if not groups:
             return []
         return [
-            RuleRow(
+            rows.RuleRow(
                 each["SecurityGroupRuleId"],
                 "out" if each["IsEgress"] else "in",
                 _spell_ports(each),
@@ -268,7 +257,7 @@ class Port:
             )
         ]
 
-    def check_rule(self, group: str, rule: RuleRow) -> None:
+    def check_rule(self, group: str, rule: rows.RuleRow) -> None:
         """Raises StaleEdit unless it is as it was when it was read."""
         now = next((each for each in self.rules([group]) if each.id == rule.id), None)
         if now != rule:
@@ -282,7 +271,7 @@ class Port:
                 mapped[each["VolumeId"]]["DeviceName"],
                 f"{each['Size']} GiB {each.get('VolumeType', '')}",
                 instance_removal.goes(mapped[each["VolumeId"]]),
-                ", ".join(f"{key}={value}" for key, value in sorted(as_tags(each).items())),
+                ", ".join(f"{key}={value}" for key, value in sorted(rows.as_tags(each).items())),
             )
             for each in instance_removal.describe_volumes(self, sorted(mapped))
         )
@@ -323,30 +312,30 @@ class Port:
 
     # Key pairs.
 
-    def key_pairs(self) -> list[KeyPairRow]:
+    def key_pairs(self) -> list[rows.KeyPairRow]:
         found = self.perform(Call("ec2", "describe_key_pairs"))["KeyPairs"]
         return [
-            KeyPairRow(
+            rows.KeyPairRow(
                 id=each["KeyPairId"],
                 name=each["KeyName"],
                 type=each.get("KeyType", ""),
                 fingerprint=each.get("KeyFingerprint", ""),
-                created=as_time(each.get("CreateTime")),
-                tags=spell_tags(as_tags(each)),
+                created=rows.as_time(each.get("CreateTime")),
+                tags=rows.spell_tags(rows.as_tags(each)),
             )
             for each in sorted(found, key=lambda each: str(each["KeyName"]))
         ]
 
-    def security_groups(self) -> list[SecurityGroupRow]:
+    def security_groups(self) -> list[rows.SecurityGroupRow]:
         return [
-            SecurityGroupRow(
+            rows.SecurityGroupRow(
                 id=each["GroupId"],
                 name=each["GroupName"],
                 vpc=each.get("VpcId", ""),
                 description=each.get("Description", ""),
                 inbound=len(each.get("IpPermissions", [])),
                 outbound=len(each.get("IpPermissionsEgress", [])),
-                tags=spell_tags(as_tags(each)),
+                tags=rows.spell_tags(rows.as_tags(each)),
             )
             for each in self.pages(Call("ec2", "describe_security_groups"), "SecurityGroups")
         ]
@@ -357,15 +346,15 @@ class Port:
 
     # Networks.
 
-    def vpcs(self) -> list[VpcRow]:
+    def vpcs(self) -> list[rows.VpcRow]:
         return [
-            VpcRow(
+            rows.VpcRow(
                 id=each["VpcId"],
-                name=as_tags(each).get("Name", ""),
+                name=rows.as_tags(each).get("Name", ""),
                 cidr=each["CidrBlock"],
                 state=each["State"],
                 default="yes" if each.get("IsDefault") else "",
-                tags=spell_tags(as_tags(each)),
+                tags=rows.spell_tags(rows.as_tags(each)),
             )
             for each in self.pages(calls.list_vpcs(), "Vpcs")
         ]
@@ -393,9 +382,9 @@ class Port:
 
     # S3.
 
-    def buckets(self) -> list[BucketRow]:
+    def buckets(self) -> list[rows.BucketRow]:
         found = self.perform(Call("s3", "list_buckets", {}))["Buckets"]
-        return [BucketRow(each["Name"], as_time(each.get("CreationDate"))) for each in found]
+        return [rows.BucketRow(each["Name"], rows.as_time(each.get("CreationDate"))) for each in found]
 
     def objects(self, bucket: str, prefix: str, after: str = "") -> FolderPage:
         """Some of a folder."""
@@ -403,7 +392,7 @@ class Port:
         return FolderPage(
             tuple(str(each["Prefix"]) for each in found.get("CommonPrefixes", [])),
             tuple(
-                (str(each["Key"]), int(each["Size"]), as_time(each["LastModified"]))
+                (str(each["Key"]), int(each["Size"]), rows.as_time(each["LastModified"]))
                 for each in found.get("Contents", [])
             ),
             str(found.get("NextContinuationToken", "")),
@@ -489,7 +478,7 @@ def _kind(kind: catalogue.InstanceType, region: str) -> PricedType:
 
 
 def _spell_subnet(described: Any) -> str:
-    name = as_tags(described).get("Name", "")
+    name = rows.as_tags(described).get("Name", "")
     where = f"{described['CidrBlock']}, {described['AvailabilityZone']}, {described['VpcId']}"
     return f"{name} {described['SubnetId']} ({where})".strip()
 
@@ -504,7 +493,7 @@ def _details(described: Any) -> Facts:
         ("Type", described["InstanceType"]),
         ("Image", described.get("ImageId", "")),
         ("Architecture", described.get("Architecture", "")),
-        ("Launched", as_time(described["LaunchTime"])),
+        ("Launched", rows.as_time(described["LaunchTime"])),
         ("Purchase", described.get("InstanceLifecycle", "on-demand")),
         ("Key pair", described.get("KeyName", "")),
         ("Role", profile.rpartition("/")[2]),

@@ -15,20 +15,8 @@ from typing import IO, Any, Protocol, cast
 from urllib.parse import unquote_plus, urlsplit
 
 import botocore
-from botocore import xform_name
+from botocore import exceptions, xform_name
 from botocore.config import Config
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    EndpointConnectionError,
-    HTTPClientError,
-    IncompleteReadError,
-    NoCredentialsError,
-    PartialCredentialsError,
-    ProfileNotFound,
-    SSOError,
-    TokenRetrievalError,
-)
 from botocore.exceptions import ConnectionError as BotoConnectionError
 from botocore.loaders import Loader, create_loader
 from botocore.parsers import ResponseParserError
@@ -184,7 +172,9 @@ class Api:
 
     def _repeats(self, operation: Any, caught_exception: Exception | None, **asked: Any) -> float | None:
         """botocore asks after each attempt how many seconds it shall wait before the next one. None: there is none."""
-        if caught_exception is not None and not isinstance(caught_exception, (BotoConnectionError, HTTPClientError)):
+        if caught_exception is not None and not isinstance(
+            caught_exception, (BotoConnectionError, exceptions.HTTPClientError)
+        ):
             return None
         state = asked["request_dict"]["context"].setdefault("skylift", {})
         name = f"{operation.service_model.service_name} {xform_name(operation.name)}"
@@ -467,7 +457,7 @@ def _is_not_found_yet(error: Refused) -> bool:
     return error.code.endswith(".NotFound") or error.code == "NoSuchEntity" or _is_concurrent(error)
 
 
-class _NothingSent(EndpointConnectionError):
+class _NothingSent(exceptions.EndpointConnectionError):
     fmt = "{error} at {endpoint_url}. Nothing was sent there."
 
 
@@ -483,7 +473,7 @@ def send_only_to(listeners: Collection[int], session: Any) -> None:
         except OSError as error:
             raise _NothingSent(endpoint_url=place, error=f"It cannot be known ({error}) who listens") from None
         if found is None:
-            raise EndpointConnectionError(endpoint_url=place)
+            raise exceptions.EndpointConnectionError(endpoint_url=place)
         if found.uid not in listeners:
             raise _NothingSent(endpoint_url=place, error="Not the cloud but another user of this machine listens")
 
@@ -495,7 +485,7 @@ def translated(operation: str, service: str = "s3") -> Iterator[None]:
     """Translate botocore's exceptions into ours, with advice where a user can do something."""
     try:
         yield
-    except ClientError as error:
+    except exceptions.ClientError as error:
         found = error.response.get("Error", {})
         # EC2 appends hundreds of encoded characters to a denial, which only DecodeAuthorizationMessage can read.
         code, message = str(found.get("Code", "")), str(found.get("Message", "")).partition(" Encoded authorization")[0]
@@ -510,14 +500,14 @@ def translated(operation: str, service: str = "s3") -> Iterator[None]:
             waited = f" AWS has said so for {spell_duration(answer['waited'])}." if "waited" in answer else ""
             raise NotNow(code, message + waited, operation, ADVICE.get(code, _LATER)) from None
         raise Refused(code, message, operation, ADVICE.get(code, "")) from None
-    except (NoCredentialsError, PartialCredentialsError, ProfileNotFound) as error:
+    except (exceptions.NoCredentialsError, exceptions.PartialCredentialsError, exceptions.ProfileNotFound) as error:
         raise NoCredentials(str(error), "Run `aws configure`, or set AWS_PROFILE or AWS_ACCESS_KEY_ID.") from None
-    except (SSOError, TokenRetrievalError) as error:
+    except (exceptions.SSOError, exceptions.TokenRetrievalError) as error:
         # They may also expire in the middle of a job, so this is no usage error.
         raise RunError(f"{operation}: {error}", "Run `aws sso login`.") from None
-    except (BotoConnectionError, HTTPClientError, IncompleteReadError) as error:
+    except (BotoConnectionError, exceptions.HTTPClientError, exceptions.IncompleteReadError) as error:
         raise Unreachable(f"{operation}: {error}") from None
-    except (BotoCoreError, ResponseParserError) as error:
+    except (exceptions.BotoCoreError, ResponseParserError) as error:
         raise RunError(f"{operation}: {error}") from None
 
 

@@ -5,40 +5,27 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TypeVar
 
+from skylift.cloud.domain import identity
 from skylift.cloud.domain.bucket import BucketPolicy
-from skylift.cloud.domain.identity import (
-    AccessKey,
-    Group,
-    InstanceProfile,
-    IssuerKeys,
-    LoginProfile,
-    ManagedPolicy,
-    MfaDevice,
-    OidcProvider,
-    Role,
-    ServiceCredential,
-    Session,
-    User,
-)
 from skylift.cloud.domain.vpc_endpoint import VpcEndpoint
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.mapping import mapped, table, to_column
 
-table(AccessKey, "access_keys", key=("id",))
-table(Session, "sessions", key=("access_key_id",))
-table(LoginProfile, "login_profiles", key=("user",))
-table(MfaDevice, "mfa_devices", key=("serial",))
-table(ServiceCredential, "service_credentials", key=("id",))
-table(OidcProvider, "oidc_providers", key=("arn",))
-table(IssuerKeys, "issuer_keys", key=("url",))
-table(Role, "roles", key=("name",))
-table(InstanceProfile, "instance_profiles", key=("name",))
-table(ManagedPolicy, "managed_policies", key=("arn",))
-table(User, "users", key=("name",))
-table(Group, "user_groups", key=("name",))
+table(identity.AccessKey, "access_keys", key=("id",))
+table(identity.Session, "sessions", key=("access_key_id",))
+table(identity.LoginProfile, "login_profiles", key=("user",))
+table(identity.MfaDevice, "mfa_devices", key=("serial",))
+table(identity.ServiceCredential, "service_credentials", key=("id",))
+table(identity.OidcProvider, "oidc_providers", key=("arn",))
+table(identity.IssuerKeys, "issuer_keys", key=("url",))
+table(identity.Role, "roles", key=("name",))
+table(identity.InstanceProfile, "instance_profiles", key=("name",))
+table(identity.ManagedPolicy, "managed_policies", key=("arn",))
+table(identity.User, "users", key=("name",))
+table(identity.Group, "user_groups", key=("name",))
 
-T = TypeVar("T", Role, InstanceProfile, ManagedPolicy, User, Group)
-Holder = TypeVar("Holder", Role, User, Group)
+T = TypeVar("T", identity.Role, identity.InstanceProfile, identity.ManagedPolicy, identity.User, identity.Group)
+Holder = TypeVar("Holder", identity.Role, identity.User, identity.Group)
 
 
 def under_path(tx: Tx, noun: type[T], path: str, after: str, limit: int) -> list[T]:
@@ -74,7 +61,7 @@ def boundaries(tx: Tx) -> dict[str, int]:
 def holders(tx: Tx, noun: type[Holder], policy_arn: str, *, attached: bool, bounded: bool) -> list[Holder]:
     """Roles, users or groups that use a managed policy in one of the ways asked for, by name."""
     has_it = f"EXISTS (SELECT 1 FROM json_each({mapped(noun).name}.attached) WHERE value = ?)"  # noqa: S608 - a name of ours
-    if noun is Group:
+    if noun is identity.Group:
         return tx.select(noun, f"WHERE ? AND {has_it} ORDER BY name", attached, policy_arn)
     return tx.select(
         noun,
@@ -86,9 +73,11 @@ def holders(tx: Tx, noun: type[Holder], policy_arn: str, *, attached: bool, boun
     )
 
 
-def members(tx: Tx, group: str) -> list[User]:
+def members(tx: Tx, group: str) -> list[identity.User]:
     """The users in a group, by name."""
-    return tx.select(User, "WHERE EXISTS (SELECT 1 FROM json_each(users.groups) WHERE value = ?) ORDER BY name", group)
+    return tx.select(
+        identity.User, "WHERE EXISTS (SELECT 1 FROM json_each(users.groups) WHERE value = ?) ORDER BY name", group
+    )
 
 
 def versions_in_use(tx: Tx) -> int:
@@ -97,10 +86,10 @@ def versions_in_use(tx: Tx) -> int:
     return int(row[0])
 
 
-def newest_session(tx: Tx, instance_id: str, role_id: str, delivery: str) -> Session | None:
+def newest_session(tx: Tx, instance_id: str, role_id: str, delivery: str) -> identity.Session | None:
     """The session that this version of an instance's metadata service made last for this role."""
     found = tx.select(
-        Session,
+        identity.Session,
         "WHERE instance_id = ? AND role_id = ? AND delivery = ? ORDER BY expires DESC LIMIT 1",
         instance_id,
         role_id,
@@ -111,12 +100,12 @@ def newest_session(tx: Tx, instance_id: str, role_id: str, delivery: str) -> Ses
 
 def forget_sessions(tx: Tx, expired_before: datetime) -> None:
     """Some of them: each new session has others forgotten."""
-    tx.forget(Session, "expires < ?", to_column(expired_before))
+    tx.forget(identity.Session, "expires < ?", to_column(expired_before))
 
 
-def trust_policies_with(tx: Tx, name: str) -> list[Role]:
+def trust_policies_with(tx: Tx, name: str) -> list[identity.Role]:
     """The roles whose trust policy may contain this text. JSON can also spell it with escapes, so these match, too."""
-    return tx.select(Role, r"WHERE instr(trust_policy, ?) OR instr(trust_policy, '\u')", name)
+    return tx.select(identity.Role, r"WHERE instr(trust_policy, ?) OR instr(trust_policy, '\u')", name)
 
 
 def bucket_policies_with(tx: Tx, name: str) -> list[BucketPolicy]:

@@ -4,51 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from skylift.cloud.domain import network
 from skylift.cloud.domain.facts import CloudFacts
-from skylift.cloud.domain.network import (
-    Address,
-    DhcpOptions,
-    EarlierPrefixList,
-    InternetGateway,
-    NatGateway,
-    NetworkAcl,
-    NetworkInterface,
-    PrefixList,
-    ReleasedAddress,
-    RouteTable,
-    RouteTarget,
-    RuleTags,
-    SecurityGroup,
-    Subnet,
-    Vpc,
-    route_target,
-    services_prefix_list,
-)
 from skylift.cloud.domain.peering import JOINED, Peering
 from skylift.cloud.domain.vpc_endpoint import VpcEndpoint
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.mapping import as_text, table
 from skylift.cloud.store.usage import follow_address, follow_interface
 
-as_text(RouteTarget, route_target)
-table(Vpc, "vpcs", key=("id",))
-table(Subnet, "subnets", key=("id",))
-table(InternetGateway, "internet_gateways", key=("id",))
-table(RouteTable, "route_tables", key=("id",))
-table(SecurityGroup, "security_groups", key=("id",))
-table(RuleTags, "rule_tags", key=("id",))
-table(NetworkInterface, "network_interfaces", key=("id",), follow=follow_interface)
-table(Address, "addresses", key=("id",), follow=follow_address)
-table(ReleasedAddress, "released_addresses", key=("public_ip",))
-table(NatGateway, "nat_gateways", key=("id",))
-table(NetworkAcl, "network_acls", key=("id",))
-table(DhcpOptions, "dhcp_options", key=("id",))
-table(PrefixList, "prefix_lists", key=("id",))
-table(EarlierPrefixList, "earlier_prefix_lists", key=("id", "version"))
+as_text(network.RouteTarget, network.route_target)
+table(network.Vpc, "vpcs", key=("id",))
+table(network.Subnet, "subnets", key=("id",))
+table(network.InternetGateway, "internet_gateways", key=("id",))
+table(network.RouteTable, "route_tables", key=("id",))
+table(network.SecurityGroup, "security_groups", key=("id",))
+table(network.RuleTags, "rule_tags", key=("id",))
+table(network.NetworkInterface, "network_interfaces", key=("id",), follow=follow_interface)
+table(network.Address, "addresses", key=("id",), follow=follow_address)
+table(network.ReleasedAddress, "released_addresses", key=("public_ip",))
+table(network.NatGateway, "nat_gateways", key=("id",))
+table(network.NetworkAcl, "network_acls", key=("id",))
+table(network.DhcpOptions, "dhcp_options", key=("id",))
+table(network.PrefixList, "prefix_lists", key=("id",))
+table(network.EarlierPrefixList, "earlier_prefix_lists", key=("id", "version"))
 table(Peering, "vpc_peerings", key=("id",))
 table(VpcEndpoint, "vpc_endpoints", key=("id",))
 
-ElasticIps = dict[tuple[str, str], Address]
+ElasticIps = dict[tuple[str, str], network.Address]
 """Associated Elastic IPs by interface and private address."""
 
 
@@ -63,10 +45,10 @@ def private_ips(tx: Tx, subnet_id: str) -> set[str]:
     return {row[0] for row in rows}
 
 
-def interface_at(tx: Tx, vpc_id: str, address: str) -> NetworkInterface | None:
+def interface_at(tx: Tx, vpc_id: str, address: str) -> network.NetworkInterface | None:
     """The interface that has this private address in a VPC."""
     found = tx.select(
-        NetworkInterface,
+        network.NetworkInterface,
         "WHERE vpc_id = ?1 AND (private_ip = ?2 OR secondary != '[]' AND EXISTS "
         "(SELECT 1 FROM json_each(secondary) WHERE json_extract(value, '$.private_ip') = ?2))",
         vpc_id,
@@ -75,9 +57,9 @@ def interface_at(tx: Tx, vpc_id: str, address: str) -> NetworkInterface | None:
     return found[0] if found else None
 
 
-def route_table_of(tx: Tx, subnet: Subnet) -> RouteTable | None:
+def route_table_of(tx: Tx, subnet: network.Subnet) -> network.RouteTable | None:
     """The table that a subnet is associated with, else its VPC's main one."""
-    tables = tx.find(RouteTable, vpc_id=subnet.vpc_id)
+    tables = tx.find(network.RouteTable, vpc_id=subnet.vpc_id)
     own = (one for one in tables if any(each.subnet_id == subnet.id for each in one.associations))
     return next(own, None) or next((one for one in tables if one.is_main), None)
 
@@ -117,9 +99,11 @@ def addresses_per_subnet(tx: Tx) -> dict[str, int]:
     )
 
 
-def unsettled(tx: Tx) -> list[NetworkInterface]:
+def unsettled(tx: Tx) -> list[network.NetworkInterface]:
     """Interfaces of servers that the loops have something to do for."""
-    return tx.select(NetworkInterface, "WHERE attachment IN ('attaching', 'changing', 'detaching') ORDER BY rowid")
+    return tx.select(
+        network.NetworkInterface, "WHERE attachment IN ('attaching', 'changing', 'detaching') ORDER BY rowid"
+    )
 
 
 def group_of_rule(tx: Tx, rule_id: str) -> str | None:
@@ -130,11 +114,11 @@ def group_of_rule(tx: Tx, rule_id: str) -> str | None:
 
 
 def rule_tags(tx: Tx, rule_id: str) -> dict[str, str]:
-    found = tx.select(RuleTags, "WHERE id = (SELECT tags_id FROM tagged_rules WHERE id = ?)", rule_id)
+    found = tx.select(network.RuleTags, "WHERE id = (SELECT tags_id FROM tagged_rules WHERE id = ?)", rule_id)
     return found[0].tags if found else {}
 
 
-def tag_rules(tx: Tx, made: RuleTags, rule_ids: Iterable[str]) -> None:
+def tag_rules(tx: Tx, made: network.RuleTags, rule_ids: Iterable[str]) -> None:
     """Give these rules of a group other tags. Those that no rule has any more go by themselves."""
     tx.add(made)
     row = "INSERT INTO tagged_rules VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET tags_id = excluded.tags_id"
@@ -147,38 +131,42 @@ def group_names(tx: Tx) -> dict[str, str]:
     return dict(tx.execute("SELECT id, name FROM security_groups").fetchall())
 
 
-def elastic_ip(tx: Tx, interface_id: str, private_ip: str) -> Address | None:
+def elastic_ip(tx: Tx, interface_id: str, private_ip: str) -> network.Address | None:
     """The Elastic IP that is associated with an address of an interface."""
-    return tx.get(Address, interface_id=interface_id, private_ip=private_ip)
+    return tx.get(network.Address, interface_id=interface_id, private_ip=private_ip)
 
 
-def remove_interface(tx: Tx, interface: NetworkInterface) -> None:
+def remove_interface(tx: Tx, interface: network.NetworkInterface) -> None:
     """Delete an interface; the Elastic IPs that it had stay the account's."""
-    for address in tx.find(Address, interface_id=interface.id):
+    for address in tx.find(network.Address, interface_id=interface.id):
         tx.save(address.free())
     tx.remove(interface)
 
 
 def elastic_ips(tx: Tx) -> ElasticIps:
-    return {(one.interface_id, one.private_ip): one for one in tx.find(Address) if one.interface_id and one.private_ip}
+    return {
+        (one.interface_id, one.private_ip): one
+        for one in tx.find(network.Address)
+        if one.interface_id and one.private_ip
+    }
 
 
-def primary_interface(tx: Tx, instance_id: str) -> NetworkInterface | None:
+def primary_interface(tx: Tx, instance_id: str) -> network.NetworkInterface | None:
     """The interface that an instance was launched with."""
-    return tx.get(NetworkInterface, instance_id=instance_id, index=0)
+    return tx.get(network.NetworkInterface, instance_id=instance_id, index=0)
 
 
-def prefix_lists(tx: Tx) -> dict[str, PrefixList]:
+def prefix_lists(tx: Tx) -> dict[str, network.PrefixList]:
     """The account's prefix lists and the AWS services', by id."""
-    return service_prefix_lists(tx) | {one.id: one for one in tx.find(PrefixList)}
+    return service_prefix_lists(tx) | {one.id: one for one in tx.find(network.PrefixList)}
 
 
-def service_prefix_lists(tx: Tx) -> dict[str, PrefixList]:
-    found = [services_prefix_list(facts.region) for facts in tx.find(CloudFacts)]
+def service_prefix_lists(tx: Tx) -> dict[str, network.PrefixList]:
+    found = [network.services_prefix_list(facts.region) for facts in tx.find(CloudFacts)]
     return {one.id: one for one in found}
 
 
-def keep_version(tx: Tx, current: PrefixList) -> None:
+def keep_version(tx: Tx, current: network.PrefixList) -> None:
     """The next one is about to be written. It is copied as it is stored: to encode a thousand entries takes long."""
     versions = "INSERT INTO earlier_prefix_lists SELECT id, version, entries FROM prefix_lists WHERE id = ?"
     tx.execute(versions, current.id)

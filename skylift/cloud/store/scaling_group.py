@@ -9,30 +9,17 @@ import uuid
 from dataclasses import replace
 from datetime import timedelta
 
+from skylift.cloud.domain import scaling_group
 from skylift.cloud.domain.launch_configuration import LaunchConfiguration
-from skylift.cloud.domain.scaling_group import (
-    COUNTED,
-    TERMINATING,
-    HookWait,
-    LifecycleHook,
-    LifecycleState,
-    ScalingActivity,
-    ScalingGroup,
-    ScalingMember,
-    ScheduledAction,
-    is_reached,
-    new_activity,
-    units,
-)
 from skylift.cloud.domain.scaling_policy import ScalingPolicy
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.mapping import table
 
-table(ScalingGroup, "scaling_groups", key=("name",))
-table(ScalingMember, "scaling_members", key=("instance_id",))
-table(ScalingActivity, "scaling_activities", key=("id",))
-table(LifecycleHook, "lifecycle_hooks", key=("group", "name"))
-table(ScheduledAction, "scheduled_actions", key=("group", "name"))
+table(scaling_group.ScalingGroup, "scaling_groups", key=("name",))
+table(scaling_group.ScalingMember, "scaling_members", key=("instance_id",))
+table(scaling_group.ScalingActivity, "scaling_activities", key=("id",))
+table(scaling_group.LifecycleHook, "lifecycle_hooks", key=("group", "name"))
+table(scaling_group.ScheduledAction, "scheduled_actions", key=("group", "name"))
 table(ScalingPolicy, "scaling_policies", key=("group", "name"))
 table(LaunchConfiguration, "launch_configurations", key=("name",))
 
@@ -42,42 +29,44 @@ KEPT = timedelta(days=42)
 
 def finish(tx: Tx, activity_id: str, status: str = "Successful", message: str = "") -> None:
     """Writes down how an activity ended. Does nothing if it has ended before, or is gone."""
-    activity = tx.get(ScalingActivity, id=activity_id)
+    activity = tx.get(scaling_group.ScalingActivity, id=activity_id)
     if activity is not None and activity.ended is None:
         tx.save(activity.finished(tx.now, status, message))
 
 
 def forget_activities(tx: Tx) -> bool:
-    return tx.forget(ScalingActivity, "started < ?", (tx.now - KEPT).isoformat())
+    return tx.forget(scaling_group.ScalingActivity, "started < ?", (tx.now - KEPT).isoformat())
 
 
-def in_progress(tx: Tx, group: ScalingGroup) -> bool:
+def in_progress(tx: Tx, group: scaling_group.ScalingGroup) -> bool:
     """Whether the last change of the capacity goes on: what cannot be launched, or not be ended, is not under way."""
     if not group.scaling:
         return False
-    members = tx.find(ScalingMember, group=group.name)
+    members = tx.find(scaling_group.ScalingMember, group=group.name)
     if any(member.state.startswith(("Pending", "Terminating")) for member in members):
         return True
-    counted = [member for member in members if member.state in COUNTED]
-    excess = units(counted) - group.desired
+    counted = [member for member in members if member.state in scaling_group.COUNTED]
+    excess = scaling_group.units(counted) - group.desired
     if excess < 0:
         return group.runs("Launch") and not group.failures
-    if is_reached(group, counted) or not group.runs("Terminate"):
+    if scaling_group.is_reached(group, counted) or not group.runs("Terminate"):
         return False
     return any(one.units <= excess and not one.protected for one in counted)
 
 
-def in_cooldown(tx: Tx, group: ScalingGroup, seconds: int) -> bool:
+def in_cooldown(tx: Tx, group: scaling_group.ScalingGroup, seconds: int) -> bool:
     if in_progress(tx, group):
         return True
     return group.scaled is not None and (tx.now - group.scaled).total_seconds() < seconds
 
 
-def take_out(tx: Tx, group: ScalingGroup, member: ScalingMember, cause: str, *, hooks: bool = True) -> ScalingActivity:
+def take_out(
+    tx: Tx, group: scaling_group.ScalingGroup, member: scaling_group.ScalingMember, cause: str, *, hooks: bool = True
+) -> scaling_group.ScalingActivity:
     """An instance begins its way out of the group, which may lead by lifecycle hooks."""
     finish(tx, member.activity_id, "Cancelled")
-    waits = hook_waits(tx, group, TERMINATING) if hooks else ()
-    activity = new_activity(
+    waits = hook_waits(tx, group, scaling_group.TERMINATING) if hooks else ()
+    activity = scaling_group.new_activity(
         group,
         f"Terminating EC2 instance: {member.instance_id}",
         cause,
@@ -87,17 +76,17 @@ def take_out(tx: Tx, group: ScalingGroup, member: ScalingMember, cause: str, *, 
         status="MidLifecycleAction" if waits else "InProgress",
     )
     tx.add(activity)
-    state: LifecycleState = "Terminating:Wait" if waits else "Terminating"
+    state: scaling_group.LifecycleState = "Terminating:Wait" if waits else "Terminating"
     tx.save(replace(member, state=state, activity_id=activity.id, since=tx.now, waits=waits))
     return activity
 
 
-def hook_waits(tx: Tx, group: ScalingGroup, transition: str) -> tuple[HookWait, ...]:
+def hook_waits(tx: Tx, group: scaling_group.ScalingGroup, transition: str) -> tuple[scaling_group.HookWait, ...]:
     """The hooks that an instance has to wait for now. Each ends at the latest 48 hours from now, or after a hundred
     heartbeats.
     """
     return tuple(
-        HookWait(
+        scaling_group.HookWait(
             hook=hook.name,
             token=str(uuid.uuid4()),
             deadline=tx.now + timedelta(seconds=hook.heartbeat),
@@ -105,5 +94,5 @@ def hook_waits(tx: Tx, group: ScalingGroup, transition: str) -> tuple[HookWait, 
             heartbeat=hook.heartbeat,
             default=hook.default,
         )
-        for hook in tx.find(LifecycleHook, group=group.name, transition=transition)
+        for hook in tx.find(scaling_group.LifecycleHook, group=group.name, transition=transition)
     )

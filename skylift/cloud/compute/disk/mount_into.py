@@ -18,19 +18,9 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
+from skylift.cloud.compute.disk import mount_tree
 from skylift.cloud.compute.disk.disk import DiskError, DiskInUse
 from skylift.cloud.compute.disk.mount_table import mounts
-from skylift.cloud.compute.disk.mount_tree import (
-    IDMAP,
-    NODEV,
-    NOEXEC,
-    NOSUID,
-    RDONLY,
-    MountAttr,
-    copied_mount,
-    put,
-    set_attributes,
-)
 from skylift.cloud.compute.own_thread import in_own_thread
 
 _CLONE_FS, _CLONE_NEWNS = 0x200, 0x20000
@@ -68,9 +58,11 @@ def mount_into(pid: int, source: Path, device: str, owner: int) -> None:
         with ExitStack() as end:
             users = _open(f"/proc/{pid}/ns/user", end)
             mounts = _open(f"/proc/{pid}/ns/mnt", end)
-            tree = end.enter_context(copied_mount(source))
+            tree = end.enter_context(mount_tree.copied_mount(source))
             # Set-uid programs work in the server, as they do on a disk. On the host they do not.
-            set_attributes(tree, MountAttr(attr_set=IDMAP, attr_clr=NOSUID, userns_fd=users))
+            mount_tree.set_attributes(
+                tree, mount_tree.MountAttr(attr_set=mount_tree.IDMAP, attr_clr=mount_tree.NOSUID, userns_fd=users)
+            )
             _enter(mounts)
             place = Path(mount_point(device))
             with suppress(FileExistsError):
@@ -79,7 +71,7 @@ def mount_into(pid: int, source: Path, device: str, owner: int) -> None:
             flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
             target = os.open(place, flags)
             end.callback(os.close, target)
-            put(tree, target)
+            mount_tree.put(tree, target)
 
     _in_thread(inside, pid)
 
@@ -90,12 +82,17 @@ def mount_over(pid: int, source: Path, target: str) -> None:
     def inside() -> None:
         with ExitStack() as end:
             mounts = _open(f"/proc/{pid}/ns/mnt", end)
-            tree = end.enter_context(copied_mount(source))
-            set_attributes(tree, MountAttr(attr_set=RDONLY | NOSUID | NODEV | NOEXEC))
+            tree = end.enter_context(mount_tree.copied_mount(source))
+            mount_tree.set_attributes(
+                tree,
+                mount_tree.MountAttr(
+                    attr_set=mount_tree.RDONLY | mount_tree.NOSUID | mount_tree.NODEV | mount_tree.NOEXEC
+                ),
+            )
             _enter(mounts)
             place = os.open(target, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
             end.callback(os.close, place)
-            put(tree, place)
+            mount_tree.put(tree, place)
 
     _in_thread(inside, pid)
 
@@ -111,10 +108,10 @@ def uncover(pid: int, covered: str, places: Sequence[str], spare: str) -> None:
 
             def move(source: str, target: str) -> None:
                 with ExitStack() as moved:
-                    tree = moved.enter_context(copied_mount(Path(source)))
+                    tree = moved.enter_context(mount_tree.copied_mount(Path(source)))
                     place = os.open(target, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
                     moved.callback(os.close, place)
-                    put(tree, place)
+                    mount_tree.put(tree, place)
 
             move(covered, spare)
             try:

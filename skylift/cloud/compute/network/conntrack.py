@@ -12,19 +12,9 @@ import struct
 from collections.abc import Iterator
 from ipaddress import IPv4Address
 
+from skylift.cloud.compute.network import rtnetlink
 from skylift.cloud.compute.network.error import NetlinkRefused
 from skylift.cloud.compute.network.namespace import Namespace
-from skylift.cloud.compute.network.rtnetlink import (
-    NLM_F_ACK,
-    NLM_F_DUMP,
-    NLMSG_DONE,
-    NLMSG_ERROR,
-    attributes,
-    messages,
-    packet,
-    read_attributes,
-    refusal,
-)
 
 # linux/netfilter/nfnetlink.h, linux/netfilter/nfnetlink_conntrack.h
 NETLINK_NETFILTER = 12
@@ -57,27 +47,34 @@ def forget(namespace: Namespace, addresses: set[str]) -> int:
 
 def _connections(netlink: socket.socket) -> Iterator[tuple[bytes, set[bytes]]]:
     """(the original direction as the kernel encodes it, the addresses of both directions)."""
-    netlink.send(packet(CT_GET, NLM_F_DUMP, _GENERAL, 1))
+    netlink.send(rtnetlink.packet(CT_GET, rtnetlink.NLM_F_DUMP, _GENERAL, 1))
     while True:
-        for kind, _, payload in messages(netlink.recv(1 << 18)):
-            if kind == NLMSG_DONE:
+        for kind, _, payload in rtnetlink.messages(netlink.recv(1 << 18)):
+            if kind == rtnetlink.NLMSG_DONE:
                 return
-            if kind == NLMSG_ERROR:
-                raise NetlinkRefused("list connections", refusal(payload))
-            given = read_attributes(payload, len(_GENERAL))
+            if kind == rtnetlink.NLMSG_ERROR:
+                raise NetlinkRefused("list connections", rtnetlink.refusal(payload))
+            given = rtnetlink.read_attributes(payload, len(_GENERAL))
             original, reply = given[CTA_TUPLE_ORIG], given[CTA_TUPLE_REPLY]
             yield original, _ends(original) | _ends(reply)
 
 
 def _delete(netlink: socket.socket, original: bytes) -> None:
-    netlink.send(packet(CT_DELETE, NLM_F_ACK, _GENERAL + attributes({CTA_TUPLE_ORIG | NLA_F_NESTED: original}), 2))
-    for kind, _, payload in messages(netlink.recv(1 << 18)):
-        code = refusal(payload) if kind == NLMSG_ERROR else 0
+    netlink.send(
+        rtnetlink.packet(
+            CT_DELETE,
+            rtnetlink.NLM_F_ACK,
+            _GENERAL + rtnetlink.attributes({CTA_TUPLE_ORIG | NLA_F_NESTED: original}),
+            2,
+        )
+    )
+    for kind, _, payload in rtnetlink.messages(netlink.recv(1 << 18)):
+        code = rtnetlink.refusal(payload) if kind == rtnetlink.NLMSG_ERROR else 0
         # It may have ended by itself in between.
         if code not in (0, errno.ENOENT):
             raise NetlinkRefused("forget a connection", code)
 
 
 def _ends(direction: bytes) -> set[bytes]:
-    addresses = read_attributes(read_attributes(direction)[CTA_TUPLE_IP])
+    addresses = rtnetlink.read_attributes(rtnetlink.read_attributes(direction)[CTA_TUPLE_IP])
     return {addresses[CTA_IP_V4_SRC], addresses[CTA_IP_V4_DST]}

@@ -12,19 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv4Network
 
+from skylift.cloud.compute.network import rtnetlink
 from skylift.cloud.compute.network import rtnetlink as rt
 from skylift.cloud.compute.network.error import KernelRefused, NetlinkRefused
-from skylift.cloud.compute.network.rtnetlink import (
-    Given,
-    address_in,
-    attributes,
-    messages,
-    number_in,
-    packet,
-    read_attributes,
-    refusal,
-    text_in,
-)
 
 NAMESPACES = "/run/netns"
 MAIN = 254
@@ -51,7 +41,9 @@ FIB_RULE_INVERT = 2
 ROUTE_TYPES = {"unicast": 1, "blackhole": 6, "unreachable": 7, "throw": 9}
 _ROUTE_TYPE_NAMES = {number: name for name, number in ROUTE_TYPES.items()}
 
-_ALL_LINKS = rt.LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + attributes({rt.IFLA_EXT_MASK: RTEXT_FILTER_SKIP_STATS})
+_ALL_LINKS = rt.LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + rtnetlink.attributes(
+    {rt.IFLA_EXT_MASK: RTEXT_FILTER_SKIP_STATS}
+)
 _ALL_ADDRESSES = rt.ADDRESS.pack(socket.AF_INET, 0, 0, 0, 0)
 _ALL_ROUTES = rt.ROUTE.pack(socket.AF_INET, 0, 0, 0, 0, 0, 0, 0, 0)
 _ALL_RULES = rt.RULE.pack(socket.AF_INET, 0, 0, 0, 0, 0, 0)
@@ -110,18 +102,21 @@ def add_veth(
     name: str, *, mtu: int, peer: str, peer_namespace: int, mac: str | None = None, peer_mac: str | None = None
 ) -> Message:
     """A pair of links, both down (veth refuses to be made up): `peer` in the namespace of the file descriptor."""
-    there: Given = {
+    there: rtnetlink.Given = {
         rt.IFLA_IFNAME: peer,
         rt.IFLA_MTU: mtu,
         rt.IFLA_ADDRESS: _mac(peer_mac),
         rt.IFLA_NET_NS_FD: peer_namespace,
     }
-    kind: Given = {rt.IFLA_INFO_KIND: "veth", rt.IFLA_INFO_DATA: attributes({rt.VETH_INFO_PEER: _link(there)})}
-    here: Given = {
+    kind: rtnetlink.Given = {
+        rt.IFLA_INFO_KIND: "veth",
+        rt.IFLA_INFO_DATA: rtnetlink.attributes({rt.VETH_INFO_PEER: _link(there)}),
+    }
+    here: rtnetlink.Given = {
         rt.IFLA_IFNAME: name,
         rt.IFLA_MTU: mtu,
         rt.IFLA_ADDRESS: _mac(mac),
-        rt.IFLA_LINKINFO: attributes(kind),
+        rt.IFLA_LINKINFO: rtnetlink.attributes(kind),
     }
     return Message(f"create link {name}", rt.RTM_NEWLINK, rt.NLM_F_CREATE | rt.NLM_F_EXCL, _link(here))
 
@@ -180,7 +175,7 @@ def add_rule(rule: TableRule) -> Message:
 
 def serve_marked(table: int, priority: int = 1001) -> list[Message]:
     """Packets that have a mark, and those that the namespace itself sends, look into this table."""
-    place: Given = {rt.FRA_TABLE: table, rt.FRA_PRIORITY: priority}
+    place: rtnetlink.Given = {rt.FRA_TABLE: table, rt.FRA_PRIORITY: priority}
     marked = _rule({**place, rt.FRA_FWMARK: 0, rt.FRA_FWMASK: 0xFFFFFFFF}, flags=FIB_RULE_INVERT)
     kind, flags, there = rt.RTM_NEWRULE, rt.NLM_F_CREATE | rt.NLM_F_EXCL, frozenset({errno.EEXIST})
     rules = (marked, _rule({**place, rt.FRA_IIFNAME: "lo"}))
@@ -193,7 +188,7 @@ def delete_rule(rule: TableRule) -> Message:
 
 def set_neighbour(index: int, address: str, mac: str) -> Message:
     fixed = rt.NEIGHBOUR.pack(socket.AF_INET, index, NUD_PERMANENT, 0, 0)
-    message = fixed + attributes({rt.NDA_DST: _ipv4(address), rt.NDA_LLADDR: _mac(mac)})
+    message = fixed + rtnetlink.attributes({rt.NDA_DST: _ipv4(address), rt.NDA_LLADDR: _mac(mac)})
     return Message(f"set neighbour {address}", rt.RTM_NEWNEIGH, rt.NLM_F_CREATE | rt.NLM_F_REPLACE, message)
 
 
@@ -219,7 +214,7 @@ class Netlink:
             first = self._sequence + 1
             self._sequence += len(requests)
             packets = [
-                packet(request.kind, rt.NLM_F_ACK | request.flags, request.message, first + position)
+                rtnetlink.packet(request.kind, rt.NLM_F_ACK | request.flags, request.message, first + position)
                 for position, request in enumerate(requests)
             ]
             self._socket.send(b"".join(packets))
@@ -248,11 +243,11 @@ class Netlink:
         message = _link({rt.IFLA_IFNAME: name, rt.IFLA_EXT_MASK: RTEXT_FILTER_SKIP_STATS})
         with self._lock:
             self._sequence += 1
-            self._socket.send(packet(rt.RTM_GETLINK, 0, message, self._sequence))
+            self._socket.send(rtnetlink.packet(rt.RTM_GETLINK, 0, message, self._sequence))
             kind, _, payload = next(self._received())
         if kind != rt.NLMSG_ERROR:
             return payload
-        code = refusal(payload)
+        code = rtnetlink.refusal(payload)
         if code == errno.ENODEV:
             return None
         raise NetlinkRefused(f"look up link {name}", code)
@@ -267,8 +262,14 @@ class Netlink:
     def links(self) -> list[Link]:
         found = []
         for payload in self._dump(rt.RTM_GETLINK, _ALL_LINKS):
-            index, given = rt.LINK.unpack_from(payload)[2], read_attributes(payload, rt.LINK.size)
-            found.append(Link(index, text_in(given, rt.IFLA_IFNAME) or "", text_in(given, rt.IFLA_IFALIAS) or ""))
+            index, given = rt.LINK.unpack_from(payload)[2], rtnetlink.read_attributes(payload, rt.LINK.size)
+            found.append(
+                Link(
+                    index,
+                    rtnetlink.text_in(given, rt.IFLA_IFNAME) or "",
+                    rtnetlink.text_in(given, rt.IFLA_IFALIAS) or "",
+                )
+            )
         return found
 
     def routes(self) -> list[KernelRoute]:
@@ -276,17 +277,17 @@ class Netlink:
         found = []
         for payload in self._dump(rt.RTM_GETROUTE, _ALL_ROUTES):
             _, length, _, _, table, protocol, _, number, _ = rt.ROUTE.unpack_from(payload)
-            given, kind = read_attributes(payload, rt.ROUTE.size), _ROUTE_TYPE_NAMES.get(number)
+            given, kind = rtnetlink.read_attributes(payload, rt.ROUTE.size), _ROUTE_TYPE_NAMES.get(number)
             if kind is None or protocol != RTPROT_STATIC:
                 continue
             found.append(
                 KernelRoute(
-                    target=f"{address_in(given, rt.RTA_DST) or DEFAULT_ROUTE}/{length}",
+                    target=f"{rtnetlink.address_in(given, rt.RTA_DST) or DEFAULT_ROUTE}/{length}",
                     kind=kind,
-                    link=number_in(given, rt.RTA_OIF) if kind == "unicast" else None,
-                    via=address_in(given, rt.RTA_GATEWAY),
-                    table=number_in(given, rt.RTA_TABLE) or table,
-                    metric=number_in(given, rt.RTA_PRIORITY) or 0,
+                    link=rtnetlink.number_in(given, rt.RTA_OIF) if kind == "unicast" else None,
+                    via=rtnetlink.address_in(given, rt.RTA_GATEWAY),
+                    table=rtnetlink.number_in(given, rt.RTA_TABLE) or table,
+                    metric=rtnetlink.number_in(given, rt.RTA_PRIORITY) or 0,
                 )
             )
         return found
@@ -295,9 +296,13 @@ class Netlink:
         """The IPv4 addresses of a link."""
         found = []
         for payload in self._dump(rt.RTM_GETADDR, _ALL_ADDRESSES):
-            given = read_attributes(payload, rt.ADDRESS.size)
+            given = rtnetlink.read_attributes(payload, rt.ADDRESS.size)
             if rt.ADDRESS.unpack_from(payload)[4] == index:
-                found.append(LinkAddress(address_in(given, rt.IFA_LOCAL) or "", text_in(given, rt.IFA_LABEL) or ""))
+                found.append(
+                    LinkAddress(
+                        rtnetlink.address_in(given, rt.IFA_LOCAL) or "", rtnetlink.text_in(given, rt.IFA_LABEL) or ""
+                    )
+                )
         return found
 
     def own_addresses(self) -> list[tuple[IPv4Interface, int]]:
@@ -305,8 +310,8 @@ class Netlink:
         found = []
         for payload in self._dump(rt.RTM_GETADDR, _ALL_ADDRESSES):
             _, prefix, _, _, index = rt.ADDRESS.unpack_from(payload)
-            given = read_attributes(payload, rt.ADDRESS.size)
-            local, peer = address_in(given, rt.IFA_LOCAL), address_in(given, rt.IFA_ADDRESS)
+            given = rtnetlink.read_attributes(payload, rt.ADDRESS.size)
+            local, peer = rtnetlink.address_in(given, rt.IFA_LOCAL), rtnetlink.address_in(given, rt.IFA_ADDRESS)
             # On a link to one peer the network is the peer's, and has a route.
             found.append((IPv4Interface(f"{local}/{prefix if local == peer else 32}"), index))
         return found
@@ -316,10 +321,13 @@ class Netlink:
         found = []
         for payload in self._dump(rt.RTM_GETROUTE, _ALL_ROUTES):
             _, length, _, _, _, _, _, kind, _ = rt.ROUTE.unpack_from(payload)
-            given = read_attributes(payload, rt.ROUTE.size)
+            given = rtnetlink.read_attributes(payload, rt.ROUTE.size)
             if kind == ROUTE_TYPES["unicast"] and length:
                 found.append(
-                    (IPv4Network(f"{address_in(given, rt.RTA_DST)}/{length}"), number_in(given, rt.RTA_OIF) or 0)
+                    (
+                        IPv4Network(f"{rtnetlink.address_in(given, rt.RTA_DST)}/{length}"),
+                        rtnetlink.number_in(given, rt.RTA_OIF) or 0,
+                    )
                 )
         return found
 
@@ -327,11 +335,14 @@ class Netlink:
         """Our own rules, each for one mark or for one source address."""
         found = []
         for payload in self._dump(rt.RTM_GETRULE, _ALL_RULES):
-            given, source_prefix = read_attributes(payload, rt.RULE.size), rt.RULE.unpack_from(payload)[2]
-            source = address_in(given, rt.FRA_SRC) if source_prefix == 32 else None
-            mark = None if source else number_in(given, rt.FRA_FWMARK)
+            given, source_prefix = rtnetlink.read_attributes(payload, rt.RULE.size), rt.RULE.unpack_from(payload)[2]
+            source = rtnetlink.address_in(given, rt.FRA_SRC) if source_prefix == 32 else None
+            mark = None if source else rtnetlink.number_in(given, rt.FRA_FWMARK)
             if mark or source:
-                table, priority = number_in(given, rt.FRA_TABLE) or 0, number_in(given, rt.FRA_PRIORITY) or 0
+                table, priority = (
+                    rtnetlink.number_in(given, rt.FRA_TABLE) or 0,
+                    rtnetlink.number_in(given, rt.FRA_PRIORITY) or 0,
+                )
                 found.append(TableRule(table, mark, source, priority))
         return found
 
@@ -340,19 +351,19 @@ class Netlink:
         parts = []
         with self._lock:
             self._sequence += 1
-            self._socket.send(packet(kind, rt.NLM_F_DUMP, message, self._sequence))
+            self._socket.send(rtnetlink.packet(kind, rt.NLM_F_DUMP, message, self._sequence))
             for kind_of_part, _, payload in self._received():
                 if kind_of_part == rt.NLMSG_DONE:
                     break
                 if kind_of_part == rt.NLMSG_ERROR:
-                    raise NetlinkRefused("list", refusal(payload))
+                    raise NetlinkRefused("list", rtnetlink.refusal(payload))
                 parts.append(payload)
         return parts
 
     def _acknowledgement(self) -> tuple[int, int, str]:
         """(sequence number of the request, errno, the kernel's words)."""
         return next(
-            (sequence, refusal(payload), _extended_message(payload))
+            (sequence, rtnetlink.refusal(payload), _extended_message(payload))
             for kind, sequence, payload in self._received()
             if kind == rt.NLMSG_ERROR
         )
@@ -360,7 +371,7 @@ class Netlink:
     def _received(self) -> Iterator[tuple[int, int, bytes]]:
         """The messages that the kernel sends, as `messages` has them, until the caller has enough."""
         while True:
-            yield from messages(self._socket.recv(1 << 18))
+            yield from rtnetlink.messages(self._socket.recv(1 << 18))
 
 
 def _mac(address: str | None) -> bytes | None:
@@ -371,15 +382,15 @@ def _ipv4(address: str | None) -> bytes | None:
     return None if address is None else socket.inet_aton(address)
 
 
-def _link(given: Given, *, index: int = 0, flags: int = 0) -> bytes:
+def _link(given: rtnetlink.Given, *, index: int = 0, flags: int = 0) -> bytes:
     """`flags` are set, and no others changed."""
-    return rt.LINK.pack(socket.AF_UNSPEC, 0, index, flags, flags) + attributes(given)
+    return rt.LINK.pack(socket.AF_UNSPEC, 0, index, flags, flags) + rtnetlink.attributes(given)
 
 
-def _address(index: int, address: str, prefix: int, more: Given) -> bytes:
+def _address(index: int, address: str, prefix: int, more: rtnetlink.Given) -> bytes:
     scope = RT_SCOPE_HOST if index == LOOPBACK_INDEX else RT_SCOPE_UNIVERSE
     fixed = rt.ADDRESS.pack(socket.AF_INET, prefix, 0, scope, index)
-    return fixed + attributes({rt.IFA_LOCAL: _ipv4(address), rt.IFA_ADDRESS: _ipv4(address), **more})
+    return fixed + rtnetlink.attributes({rt.IFA_LOCAL: _ipv4(address), rt.IFA_ADDRESS: _ipv4(address), **more})
 
 
 def _route(route: KernelRoute) -> bytes:
@@ -391,7 +402,7 @@ def _route(route: KernelRoute) -> bytes:
     fixed = rt.ROUTE.pack(
         socket.AF_INET, network.prefixlen, 0, 0, 0, RTPROT_STATIC, scope, ROUTE_TYPES[route.kind], flags
     )
-    return fixed + attributes(
+    return fixed + rtnetlink.attributes(
         {
             rt.RTA_DST: network.network_address.packed,
             rt.RTA_TABLE: route.table,
@@ -403,7 +414,7 @@ def _route(route: KernelRoute) -> bytes:
 
 
 def _table_rule(rule: TableRule) -> bytes:
-    given: Given = {
+    given: rtnetlink.Given = {
         rt.FRA_FWMARK: rule.mark,
         rt.FRA_SRC: _ipv4(rule.source),
         rt.FRA_TABLE: rule.table,
@@ -412,10 +423,10 @@ def _table_rule(rule: TableRule) -> bytes:
     return _rule(given, source_prefix=0 if rule.source is None else 32)
 
 
-def _rule(given: Given, source_prefix: int = 0, flags: int = 0) -> bytes:
-    return rt.RULE.pack(socket.AF_INET, 0, source_prefix, 0, 0, FR_ACT_TO_TBL, flags) + attributes(given)
+def _rule(given: rtnetlink.Given, source_prefix: int = 0, flags: int = 0) -> bytes:
+    return rt.RULE.pack(socket.AF_INET, 0, source_prefix, 0, 0, FR_ACT_TO_TBL, flags) + rtnetlink.attributes(given)
 
 
 def _extended_message(payload: bytes) -> str:
     """The kernel's own words on a refusal: an attribute after the errno and the header it answers."""
-    return text_in(read_attributes(payload, 4 + rt.HEADER.size), NLMSGERR_ATTR_MSG) or ""
+    return rtnetlink.text_in(rtnetlink.read_attributes(payload, 4 + rt.HEADER.size), NLMSGERR_ATTR_MSG) or ""

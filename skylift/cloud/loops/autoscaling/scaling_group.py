@@ -26,22 +26,10 @@ from skylift.cloud.domain.scaling_group import (
     new_member,
     units,
 )
+from skylift.cloud.loops.autoscaling import scaling_size
 from skylift.cloud.loops.autoscaling.scaling_choice import counted, moves_to, places, victim
 from skylift.cloud.loops.autoscaling.scaling_member import advance, failed, group_of
 from skylift.cloud.loops.autoscaling.scaling_schedule import NextTime, carry_out, due, next_due
-from skylift.cloud.loops.autoscaling.scaling_size import (
-    AT_RISK,
-    accept_overage,
-    at_rest,
-    at_risk,
-    begin_cooldown,
-    joined,
-    may_balance,
-    may_launch,
-    rebalance,
-    shrink,
-    times_of,
-)
 from skylift.cloud.loops.guard import guarded
 from skylift.cloud.store.database import Database, Tx
 from skylift.cloud.store.scaling_group import finish, take_out
@@ -79,7 +67,7 @@ class ScalingGroupLoop:
         for action in scheduled:
             guarded(f"scheduled action {action.name} of {action.group}", partial(self._carry_out, action))
         with self.database.read() as tx:
-            names = [group.name for group in tx.find(ScalingGroup) if not at_rest(tx, group)]
+            names = [group.name for group in tx.find(ScalingGroup) if not scaling_size.at_rest(tx, group)]
         for name in names:
             guarded(f"group {name}", partial(self._see_to, name))
         self._look_again(began)
@@ -105,11 +93,11 @@ class ScalingGroupLoop:
             if group.deleting:
                 self._close(tx, group)
             else:
-                rebalance(tx, group)
-                shrink(tx, group)
+                scaling_size.rebalance(tx, group)
+                scaling_size.shrink(tx, group)
             for member in tx.find(ScalingMember, group=name, state="Terminating"):
                 self._see_off(tx, member)
-            begin_cooldown(tx, name)
+            scaling_size.begin_cooldown(tx, name)
             if group.deleting and not tx.find(ScalingMember, group=name):
                 tx.remove(group)
                 log.info("group %s: deleted", name)
@@ -133,7 +121,7 @@ class ScalingGroupLoop:
     def _fill(self, name: str) -> None:
         with self.database.read() as tx:
             group = tx.get(ScalingGroup, name=name)
-            if group is None or not may_launch(tx, group):
+            if group is None or not scaling_size.may_launch(tx, group):
                 return
             before = units(counted(tx.find(ScalingMember, group=name)))
         while self._launch_one(name, before):
@@ -144,11 +132,11 @@ class ScalingGroupLoop:
         try:
             with self.database.write() as tx:
                 group = tx.get(ScalingGroup, name=name)
-                if group is None or not may_balance(tx, group):
+                if group is None or not scaling_size.may_balance(tx, group):
                     return
                 members = tx.find(ScalingMember, group=name)
                 everything = units(counted(members))
-                going = victim(group, members, times_of(tx, members), everything)
+                going = victim(group, members, scaling_size.times_of(tx, members), everything)
                 wanted = moves_to(group, members, going) if going is not None else []
                 staying = [member for member in members if member is not going]
                 pools = [pool for place in wanted for pool in self.pools(tx, group, staying, place)]
@@ -159,24 +147,24 @@ class ScalingGroupLoop:
         except ServiceError as error:
             with self.database.write() as tx:
                 group = tx.get(ScalingGroup, name=name)
-                if group is not None and may_balance(tx, group):
+                if group is not None and scaling_size.may_balance(tx, group):
                     _note_refusal(tx, group, error, at(tx.now, BALANCING))
 
     def _launch_one(self, name: str, before: int) -> bool:
         """One more, in the first place where that is possible; False when no more are wanted, or none can be had."""
         with self.database.read() as tx:
             group = tx.get(ScalingGroup, name=name)
-            if group is None or not may_launch(tx, group):
+            if group is None or not scaling_size.may_launch(tx, group):
                 return False
             wanted, refusal = self._wanted(tx, group)
         for place in wanted:
             try:
                 with self.database.write() as tx:
                     group = tx.get(ScalingGroup, name=name)
-                    if group is None or not may_launch(tx, group):
+                    if group is None or not scaling_size.may_launch(tx, group):
                         return False
                     self._add(tx, group, place, _launch_cause(tx, group, before))
-                    accept_overage(tx, name)
+                    scaling_size.accept_overage(tx, name)
             except ServiceError as error:
                 log.info("group %s: no instance in %s: %s", name, place.zone, error)
                 refusal = error
@@ -185,14 +173,14 @@ class ScalingGroupLoop:
         assert refusal is not None, "a group has a subnet, and a template"
         with self.database.write() as tx:
             group = tx.get(ScalingGroup, name=name)
-            if group is not None and may_launch(tx, group):
+            if group is not None and scaling_size.may_launch(tx, group):
                 _note_refusal(tx, group, refusal, _launch_cause(tx, group, before))
         return False
 
     def _wanted(self, tx: Tx, group: ScalingGroup) -> tuple[list[Wanted], ServiceError | None]:
         """The types that may be launched, the best first. If the template is gone, none, and the reason."""
         # A successor goes to the zone of the instance at risk. Elsewhere, it would unbalance the zones.
-        risky = at_risk(tx, group)
+        risky = scaling_size.at_risk(tx, group)
         members = [member for member in tx.find(ScalingMember, group=group.name) if member not in risky]
         try:
             return [pool for place in places(group, members) for pool in self.pools(tx, group, members, place)], None
@@ -237,12 +225,12 @@ def _note_refusal(tx: Tx, group: ScalingGroup, refusal: ServiceError, cause: str
 
 def _launch_cause(tx: Tx, group: ScalingGroup, before: int) -> str:
     now = tx.now
-    if at_risk(tx, group):
-        return at(now, f"an instance was launched in response to {AT_RISK}")
+    if scaling_size.at_risk(tx, group):
+        return at(now, f"an instance was launched in response to {scaling_size.AT_RISK}")
     if not group.cause and group.replacing:
         return at(now, "an instance was launched in response to an unhealthy instance needing to be replaced")
     why = (
         "an instance was started in response to a difference between desired and actual capacity, "
         f"increasing the capacity from {before} to {group.desired}"
     )
-    return joined(group.cause, at(now, why))
+    return scaling_size.joined(group.cause, at(now, why))

@@ -8,23 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from skylift.cloud.domain import network
 from skylift.cloud.domain.dedicated_host import DedicatedHost
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.instance import Image, Instance, KeyPair
-from skylift.cloud.domain.network import (
-    Address,
-    DhcpOptions,
-    InternetGateway,
-    NatGateway,
-    NetworkAcl,
-    NetworkInterface,
-    PrefixList,
-    RouteAssociation,
-    RouteTable,
-    SecurityGroup,
-    Subnet,
-    Vpc,
-)
 from skylift.cloud.domain.peering import Peering
 from skylift.cloud.domain.placement_group import PlacementGroup
 from skylift.cloud.domain.spot import SpotRequest
@@ -42,27 +29,27 @@ if TYPE_CHECKING:
 
 
 _NAMED_BY: dict[str, type[Any]] = {
-    "VpcId": Vpc,
-    "SubnetId": Subnet,
-    "InternetGatewayId": InternetGateway,
-    "GatewayId": InternetGateway,
-    "RouteTableId": RouteTable,
-    "RouteTableIds": RouteTable,
-    "GroupId": SecurityGroup,
-    "Groups": SecurityGroup,
+    "VpcId": network.Vpc,
+    "SubnetId": network.Subnet,
+    "InternetGatewayId": network.InternetGateway,
+    "GatewayId": network.InternetGateway,
+    "RouteTableId": network.RouteTable,
+    "RouteTableIds": network.RouteTable,
+    "GroupId": network.SecurityGroup,
+    "Groups": network.SecurityGroup,
     "InstanceId": Instance,
     "InstanceIds": Instance,
     "ImageId": Image,
     "SourceImageId": Image,
     "KeyPairId": KeyPair,
-    "NetworkInterfaceId": NetworkInterface,
-    "AllocationId": Address,
-    "AllocationIds": Address,
-    "SecondaryAllocationIds": Address,
-    "DhcpOptionsId": DhcpOptions,
-    "NatGatewayId": NatGateway,
-    "NetworkAclId": NetworkAcl,
-    "PrefixListId": PrefixList,
+    "NetworkInterfaceId": network.NetworkInterface,
+    "AllocationId": network.Address,
+    "AllocationIds": network.Address,
+    "SecondaryAllocationIds": network.Address,
+    "DhcpOptionsId": network.DhcpOptions,
+    "NatGatewayId": network.NatGateway,
+    "NetworkAclId": network.NetworkAcl,
+    "PrefixListId": network.PrefixList,
     "VpcEndpointId": VpcEndpoint,
     "VpcEndpointIds": VpcEndpoint,
     "VpcPeeringConnectionId": Peering,
@@ -164,10 +151,10 @@ def on_group(action: str) -> Checks:
     def checks(tx: Tx, caller: Caller, params: Params) -> Iterator[Check]:
         group_id = params.get("GroupId")
         if not group_id and params.get("GroupName"):
-            vpc = tx.get(Vpc, is_default=True)
-            group = tx.get(SecurityGroup, vpc_id=vpc.id, name=params["GroupName"]) if vpc else None
+            vpc = tx.get(network.Vpc, is_default=True)
+            group = tx.get(network.SecurityGroup, vpc_id=vpc.id, name=params["GroupName"]) if vpc else None
             group_id = group.id if group else None
-        yield on_row(tx, caller, action, SecurityGroup, group_id or "*")
+        yield on_row(tx, caller, action, network.SecurityGroup, group_id or "*")
 
     return checks
 
@@ -188,18 +175,20 @@ def on_association(action: str, *members: str) -> Checks:
 
     def checks(tx: Tx, caller: Caller, params: Params) -> Iterator[Check]:
         table, association = association_by_id(tx, params["AssociationId"])
-        yield on_row(tx, caller, action, RouteTable, table.id if table else "*")
+        yield on_row(tx, caller, action, network.RouteTable, table.id if table else "*")
         if association and association.subnet_id:
-            yield on_row(tx, caller, action, Subnet, association.subnet_id)
+            yield on_row(tx, caller, action, network.Subnet, association.subnet_id)
         if association and association.gateway_id:
-            yield on_row(tx, caller, action, InternetGateway, association.gateway_id)
+            yield on_row(tx, caller, action, network.InternetGateway, association.gateway_id)
         yield from on(action, *members)(tx, caller, params)
 
     return checks
 
 
-def association_by_id(tx: Tx, association_id: str) -> tuple[RouteTable | None, RouteAssociation | None]:
-    found = ((table, one) for table in tx.find(RouteTable) for one in table.associations if one.id == association_id)
+def association_by_id(tx: Tx, association_id: str) -> tuple[network.RouteTable | None, network.RouteAssociation | None]:
+    found = (
+        (table, one) for table in tx.find(network.RouteTable) for one in table.associations if one.id == association_id
+    )
     return next(found, (None, None))
 
 

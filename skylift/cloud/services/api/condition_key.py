@@ -9,21 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from skylift.cloud.domain import network
 from skylift.cloud.domain.dedicated_host import DedicatedHost
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.instance import Image, Instance, KeyPair, MetadataOptions
-from skylift.cloud.domain.network import (
-    Address,
-    DhcpOptions,
-    InternetGateway,
-    NetworkAcl,
-    NetworkInterface,
-    RouteTable,
-    SecurityGroup,
-    Subnet,
-    Vpc,
-)
 from skylift.cloud.domain.peering import Peering
 from skylift.cloud.domain.placement_group import PlacementGroup
 from skylift.cloud.domain.volume import Snapshot, Volume
@@ -140,8 +130,8 @@ def _in_vpc(key: str) -> Callable[[Tx, Caller, Any], Context]:
     return lambda _tx, caller, row: {key: row.id, "ec2:Vpc": arn(caller, "vpc", row.vpc_id)}
 
 
-def _interface(tx: Tx, caller: Caller, row: NetworkInterface) -> Context:
-    subnet = tx.get(Subnet, id=row.subnet_id)
+def _interface(tx: Tx, caller: Caller, row: network.NetworkInterface) -> Context:
+    subnet = tx.get(network.Subnet, id=row.subnet_id)
     return {
         "ec2:NetworkInterfaceID": row.id,
         "ec2:Subnet": arn(caller, "subnet", row.subnet_id),
@@ -168,23 +158,23 @@ _BY_NOUN: dict[type[Any], Callable[[Tx, Caller, Any], Context]] = {
     Volume: _volume,
     Snapshot: _snapshot,
     KeyPair: lambda _tx, _caller, row: {"ec2:KeyPairName": row.name, "ec2:KeyPairType": row.kind},
-    Vpc: lambda _tx, _caller, row: {"ec2:VpcID": row.id, "ec2:Tenancy": row.tenancy},
-    Subnet: lambda _tx, caller, row: {
+    network.Vpc: lambda _tx, _caller, row: {"ec2:VpcID": row.id, "ec2:Tenancy": row.tenancy},
+    network.Subnet: lambda _tx, caller, row: {
         "ec2:SubnetID": row.id,
         **of_zone(row.zone),
         "ec2:Vpc": arn(caller, "vpc", row.vpc_id),
     },
-    InternetGateway: lambda _tx, _caller, row: {"ec2:InternetGatewayID": row.id},
-    RouteTable: _in_vpc("ec2:RouteTableID"),
-    SecurityGroup: _in_vpc("ec2:SecurityGroupID"),
-    NetworkAcl: _in_vpc("ec2:NetworkAclID"),
-    DhcpOptions: lambda _tx, _caller, row: {"ec2:DhcpOptionsID": row.id},
-    Address: lambda _tx, _caller, row: {
+    network.InternetGateway: lambda _tx, _caller, row: {"ec2:InternetGatewayID": row.id},
+    network.RouteTable: _in_vpc("ec2:RouteTableID"),
+    network.SecurityGroup: _in_vpc("ec2:SecurityGroupID"),
+    network.NetworkAcl: _in_vpc("ec2:NetworkAclID"),
+    network.DhcpOptions: lambda _tx, _caller, row: {"ec2:DhcpOptionsID": row.id},
+    network.Address: lambda _tx, _caller, row: {
         "ec2:AllocationId": row.id,
         "ec2:Domain": "vpc",
         "ec2:PublicIpAddress": row.public_ip,
     },
-    NetworkInterface: _interface,
+    network.NetworkInterface: _interface,
     Peering: _peering,
     PlacementGroup: lambda _tx, _caller, row: {
         "ec2:PlacementGroupName": row.name,

@@ -20,18 +20,9 @@ from skylift.cloud.services.api.page import page
 from skylift.cloud.services.api.refusal import combination, invalid, missing, refuse_other_values
 from skylift.cloud.services.api.resource import require
 from skylift.cloud.services.api.tag import tag_list
+from skylift.cloud.services.ec2 import launch_template
 from skylift.cloud.services.ec2.launch_parameter import TEMPLATE, TEMPLATE_DATA
 from skylift.cloud.services.ec2.launch_request import template_request
-from skylift.cloud.services.ec2.launch_template import (
-    LIMITS,
-    data_of,
-    is_number,
-    latest,
-    new_version,
-    on_template,
-    template_of,
-    version_of,
-)
 from skylift.cloud.store.database import Tx
 
 if TYPE_CHECKING:
@@ -60,12 +51,14 @@ def create(
     if made_before:
         template_id, _, number = made_before.partition("/")
         template = require(tx, LaunchTemplate, template_id)
-        return {"LaunchTemplateVersion": view(template, version_of(tx, template, number))}
+        return {"LaunchTemplateVersion": view(template, launch_template.version_of(tx, template, number))}
     refuse_other_values(params, NEUTRAL)
-    template = template_of(tx, params)
-    source = version_of(tx, template, params["SourceVersion"]).data if params.get("SourceVersion") else None
+    template = launch_template.template_of(tx, params)
+    source = (
+        launch_template.version_of(tx, template, params["SourceVersion"]).data if params.get("SourceVersion") else None
+    )
     grown = replace(template, last_number=template.last_number + 1)
-    version = new_version(tx, caller, grown, grown.last_number, params, source)
+    version = launch_template.new_version(tx, caller, grown, grown.last_number, params, source)
     tx.save(grown)
     tx.add(version)
     remember(tx, "CreateLaunchTemplateVersion", params, f"{grown.id}/{version.number}")
@@ -79,7 +72,7 @@ def describe(
     refuse_other_values(params, NEUTRAL)
     wanted = params.get("Versions") or []
     if params.get("LaunchTemplateId") or params.get("LaunchTemplateName"):
-        template = template_of(tx, params)
+        template = launch_template.template_of(tx, params)
         rows = [(template, version) for version in _chosen(tx, template, params, wanted)]
     elif not wanted or not {"$Latest", "$Default"}.issuperset(wanted):
         raise missing("LaunchTemplateId")
@@ -88,7 +81,7 @@ def describe(
         rows = [(template, version) for template in templates for version in _chosen(tx, template, params, wanted)]
     items = [view(template, version) for template, version in rows]
     found = matching(items, params.get("Filters"), FILTERS)
-    shown = page(found, params, _key, LIMITS)
+    shown = page(found, params, _key, launch_template.LIMITS)
     return {"LaunchTemplateVersions": shown.items, **shown.next}
 
 
@@ -96,13 +89,13 @@ def delete(
     tx: Tx, _caller: Caller, params: ec2.DeleteLaunchTemplateVersionsRequest
 ) -> ec2.DeleteLaunchTemplateVersionsResult:
     """Deletes each version by itself. Those that cannot be deleted are answered with their errors."""
-    template = template_of(tx, params)
+    template = launch_template.template_of(tx, params)
     if not params["Versions"]:
         raise missing("LaunchTemplateVersion")
     done: list[ec2.DeleteLaunchTemplateVersionsResponseSuccessItem] = []
     undone: list[ec2.DeleteLaunchTemplateVersionsResponseErrorItem] = []
     for wanted in dict.fromkeys(params["Versions"]):
-        if not is_number(wanted):
+        if not launch_template.is_number(wanted):
             raise invalid(f"Invalid launch template version: '{wanted}'. Versions are deleted by their numbers.")
         named: ec2.DeleteLaunchTemplateVersionsResponseSuccessItem = {
             "LaunchTemplateId": template.id,
@@ -207,9 +200,9 @@ def with_template(tx: Tx, request: LaunchRequest) -> tuple[LaunchRequest, dict[s
     asked = request.template
     if not asked:
         return request, {}
-    template = template_of(tx, asked)
-    version = version_of(tx, template, asked.get("Version") or "$Default")
-    return request.over(template_request(data_of(version))), {
+    template = launch_template.template_of(tx, asked)
+    version = launch_template.version_of(tx, template, asked.get("Version") or "$Default")
+    return request.over(template_request(launch_template.data_of(version))), {
         "aws:ec2launchtemplate:id": template.id,
         "aws:ec2launchtemplate:version": str(version.number),
     }
@@ -224,7 +217,7 @@ def view(template: LaunchTemplate, version: LaunchTemplateVersion) -> ec2.Launch
         "CreateTime": version.created,
         "CreatedBy": version.created_by,
         "DefaultVersion": version.number == template.default_number,
-        "LaunchTemplateData": data_of(version),
+        "LaunchTemplateData": launch_template.data_of(version),
     }
 
 
@@ -235,10 +228,10 @@ def _chosen(
     if wanted and (least or most):
         raise combination("Versions cannot be combined with MinVersion and MaxVersion.")
     if wanted:
-        found = {(version := version_of(tx, template, one)).number: version for one in wanted}
+        found = {(version := launch_template.version_of(tx, template, one)).number: version for one in wanted}
         return list(found.values())
     first = _bound(least, 1)
-    last = _bound(most, latest(tx, template))
+    last = _bound(most, launch_template.latest(tx, template))
     versions = tx.find(LaunchTemplateVersion, template_id=template.id)
     return sorted((one for one in versions if first <= one.number <= last), key=lambda one: -one.number)
 
@@ -246,7 +239,7 @@ def _chosen(
 def _bound(given: str | None, default: int) -> int:
     if given is None:
         return default
-    if not is_number(given):
+    if not launch_template.is_number(given):
         raise invalid(f"Invalid launch template version: '{given}'. It has to be a number.")
     return int(given)
 
@@ -260,13 +253,13 @@ OPERATIONS = (
         "CreateLaunchTemplateVersion",
         create,
         f"{TEMPLATE} VersionDescription SourceVersion ClientToken ResolveAlias {TEMPLATE_DATA}",
-        on_template,
+        launch_template.on_template,
     ),
     reads(
         "DescribeLaunchTemplateVersions",
         describe,
         f"{TEMPLATE} Versions MinVersion MaxVersion ResolveAlias IncludeManagedResources {PAGES}",
     ),
-    acts_on("DeleteLaunchTemplateVersions", delete, f"{TEMPLATE} Versions", on_template),
+    acts_on("DeleteLaunchTemplateVersions", delete, f"{TEMPLATE} Versions", launch_template.on_template),
     shows("GetLaunchTemplateData", data_of_instance, "InstanceId", "InstanceId"),
 )

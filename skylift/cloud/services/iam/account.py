@@ -4,17 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from skylift.cloud.domain.identity import (
-    AccessKey,
-    Caller,
-    Group,
-    InstanceProfile,
-    ManagedPolicy,
-    MfaDevice,
-    OidcProvider,
-    Role,
-    User,
-)
+from skylift.cloud.domain import identity
 from skylift.cloud.services.api import trust
 from skylift.cloud.services.api.aws_policy import AWS_POLICIES
 from skylift.cloud.services.api.iam_rules import encoded, invalid_value, page_of, tag_list
@@ -31,23 +21,23 @@ if TYPE_CHECKING:
 
 KINDS = ("User", "Role", "Group", "LocalManagedPolicy", "AWSManagedPolicy")
 
-Entity = User | Role | Group
+Entity = identity.User | identity.Role | identity.Group
 
 
-def summary(tx: Tx, _caller: Caller, _params: Params) -> iam.GetAccountSummaryResponse:
+def summary(tx: Tx, _caller: identity.Caller, _params: Params) -> iam.GetAccountSummaryResponse:
     """Counts of what there is, and quotas. This account has no certificates and no providers."""
-    devices = tx.find(MfaDevice)
+    devices = tx.find(identity.MfaDevice)
     return {
         "SummaryMap": {
-            "Users": tx.count(User),
+            "Users": tx.count(identity.User),
             "UsersQuota": user.MAX_USERS,
-            "Groups": tx.count(Group),
+            "Groups": tx.count(identity.Group),
             "GroupsQuota": group.MAX_GROUPS,
-            "Roles": tx.count(Role),
+            "Roles": tx.count(identity.Role),
             "RolesQuota": MAX_ROLES,
-            "InstanceProfiles": tx.count(InstanceProfile),
+            "InstanceProfiles": tx.count(identity.InstanceProfile),
             "InstanceProfilesQuota": profiles.MAX_PROFILES,
-            "Policies": tx.count(ManagedPolicy),
+            "Policies": tx.count(identity.ManagedPolicy),
             "PoliciesQuota": policy.MAX_POLICIES,
             "PolicySizeQuota": policy.MAX_SIZE,
             "PolicyVersionsInUse": versions_in_use(tx),
@@ -62,45 +52,45 @@ def summary(tx: Tx, _caller: Caller, _params: Params) -> iam.GetAccountSummaryRe
             "AssumeRolePolicySizeQuota": trust.MAX_SIZE,
             "GroupsPerUserQuota": group.MAX_GROUPS_OF_USER,
             "AccessKeysPerUserQuota": access_key.MAX_KEYS,
-            "AccountAccessKeysPresent": int(bool(tx.find(AccessKey, user=None))),
+            "AccountAccessKeysPresent": int(bool(tx.find(identity.AccessKey, user=None))),
             "AccountMFAEnabled": 0,
             "AccountPasswordPresent": 0,
             "AccountSigningCertificatesPresent": 0,
             "MFADevices": len(devices),
             "MFADevicesInUse": sum(one.user_id is not None for one in devices),
-            "Providers": len(tx.find(OidcProvider)),
+            "Providers": len(tx.find(identity.OidcProvider)),
             "ServerCertificates": 0,
         }
     }
 
 
 def authorization_details(
-    tx: Tx, _caller: Caller, params: iam.GetAccountAuthorizationDetailsRequest
+    tx: Tx, _caller: identity.Caller, params: iam.GetAccountAuthorizationDetailsRequest
 ) -> iam.GetAccountAuthorizationDetailsResponse:
     """Users, groups and roles with their policies, and managed policies; `Filter` picks kinds of them."""
     wanted = params.get("Filter") or list(KINDS)
     for number, kind in enumerate(wanted, start=1):
         if kind not in KINDS:
             raise invalid_value(kind, f"filter.{number}.member", f"satisfy enum value set: [{', '.join(KINDS)}]")
-    found: list[Entity | ManagedPolicy] = []
-    for noun in (User, Group, Role):
+    found: list[Entity | identity.ManagedPolicy] = []
+    for noun in (identity.User, identity.Group, identity.Role):
         found += tx.find(noun) if noun.__name__ in wanted else []
     if "LocalManagedPolicy" in wanted:
-        found += tx.find(ManagedPolicy)
+        found += tx.find(identity.ManagedPolicy)
     if "AWSManagedPolicy" in wanted:
         found += AWS_POLICIES.values()
     chosen, more = page_of(params, found, lambda item: f"{type(item).__name__} {item.arn}")
     attached, bounding = attachments(tx), boundaries(tx)
     return {
-        "UserDetailList": [_user(item) for item in chosen if isinstance(item, User)],
-        "GroupDetailList": [_group(item) for item in chosen if isinstance(item, Group)],
-        "RoleDetailList": [_role(tx, item) for item in chosen if isinstance(item, Role)],
-        "Policies": [_policy(item, attached, bounding) for item in chosen if isinstance(item, ManagedPolicy)],
+        "UserDetailList": [_user(item) for item in chosen if isinstance(item, identity.User)],
+        "GroupDetailList": [_group(item) for item in chosen if isinstance(item, identity.Group)],
+        "RoleDetailList": [_role(tx, item) for item in chosen if isinstance(item, identity.Role)],
+        "Policies": [_policy(item, attached, bounding) for item in chosen if isinstance(item, identity.ManagedPolicy)],
         **more,
     }
 
 
-def _user(item: User) -> iam.UserDetail:
+def _user(item: identity.User) -> iam.UserDetail:
     return {
         **cast("iam.UserDetail", user.described(item)),
         "UserPolicyList": _inline(item),
@@ -109,7 +99,7 @@ def _user(item: User) -> iam.UserDetail:
     }
 
 
-def _group(item: Group) -> iam.GroupDetail:
+def _group(item: identity.Group) -> iam.GroupDetail:
     return {
         **group.described(item),
         "GroupPolicyList": _inline(item),
@@ -117,7 +107,7 @@ def _group(item: Group) -> iam.GroupDetail:
     }
 
 
-def _role(tx: Tx, item: Role) -> iam.RoleDetail:
+def _role(tx: Tx, item: identity.Role) -> iam.RoleDetail:
     answer: iam.RoleDetail = {
         "Path": item.path,
         "RoleName": item.name,
@@ -125,7 +115,9 @@ def _role(tx: Tx, item: Role) -> iam.RoleDetail:
         "Arn": item.arn,
         "CreateDate": item.created,
         "AssumeRolePolicyDocument": encoded(item.trust_policy),
-        "InstanceProfileList": [profiles.summary(tx, profile) for profile in tx.find(InstanceProfile, role=item.name)],
+        "InstanceProfileList": [
+            profiles.summary(tx, profile) for profile in tx.find(identity.InstanceProfile, role=item.name)
+        ],
         "RolePolicyList": _inline(item),
         "AttachedManagedPolicies": entity_policy.attached_policies(item.attached),
         "RoleLastUsed": role.last_used(item),
@@ -137,7 +129,9 @@ def _role(tx: Tx, item: Role) -> iam.RoleDetail:
     return answer
 
 
-def _policy(item: ManagedPolicy, attached: dict[str, int], bounding: dict[str, int]) -> iam.ManagedPolicyDetail:
+def _policy(
+    item: identity.ManagedPolicy, attached: dict[str, int], bounding: dict[str, int]
+) -> iam.ManagedPolicyDetail:
     versions: list[iam.PolicyVersion] = [
         {"Document": encoded(item.versions[number].document), **policy.version_summary(item, number)}
         for number in sorted(item.versions, key=lambda number: -int(number[1:]))

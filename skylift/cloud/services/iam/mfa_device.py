@@ -15,17 +15,7 @@ from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller, MfaDevice, User
-from skylift.cloud.services.api.iam_rules import (
-    checked_name,
-    checked_path,
-    checked_tags,
-    exists,
-    invalid_value,
-    no_such,
-    over_quota,
-    page_of,
-    tag_list,
-)
+from skylift.cloud.services.api import iam_rules
 from skylift.cloud.services.api.operation import Check, Handler, Nothing, Params, Prepare
 from skylift.cloud.services.iam import user as users
 from skylift.cloud.services.iam.one_time_code import STEP, new_seed, step_of, step_of_two
@@ -52,11 +42,11 @@ _STATUSES = ("Assigned", "Unassigned", "Any")
 
 def create(tx: Tx, caller: Caller, params: iam.CreateVirtualMFADeviceRequest) -> iam.CreateVirtualMFADeviceResponse:
     """The only answer that ever contains the seed."""
-    name, path = checked_name(params, "VirtualMFADeviceName", LONGEST_NAME), checked_path(params)
+    name, path = iam_rules.checked_name(params, "VirtualMFADeviceName", LONGEST_NAME), iam_rules.checked_path(params)
     serial = _arn(caller, name, path)
     if tx.get(MfaDevice, serial=serial) is not None:
-        raise exists(f"MFADevice entity at the same path and name {name}")
-    made = MfaDevice(serial, new_seed(), tx.now, tags=checked_tags(params))
+        raise iam_rules.exists(f"MFADevice entity at the same path and name {name}")
+    made = MfaDevice(serial, new_seed(), tx.now, tags=iam_rules.checked_tags(params))
     tx.add(made)
     return {"VirtualMFADevice": {**_view(tx, made), "Base32StringSeed": made.seed.encode()}}
 
@@ -72,9 +62,9 @@ def delete(tx: Tx, _caller: Caller, params: iam.DeleteVirtualMFADeviceRequest) -
 def enable(tx: Tx, _caller: Caller, params: iam.EnableMFADeviceRequest) -> Nothing:
     user, device = users.existing(tx, params["UserName"]), _existing(tx, params["SerialNumber"])
     if device.user_id is not None:
-        raise exists(f"MFA device {device.serial} is in use; it")
+        raise iam_rules.exists(f"MFA device {device.serial} is in use; it")
     if len(tx.find(MfaDevice, user_id=user.id)) >= MAX_OF_USER:
-        raise over_quota("MfaDevicesPerUser", MAX_OF_USER)
+        raise iam_rules.over_quota("MfaDevicesPerUser", MAX_OF_USER)
     tx.save(replace(device, user_id=user.id, enabled=tx.now, last_step=_step_of_two(tx, device, params), wrong=0))
     return {}
 
@@ -95,7 +85,7 @@ def get(tx: Tx, _caller: Caller, params: iam.GetMFADeviceRequest) -> iam.GetMFAD
     device = _existing(tx, params["SerialNumber"])
     user = tx.get(User, id=device.user_id) if device.user_id else None
     if params.get("UserName") and (user is None or user.name != params["UserName"]):
-        raise no_such(f"MFA Device with serial number {device.serial}")
+        raise iam_rules.no_such(f"MFA Device with serial number {device.serial}")
     shown: iam.GetMFADeviceResponse = {"SerialNumber": device.serial}
     if user is not None:
         shown["UserName"] = user.name
@@ -109,16 +99,16 @@ def list_of_user(tx: Tx, caller: Caller, params: iam.ListMFADevicesRequest) -> i
     if caller.kind == "root" and "UserName" not in params:
         return {"MFADevices": [], "IsTruncated": False}
     user = users.existing(tx, users.named_or_own(caller, params))
-    found, more = page_of(params, tx.find(MfaDevice, user_id=user.id), lambda one: one.serial)
+    found, more = iam_rules.page_of(params, tx.find(MfaDevice, user_id=user.id), lambda one: one.serial)
     return {"MFADevices": [_of(user, one) for one in found], **more}
 
 
 def list_all(tx: Tx, _caller: Caller, params: iam.ListVirtualMFADevicesRequest) -> iam.ListVirtualMFADevicesResponse:
     status = params.get("AssignmentStatus", "Any")
     if status not in _STATUSES:
-        raise invalid_value(status, "assignmentStatus", f"satisfy enum value set: [{', '.join(_STATUSES)}]")
+        raise iam_rules.invalid_value(status, "assignmentStatus", f"satisfy enum value set: [{', '.join(_STATUSES)}]")
     wanted = [one for one in tx.find(MfaDevice) if status == "Any" or (one.user_id is None) == (status == "Unassigned")]
-    found, more = page_of(params, wanted, lambda one: one.serial)
+    found, more = iam_rules.page_of(params, wanted, lambda one: one.serial)
     return {"VirtualMFADevices": [_view(tx, one) for one in found], **more}
 
 
@@ -183,14 +173,14 @@ def check_get(tx: Tx, caller: Caller, params: iam.GetMFADeviceRequest) -> Iterab
 def _existing(tx: Tx, serial: str) -> MfaDevice:
     device = tx.get(MfaDevice, serial=serial)
     if device is None:
-        raise no_such(f"VirtualMFADevice with serial number {serial}")
+        raise iam_rules.no_such(f"VirtualMFADevice with serial number {serial}")
     return device
 
 
 def _of_user(tx: Tx, user: User, serial: str) -> MfaDevice:
     device = tx.get(MfaDevice, serial=serial)
     if device is None or device.user_id != user.id:
-        raise no_such(f"MFA Device of user {user.name} with serial number {serial}")
+        raise iam_rules.no_such(f"MFA Device of user {user.name} with serial number {serial}")
     return device
 
 
@@ -206,7 +196,7 @@ def _step_of_two(tx: Tx, device: MfaDevice, params: iam.EnableMFADeviceRequest |
 def _code(given: str, member: str) -> str:
     """`member` is the parameter as AWS's messages spell it."""
     if not _CODE.fullmatch(given):
-        raise invalid_value(given, member, r"satisfy regular expression pattern: [\d]+")
+        raise iam_rules.invalid_value(given, member, r"satisfy regular expression pattern: [\d]+")
     return given
 
 
@@ -223,7 +213,7 @@ def _view(tx: Tx, device: MfaDevice) -> iam.VirtualMFADevice:
     if device.enabled is not None:
         shown["EnableDate"] = device.enabled
     if device.tags:
-        shown["Tags"] = tag_list(device.tags)
+        shown["Tags"] = iam_rules.tag_list(device.tags)
     return shown
 
 

@@ -7,17 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from skylift.cloud.domain.identity import Caller, Group, InstanceProfile, Role, User
-from skylift.cloud.services.api.iam_rules import (
-    More,
-    checked_name,
-    checked_path,
-    checked_prefix,
-    entity_context,
-    exists,
-    no_such,
-    over_quota,
-    page,
-)
+from skylift.cloud.services.api import iam_rules
 from skylift.cloud.services.api.operation import Check, Checks, Params
 from skylift.cloud.services.iam.operation import checks_to_make
 from skylift.cloud.store.database import Tx
@@ -47,22 +37,22 @@ class Named(Generic[Noun]):
     def existing(self, tx: Tx, name: str) -> Noun:
         found = tx.get(self.noun, name=name)
         if found is None:
-            raise no_such(f"{self.kind.replace('-', ' ')} with name {name}")
+            raise iam_rules.no_such(f"{self.kind.replace('-', ' ')} with name {name}")
         return found
 
     def name_and_path(self, params: Params) -> tuple[str, str]:
-        return checked_name(params, self.parameter, self.longest), checked_path(params)
+        return iam_rules.checked_name(params, self.parameter, self.longest), iam_rules.checked_path(params)
 
     def make_room(self, tx: Tx, name: str) -> None:
         """Raises where the name is taken, or where there may be no more."""
         self._require_free(tx, name)
         if tx.count(self.noun) >= self.most:
-            raise over_quota(f"{self.noun.__name__}sPerAccount", self.most)
+            raise iam_rules.over_quota(f"{self.noun.__name__}sPerAccount", self.most)
 
-    def page(self, tx: Tx, params: Params) -> tuple[list[Noun], More]:
+    def page(self, tx: Tx, params: Params) -> tuple[list[Noun], iam_rules.More]:
         """Those under the path that is asked for, by name."""
-        prefix = checked_prefix(params)
-        return page(
+        prefix = iam_rules.checked_prefix(params)
+        return iam_rules.page(
             params, lambda after, limit: under_path(tx, self.noun, prefix, after, limit), lambda found: found.name
         )
 
@@ -70,16 +60,16 @@ class Named(Generic[Noun]):
         """With the name and the path that an update asks for, which make a new ARN."""
         name, path, asked = named.name, named.path, f"New{self.parameter}"
         if asked in params:
-            name = checked_name(params, asked, self.longest)
+            name = iam_rules.checked_name(params, asked, self.longest)
         if "NewPath" in params:
-            path = checked_path(params, "NewPath")
+            path = iam_rules.checked_path(params, "NewPath")
         if name.lower() != named.name.lower():
             self._require_free(tx, name)
         return replace(named, name=name, path=path, arn=self.arn_of(caller, name, path))
 
     def _require_free(self, tx: Tx, name: str) -> None:
         if name_taken(tx, self.noun, name):
-            raise exists(f"{self.taken} {name}")
+            raise iam_rules.exists(f"{self.taken} {name}")
 
     def resource(self, tx: Tx, caller: Caller, name: str) -> str:
         """The ARN to authorise against: its own, or the one it would have if it were there."""
@@ -93,7 +83,7 @@ class Named(Generic[Noun]):
             name = params[self.parameter]
             found = tx.get(self.noun, name=name)
             arn = found.arn if found else self.arn_of(caller, name)
-            return [Check(f"iam:{action}", arn, entity_context(params, found))]
+            return [Check(f"iam:{action}", arn, iam_rules.entity_context(params, found))]
 
         return checks
 

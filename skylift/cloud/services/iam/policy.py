@@ -9,23 +9,8 @@ from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller, Group, ManagedPolicy, PolicyVersion, Role, User
+from skylift.cloud.services.api import iam_rules
 from skylift.cloud.services.api.aws_policy import AWS_POLICIES
-from skylift.cloud.services.api.iam_rules import (
-    checked_name,
-    checked_path,
-    checked_prefix,
-    checked_tags,
-    checked_text,
-    encoded,
-    exists,
-    invalid_input,
-    invalid_value,
-    new_id,
-    over_quota,
-    page,
-    page_of,
-    tag_list,
-)
 from skylift.cloud.services.api.identity_policy import checked_managed_policy
 from skylift.cloud.services.api.operation import Check, Nothing, Params
 from skylift.cloud.services.api.policy_document import document_size
@@ -45,17 +30,17 @@ _ARN = re.compile(r"arn:aws:iam::(aws|\d{12}):policy/(\S+/)?[\w+=,.@-]+", re.ASC
 
 
 def create(tx: Tx, caller: Caller, params: iam.CreatePolicyRequest) -> iam.CreatePolicyResponse:
-    name, path = checked_name(params, "PolicyName", 128), checked_path(params)
-    description = checked_text(params, "Description", 1000)
+    name, path = iam_rules.checked_name(params, "PolicyName", 128), iam_rules.checked_path(params)
+    description = iam_rules.checked_text(params, "Description", 1000)
     text = checked_document(params["PolicyDocument"])
     if name_taken(tx, ManagedPolicy, name):
-        raise exists(f"A policy called {name}")
+        raise iam_rules.exists(f"A policy called {name}")
     if tx.count(ManagedPolicy) >= MAX_POLICIES:
-        raise over_quota("PoliciesPerAccount", MAX_POLICIES)
+        raise iam_rules.over_quota("PoliciesPerAccount", MAX_POLICIES)
     policy = ManagedPolicy(
         arn=arn_of(caller, name, path),
         name=name,
-        id=new_id("ANPA"),
+        id=iam_rules.new_id("ANPA"),
         path=path,
         created=tx.now,
         updated=tx.now,
@@ -63,22 +48,22 @@ def create(tx: Tx, caller: Caller, params: iam.CreatePolicyRequest) -> iam.Creat
         default_version="v1",
         latest=1,
         description=description,
-        tags=checked_tags(params),
+        tags=iam_rules.checked_tags(params),
     )
     tx.add(policy)
     # Only this answer and GetPolicy's carry tags; a policy that was just made is attached to nothing.
     answer = summary(policy, {}, {})
-    return {"Policy": {**answer, "Tags": tag_list(policy.tags)} if policy.tags else answer}
+    return {"Policy": {**answer, "Tags": iam_rules.tag_list(policy.tags)} if policy.tags else answer}
 
 
 def get(tx: Tx, _caller: Caller, params: iam.GetPolicyRequest) -> iam.GetPolicyResponse:
     policy = existing(tx, params["PolicyArn"])
-    answer: iam.Policy = {**summary(policy, attachments(tx), boundaries(tx)), "Tags": tag_list(policy.tags)}
+    answer: iam.Policy = {**summary(policy, attachments(tx), boundaries(tx)), "Tags": iam_rules.tag_list(policy.tags)}
     return {"Policy": {**answer, "Description": policy.description} if policy.description else answer}
 
 
 def list_all(tx: Tx, _caller: Caller, params: iam.ListPoliciesRequest) -> iam.ListPoliciesResponse:
-    prefix = checked_prefix(params)
+    prefix = iam_rules.checked_prefix(params)
     scope = _one_of(params, "Scope", ("All", "AWS", "Local"))
     attached, bounding = attachments(tx), boundaries(tx)
     usage = _one_of(params, "PolicyUsageFilter", ("", "PermissionsPolicy", "PermissionsBoundary"))
@@ -95,7 +80,7 @@ def list_all(tx: Tx, _caller: Caller, params: iam.ListPoliciesRequest) -> iam.Li
         wanted = [policy for policy in found if _order(policy) > after and (not only_used or policy.arn in used)]
         return wanted[:limit]
 
-    policies, more = page(params, fetch, _order)
+    policies, more = iam_rules.page(params, fetch, _order)
     return {"Policies": [summary(policy, attached, bounding) for policy in policies], **more}
 
 
@@ -140,7 +125,7 @@ def create_version(tx: Tx, _caller: Caller, params: iam.CreatePolicyVersionReque
 def get_version(tx: Tx, _caller: Caller, params: iam.GetPolicyVersionRequest) -> iam.GetPolicyVersionResponse:
     policy = existing(tx, params["PolicyArn"])
     version_id = _existing_version(policy, params["VersionId"])
-    document = encoded(policy.versions[version_id].document)
+    document = iam_rules.encoded(policy.versions[version_id].document)
     return {"PolicyVersion": {"Document": document, **version_summary(policy, version_id)}}
 
 
@@ -149,7 +134,7 @@ def list_versions(tx: Tx, _caller: Caller, params: iam.ListPolicyVersionsRequest
     newest_first = sorted(policy.versions, key=lambda version_id: -int(version_id[1:]))
     # The pages follow the place in the list, which is the newest first.
     places = {version_id: f"{100_000 - int(version_id[1:]):06d}" for version_id in newest_first}
-    versions, more = page_of(params, newest_first, places.__getitem__)
+    versions, more = iam_rules.page_of(params, newest_first, places.__getitem__)
     return {"Versions": [version_summary(policy, version_id) for version_id in versions], **more}
 
 
@@ -173,7 +158,7 @@ def list_entities(
     tx: Tx, _caller: Caller, params: iam.ListEntitiesForPolicyRequest
 ) -> iam.ListEntitiesForPolicyResponse:
     policy = existing(tx, params["PolicyArn"])
-    prefix = checked_prefix(params)
+    prefix = iam_rules.checked_prefix(params)
     usage = _one_of(params, "PolicyUsageFilter", ("", "PermissionsPolicy", "PermissionsBoundary"))
     kind = _one_of(params, "EntityFilter", ("", "Role", "User", "Group", "LocalManagedPolicy", "AWSManagedPolicy"))
     attached, bounded = usage != "PermissionsBoundary", usage != "PermissionsPolicy"
@@ -185,7 +170,7 @@ def list_entities(
     if kind in ("", "Role"):
         found += holders(tx, Role, policy.arn, attached=attached, bounded=bounded)
     under = [entity for entity in found if entity.path.startswith(prefix)]
-    chosen, more = page_of(params, under, lambda entity: f"{type(entity).__name__} {entity.name}")
+    chosen, more = iam_rules.page_of(params, under, lambda entity: f"{type(entity).__name__} {entity.name}")
     return {
         "PolicyGroups": [{"GroupName": one.name, "GroupId": one.id} for one in chosen if isinstance(one, Group)],
         "PolicyUsers": [{"UserName": one.name, "UserId": one.id} for one in chosen if isinstance(one, User)],
@@ -198,13 +183,13 @@ def checked_document(text: str) -> str:
     """A document that can be a managed policy's."""
     checked_managed_policy(text)
     if document_size(text) > MAX_SIZE:
-        raise over_quota("PolicySize", MAX_SIZE)
+        raise iam_rules.over_quota("PolicySize", MAX_SIZE)
     return text
 
 
 def checked_arn(arn: str) -> str:
     if not _ARN.fullmatch(arn):
-        raise invalid_input(f"ARN {arn} is not valid.")
+        raise iam_rules.invalid_input(f"ARN {arn} is not valid.")
     return arn
 
 
@@ -286,7 +271,7 @@ def check_list(_tx: Tx, caller: Caller, params: iam.ListPoliciesRequest) -> Iter
 
 def _existing_version(policy: ManagedPolicy, version_id: str) -> str:
     if not re.fullmatch(r"v[1-9][0-9]*(\.[A-Za-z0-9-]*)?", version_id):
-        raise invalid_value(
+        raise iam_rules.invalid_value(
             version_id, "versionId", r"satisfy regular expression pattern: v[1-9][0-9]*(\.[A-Za-z0-9-]*)?"
         )
     if version_id not in policy.versions:
@@ -300,7 +285,7 @@ def _one_of(params: Params, member: str, values: tuple[str, ...]) -> str:
     value: str = params.get(member, values[0])
     if value not in values:
         accepted = ", ".join(name for name in values if name)
-        raise invalid_value(value, member[0].lower() + member[1:], f"satisfy enum value set: [{accepted}]")
+        raise iam_rules.invalid_value(value, member[0].lower() + member[1:], f"satisfy enum value set: [{accepted}]")
     return value
 
 

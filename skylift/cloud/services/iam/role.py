@@ -7,17 +7,7 @@ from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller, InstanceProfile, Role
-from skylift.cloud.services.api.iam_rules import (
-    checked_number,
-    checked_tags,
-    checked_text,
-    conflict,
-    encoded,
-    invalid_input,
-    new_id,
-    require_no_policies,
-    tags_and_boundary,
-)
+from skylift.cloud.services.api import iam_rules
 from skylift.cloud.services.api.named_principal import principal_created, principal_deleted
 from skylift.cloud.services.api.operation import Nothing
 from skylift.cloud.services.api.service_role import LONGEST_NAME, MAX_ROLES, SERVICE_PATH
@@ -36,18 +26,18 @@ existing, resource = ROLES.existing, ROLES.resource
 
 def create(tx: Tx, caller: Caller, params: iam.CreateRoleRequest) -> iam.CreateRoleResponse:
     name, path = ROLES.name_and_path(params)
-    description = checked_text(params, "Description", 1000)
-    seconds = checked_number(params, "MaxSessionDuration", 3600, 43200, 3600)
+    description = iam_rules.checked_text(params, "Description", 1000)
+    seconds = iam_rules.checked_number(params, "MaxSessionDuration", 3600, 43200, 3600)
     trust_policy = checked_trust_policy(tx, caller, params["AssumeRolePolicyDocument"])
     boundary = params.get("PermissionsBoundary")
     if boundary:
         attachable(tx, boundary, "Scope ARN")
     if path.startswith(SERVICE_PATH):
-        raise invalid_input(f"Roles under the path {SERVICE_PATH} are made by CreateServiceLinkedRole.")
+        raise iam_rules.invalid_input(f"Roles under the path {SERVICE_PATH} are made by CreateServiceLinkedRole.")
     ROLES.make_room(tx, name)
     role = Role(
         name=name,
-        id=new_id("AROA"),
+        id=iam_rules.new_id("AROA"),
         arn=ROLES.arn_of(caller, name, path),
         path=path,
         trust_policy=trust_policy,
@@ -55,7 +45,7 @@ def create(tx: Tx, caller: Caller, params: iam.CreateRoleRequest) -> iam.CreateR
         description=description,
         max_session_seconds=seconds,
         permissions_boundary=boundary,
-        tags=checked_tags(params),
+        tags=iam_rules.checked_tags(params),
     )
     principal_created(tx, role)
     tx.add(role)
@@ -75,8 +65,8 @@ def list_all(tx: Tx, _caller: Caller, params: iam.ListRolesRequest) -> iam.ListR
 def delete(tx: Tx, _caller: Caller, params: iam.DeleteRoleRequest) -> Nothing:
     role = changeable(tx, params["RoleName"])
     if tx.find(InstanceProfile, role=role.name):
-        raise conflict("remove roles from instance profile")
-    require_no_policies(role)
+        raise iam_rules.conflict("remove roles from instance profile")
+    iam_rules.require_no_policies(role)
     principal_deleted(tx, role)
     tx.remove(role)
     return {}
@@ -89,8 +79,10 @@ def update(tx: Tx, _caller: Caller, params: iam.UpdateRoleRequest) -> Nothing:
     tx.save(
         replace(
             role,
-            description=checked_text(params, "Description", 1000) if "Description" in params else role.description,
-            max_session_seconds=checked_number(params, "MaxSessionDuration", 3600, 43200, 3600),
+            description=iam_rules.checked_text(params, "Description", 1000)
+            if "Description" in params
+            else role.description,
+            max_session_seconds=iam_rules.checked_number(params, "MaxSessionDuration", 3600, 43200, 3600),
         )
     )
     return {}
@@ -100,7 +92,7 @@ def update_description(
     tx: Tx, _caller: Caller, params: iam.UpdateRoleDescriptionRequest
 ) -> iam.UpdateRoleDescriptionResponse:
     """UpdateRole as the API had it before; the answer is the role."""
-    role = replace(existing(tx, params["RoleName"]), description=checked_text(params, "Description", 1000))
+    role = replace(existing(tx, params["RoleName"]), description=iam_rules.checked_text(params, "Description", 1000))
     tx.save(role)
     return {"Role": described(role)}
 
@@ -131,14 +123,14 @@ def summary(role: Role) -> iam.Role:
         "RoleId": role.id,
         "Arn": role.arn,
         "CreateDate": role.created,
-        "AssumeRolePolicyDocument": encoded(role.trust_policy),
+        "AssumeRolePolicyDocument": iam_rules.encoded(role.trust_policy),
         "MaxSessionDuration": role.max_session_seconds,
     }
     return {**described, "Description": role.description} if role.description else described
 
 
 def described(role: Role) -> iam.Role:
-    return {**summary(role), **tags_and_boundary(role)}
+    return {**summary(role), **iam_rules.tags_and_boundary(role)}
 
 
 def made(role: Role) -> iam.Role:

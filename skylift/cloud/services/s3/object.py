@@ -15,7 +15,7 @@ from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.authorize import authorize, permits
 from skylift.cloud.services.api.operation import Check, Checks, Handler, in_turns, unprepared
 from skylift.cloud.services.s3 import object_version as version
-from skylift.cloud.services.s3 import storage_class
+from skylift.cloud.services.s3 import rules, storage_class
 from skylift.cloud.services.s3.acl import acl_of, asked
 from skylift.cloud.services.s3.byte_range import Slice, cut, requested
 from skylift.cloud.services.s3.checksum import Checksums, described_checksums
@@ -27,22 +27,6 @@ from skylift.cloud.services.s3.object_tag import existing_context, from_header, 
 from skylift.cloud.services.s3.object_version import OfObject
 from skylift.cloud.services.s3.operation import BODY, CREATED, OWNER, PAYER, READ, on_object, operation
 from skylift.cloud.services.s3.precondition import check_match, check_read, check_write
-from skylift.cloud.services.s3.rules import (
-    ENCRYPTION,
-    Encrypted,
-    SystemHeaders,
-    body_of,
-    bucket_arn,
-    bucket_of,
-    check_features,
-    check_key,
-    checked_limit,
-    content_type,
-    described_headers,
-    object_arn,
-    storage_class_of,
-    system_headers,
-)
 from skylift.cloud.store.bucket import NULL, current, weight
 from skylift.cloud.store.bucket import named as named_version
 from skylift.cloud.store.content import body as content
@@ -98,7 +82,7 @@ class _Checksums(Checksums):
     ChecksumType: NotRequired[str]
 
 
-class _Read(SystemHeaders, Encrypted, _Checksums):
+class _Read(rules.SystemHeaders, rules.Encrypted, _Checksums):
     """The common members of the answers of GetObject and HeadObject."""
 
     AcceptRanges: str
@@ -112,12 +96,12 @@ class _Read(SystemHeaders, Encrypted, _Checksums):
 
 
 def put(tx: Tx, caller: Caller, params: s3.PutObjectRequest) -> s3.PutObjectOutput:
-    bucket, key = bucket_of(tx, caller, params), params["Key"]
-    check_key(key)
-    check_features(params)
+    bucket, key = rules.bucket_of(tx, caller, params), params["Key"]
+    rules.check_key(key)
+    rules.check_features(params)
     acl = acl_of(caller, bucket, params, new=True)
     metadata, tags = parse_metadata(params.get("Metadata", {})), from_header(params)
-    body = body_of(params)
+    body = rules.body_of(params)
     if "IfMatch" in params or "IfNoneMatch" in params:
         check_write(params, current(tx, bucket.name, key))
     made = Object(
@@ -127,18 +111,18 @@ def put(tx: Tx, caller: Caller, params: s3.PutObjectRequest) -> s3.PutObjectOutp
         etag=body.md5,
         modified=tx.now,
         extents=keep(tx, body),
-        content_type=content_type(params),
-        headers=system_headers(params),
+        content_type=rules.content_type(params),
+        headers=rules.system_headers(params),
         metadata=metadata,
         checksums=body.checksums,
         tags=tags,
         acl=acl,
-        storage_class=storage_class_of(params),
+        storage_class=rules.storage_class_of(params),
     )
     stored = version.place(tx, bucket, made)
     answer: s3.PutObjectOutput = {
         "ETag": quoted(stored.etag),
-        **ENCRYPTION,
+        **rules.ENCRYPTION,
         # No `null` where versioning is suspended: `test_put_object_on_suspended_bucket`, recorded on AWS in
         # LocalStack's tests/aws/services/s3/test_s3_api.snapshot.json.
         **(version.described(bucket, stored) if stored.version != NULL else {}),
@@ -178,7 +162,7 @@ def head(tx: Tx, caller: Caller, params: s3.HeadObjectRequest) -> s3.HeadObjectO
 
 def delete(tx: Tx, caller: Caller, params: s3.DeleteObjectRequest) -> s3.DeleteObjectOutput:
     """Succeeds without the object, unless `IfMatch` is given."""
-    bucket = bucket_of(tx, caller, params)
+    bucket = rules.bucket_of(tx, caller, params)
     return _delete(tx, bucket, params, params.get("IfMatch"))
 
 
@@ -212,7 +196,7 @@ class _Deleting:
 
 def prepare_delete_many(tx: Tx, caller: Caller, params: s3.DeleteObjectsRequest) -> Sequence[Handler]:
     """Asks for all permissions, and divides the keys by how much there is to remove; see Operation.prepare."""
-    bucket = bucket_of(tx, caller, params)
+    bucket = rules.bucket_of(tx, caller, params)
     listed = params["Delete"].get("Objects", [])
     if not 1 <= len(listed) <= MOST_DELETED:
         raise malformed_xml()
@@ -232,7 +216,7 @@ def prepare_delete_many(tx: Tx, caller: Caller, params: s3.DeleteObjectsRequest)
 def delete_many(
     tx: Tx, caller: Caller, params: s3.DeleteObjectsRequest, deleting: _Deleting, items: Iterable[s3.ObjectIdentifier]
 ) -> s3.DeleteObjectsOutput:
-    bucket = bucket_of(tx, caller, params)
+    bucket = rules.bucket_of(tx, caller, params)
     for item in items:
         try:
             deleting.note(item, _delete(tx, bucket, item, item.get("ETag")))
@@ -250,7 +234,7 @@ def _named(item: s3.ObjectIdentifier) -> _Named:
 
 def attributes(tx: Tx, caller: Caller, params: s3.GetObjectAttributesRequest) -> s3.GetObjectAttributesOutput:
     """GetObjectAttributes: the attributes that `ObjectAttributes` names."""
-    bucket = bucket_of(tx, caller, params)
+    bucket = rules.bucket_of(tx, caller, params)
     found = version.find(tx, Object, bucket, params)
     asked = params["ObjectAttributes"]
     unknown = [name for name in asked if name not in _ATTRIBUTES]
@@ -305,9 +289,9 @@ def check_attributes(tx: Tx, _caller: Caller, params: s3.GetObjectAttributesRequ
     found = named_version(tx, bucket, key, named)
     context = existing_context(found)
     if named is None:
-        yield Check("s3:GetObjectAttributes", object_arn(bucket, key), context)
+        yield Check("s3:GetObjectAttributes", rules.object_arn(bucket, key), context)
     else:
-        yield Check("s3:GetObjectVersionAttributes", object_arn(bucket, key), {**context, "s3:versionid": named})
+        yield Check("s3:GetObjectVersionAttributes", rules.object_arn(bucket, key), {**context, "s3:versionid": named})
     yield from check_readable(tx, bucket, key, named)
 
 
@@ -318,7 +302,7 @@ def check_readable(tx: Tx, bucket: str, key: str, named: str | None) -> Iterable
     """
     yield _reading(tx, bucket, key, named)
     if named_version(tx, bucket, key, named) is None:
-        yield Check("s3:ListBucket", bucket_arn(bucket))
+        yield Check("s3:ListBucket", rules.bucket_arn(bucket))
 
 
 def check_acl(verb: str) -> Checks:
@@ -327,11 +311,11 @@ def check_acl(verb: str) -> Checks:
         found = named_version(tx, bucket, key, named)
         context = existing_context(found)
         if named is None:
-            yield Check(f"s3:{verb}ObjectAcl", object_arn(bucket, key), context)
+            yield Check(f"s3:{verb}ObjectAcl", rules.object_arn(bucket, key), context)
         else:
-            yield Check(f"s3:{verb}ObjectVersionAcl", object_arn(bucket, key), {**context, "s3:versionid": named})
+            yield Check(f"s3:{verb}ObjectVersionAcl", rules.object_arn(bucket, key), {**context, "s3:versionid": named})
         if found is None:
-            yield Check("s3:ListBucket", bucket_arn(bucket))
+            yield Check("s3:ListBucket", rules.bucket_arn(bucket))
 
     return checks
 
@@ -347,7 +331,7 @@ def check_delete_many(_tx: Tx, _caller: Caller, _params: object) -> Iterable[Che
 
 def _reading(tx: Tx, bucket: str, key: str, named: str | None) -> Check:
     """Reading a version by its id takes a permission of its own."""
-    arn, context = object_arn(bucket, key), existing_context(named_version(tx, bucket, key, named))
+    arn, context = rules.object_arn(bucket, key), existing_context(named_version(tx, bucket, key, named))
     if named is None:
         return Check("s3:GetObject", arn, context)
     return Check("s3:GetObjectVersion", arn, {**context, "s3:versionid": named})
@@ -360,7 +344,7 @@ def _check_put(
 
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html
     """
-    arn = object_arn(bucket, key)
+    arn = rules.object_arn(bucket, key)
     asked = requested_context(tags)
     yield Check("s3:PutObject", arn, {"s3:ObjectCreationOperation": "true" if creates else "false", **asked})
     if asked:
@@ -377,7 +361,7 @@ def _read(
         raise ServiceError(
             "InvalidRequest", "Request specific response headers cannot be used for anonymous GET requests."
         )
-    bucket = bucket_of(tx, caller, params)
+    bucket = rules.bucket_of(tx, caller, params)
     found = version.find(tx, Object, bucket, params)
     check_read(params, found, tx.now)
     return bucket, found, requested(params, found)
@@ -392,7 +376,7 @@ def _tag_count(tx: Tx, caller: Caller, found: ObjectVersion) -> _TagCount:
     """The number of tags, for a caller who may read them."""
     if not found.tags:
         return {}
-    check = Check("s3:GetObjectTagging", object_arn(found.bucket, found.key), existing_context(found))
+    check = Check("s3:GetObjectTagging", rules.object_arn(found.bucket, found.key), existing_context(found))
     return {"TagCount": len(found.tags)} if permits(tx, caller, check).allowed else {}
 
 
@@ -404,8 +388,8 @@ def _described(found: Object, piece: Slice | None, params: s3.GetObjectRequest |
         "ETag": quoted(found.etag),
         "ContentType": found.content_type,
         "Metadata": described_metadata(found.metadata),
-        **described_headers(found.headers),
-        **ENCRYPTION,
+        **rules.described_headers(found.headers),
+        **rules.ENCRYPTION,
     }
     if piece is not None and piece.length:
         answer["ContentRange"] = piece.content_range(found.size)
@@ -416,7 +400,7 @@ def _described(found: Object, piece: Slice | None, params: s3.GetObjectRequest |
         answer |= _checksums(found, piece)
     given: Mapping[str, object] = params
     overridden = {name: _latin(override, given[override]) for override, name in _OVERRIDES.items() if override in given}
-    return answer | cast(SystemHeaders, overridden) if overridden else answer
+    return answer | cast(rules.SystemHeaders, overridden) if overridden else answer
 
 
 def _latin(override: str, value: object) -> object:
@@ -443,7 +427,7 @@ def _checksums(found: Object, piece: Slice | None) -> _Checksums:
 def _deletion(tx: Tx, bucket: str, item: _Named, condition: str | None) -> Iterator[Check]:
     """Deleting a version by its id takes a permission of its own, and to ask whether its ETag is `condition` that to
     read it."""
-    arn, named = object_arn(bucket, item["Key"]), item.get("VersionId")
+    arn, named = rules.object_arn(bucket, item["Key"]), item.get("VersionId")
     if named is None:
         yield Check("s3:DeleteObject", arn)
     else:
@@ -466,7 +450,7 @@ def _parts(found: Object, params: s3.GetObjectAttributesRequest) -> s3.GetObject
         return None
     if not found.parts[0].checksums or found.checksum_type != "COMPOSITE":
         return {"TotalPartsCount": len(found.parts)}
-    limit, after = checked_limit(params.get("MaxParts"), "max-parts"), params.get("PartNumberMarker", 0)
+    limit, after = rules.checked_limit(params.get("MaxParts"), "max-parts"), params.get("PartNumberMarker", 0)
     following = [part for part in found.parts if part.number > after]
     page = following[:limit]
     return {

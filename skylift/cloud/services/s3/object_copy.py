@@ -11,7 +11,7 @@ from skylift.cloud.domain.bucket import Bucket, Object, ObjectVersion
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.operation import Check, Handler, Outdated, unprepared
 from skylift.cloud.services.s3 import object_version as version
-from skylift.cloud.services.s3 import storage_class
+from skylift.cloud.services.s3 import rules, storage_class
 from skylift.cloud.services.s3.acl import acl_of
 from skylift.cloud.services.s3.checksum import Digested, described_checksums, digest_bytes
 from skylift.cloud.services.s3.copy_source import names_bucket_in_host, read_source
@@ -22,17 +22,6 @@ from skylift.cloud.services.s3.object import check_put, check_readable, quoted
 from skylift.cloud.services.s3.object_tag import existing_context, from_header
 from skylift.cloud.services.s3.operation import CREATED, SOURCE, on_object
 from skylift.cloud.services.s3.precondition import check_source, check_write
-from skylift.cloud.services.s3.rules import (
-    ENCRYPTION,
-    MAX_PUT,
-    bucket_of,
-    check_features,
-    check_key,
-    content_type,
-    object_arn,
-    storage_class_of,
-    system_headers,
-)
 from skylift.cloud.store.bucket import NULL, V, current, version_of
 from skylift.cloud.store.bucket import named as named_version
 from skylift.cloud.store.content import share
@@ -46,9 +35,9 @@ def copy(
     tx: Tx, caller: Caller, params: s3.CopyObjectRequest, source: Object, found: Digested | None
 ) -> s3.CopyObjectOutput:
     """`found` was read of the source beforehand, if anything has to be."""
-    bucket, key = bucket_of(tx, caller, params), params["Key"]
-    check_key(key)
-    check_features(params)
+    bucket, key = rules.bucket_of(tx, caller, params), params["Key"]
+    rules.check_key(key)
+    rules.check_features(params)
     acl = acl_of(caller, bucket, params, new=True)
     refuse_changed(tx, caller, params, source)
     check_source(params, source, tx.now)
@@ -63,9 +52,9 @@ def copy(
             "This copy request is illegal because it is trying to copy an object to itself without changing the "
             "object's metadata, storage class, website redirect location or encryption attributes."
         )
-    if source.size > MAX_PUT:
+    if source.size > rules.MAX_PUT:
         raise invalid_request(
-            f"The specified copy source is larger than the maximum allowable size for a copy source: {MAX_PUT}"
+            f"The specified copy source is larger than the maximum allowable size for a copy source: {rules.MAX_PUT}"
         )
     if "IfMatch" in params or "IfNoneMatch" in params:
         check_write(params, current(tx, bucket.name, key))
@@ -76,14 +65,14 @@ def copy(
         modified=tx.now,
         extents=share(tx, source.extents, found.joined if found else None),
         acl=acl,
-        storage_class=storage_class_of(params),
+        storage_class=rules.storage_class_of(params),
         restored_until=None,
     )
     if directive == "REPLACE":
         copied = replace(
             copied,
-            content_type=content_type(params),
-            headers=system_headers(params),
+            content_type=rules.content_type(params),
+            headers=rules.system_headers(params),
             metadata=parse_metadata(params.get("Metadata", {})),
         )
     if tagging == "REPLACE":
@@ -98,7 +87,7 @@ def copy(
         result["ChecksumType"] = copied.checksum_type
     return {
         "CopyObjectResult": result,
-        **ENCRYPTION,
+        **rules.ENCRYPTION,
         **version.described(bucket, copied),
         **expiring(bucket, copied),
         **described_source(tx, source),
@@ -170,7 +159,7 @@ def check_copy(tx: Tx, caller: Caller, params: s3.CopyObjectRequest) -> Iterable
         tags = source.tags if source is not None else {}
         if source is not None and tags:
             noun = "ObjectTagging" if named is None else "ObjectVersionTagging"
-            yield Check(f"s3:Get{noun}", object_arn(name, key), existing_context(source))
+            yield Check(f"s3:Get{noun}", rules.object_arn(name, key), existing_context(source))
     yield from check_put(tx, caller, params, tags)
 
 
@@ -179,7 +168,7 @@ def prepare_copy(tx: Tx, caller: Caller, params: s3.CopyObjectRequest) -> Handle
     source = source_of(tx, Object, caller, params)
     check_source(params, source, tx.now)
     storage_class.check_source(source, tx.now)
-    if source.size > MAX_PUT or not _has_to_be_read(source, params.get("ChecksumAlgorithm")):
+    if source.size > rules.MAX_PUT or not _has_to_be_read(source, params.get("ChecksumAlgorithm")):
         return partial(copy, source=source, found=None)
     found = digest_bytes(tx, source.extents, _algorithm(source, params.get("ChecksumAlgorithm")))
     return partial(copy, source=source, found=found)

@@ -13,7 +13,7 @@ from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.operation import Check, Checks, Handler, unprepared
 from skylift.cloud.services.s3 import object as objects
-from skylift.cloud.services.s3 import storage_class
+from skylift.cloud.services.s3 import rules, storage_class
 from skylift.cloud.services.s3.acl import acl_of
 from skylift.cloud.services.s3.byte_range import cut
 from skylift.cloud.services.s3.checksum import (
@@ -38,23 +38,6 @@ from skylift.cloud.services.s3.object_list import Encode, encoder
 from skylift.cloud.services.s3.object_tag import from_header
 from skylift.cloud.services.s3.operation import BODY, CREATED, PAYER, SOURCE, on_bucket, on_object
 from skylift.cloud.services.s3.precondition import check_source
-from skylift.cloud.services.s3.rules import (
-    ENCRYPTION,
-    MAX_PUT,
-    OfBucket,
-    body_of,
-    bucket_arn,
-    bucket_of,
-    canonical_id,
-    check_features,
-    check_key,
-    checked_limit,
-    content_type,
-    object_arn,
-    owner,
-    storage_class_of,
-    system_headers,
-)
 from skylift.cloud.store.bucket import deletions, list_uploads, parts
 from skylift.cloud.store.content import discard, discard_parts, keep, share
 from skylift.cloud.store.database import Tx
@@ -69,9 +52,9 @@ _COPY_RANGE = re.compile(r"bytes=(\d{1,19})-(\d{1,19})", re.ASCII)
 
 
 def create(tx: Tx, caller: Caller, params: s3.CreateMultipartUploadRequest) -> s3.CreateMultipartUploadOutput:
-    bucket, key = bucket_of(tx, caller, params), params["Key"]
-    check_key(key)
-    check_features(params)
+    bucket, key = rules.bucket_of(tx, caller, params), params["Key"]
+    rules.check_key(key)
+    rules.check_features(params)
     if caller.kind == "anonymous":
         raise ServiceError(
             "AccessDenied", "Anonymous users cannot initiate multipart uploads.  Please authenticate.", status=403
@@ -84,23 +67,23 @@ def create(tx: Tx, caller: Caller, params: s3.CreateMultipartUploadRequest) -> s
         key=key,
         started=tx.now,
         initiator=caller.arn,
-        content_type=content_type(params),
-        headers=system_headers(params),
+        content_type=rules.content_type(params),
+        headers=rules.system_headers(params),
         metadata=parse_metadata(params.get("Metadata", {})),
         checksum_algorithm=algorithm,
         checksum_type=checksum_type,
         tags=from_header(params),
         deletions=deletions(tx, bucket.name, key),
         acl=acl,
-        storage_class=storage_class_of(params),
+        storage_class=rules.storage_class_of(params),
     )
     tx.add(upload)
-    return {"Bucket": bucket.name, "Key": key, "UploadId": upload.id, **ENCRYPTION, **_checksum_kind(upload)}
+    return {"Bucket": bucket.name, "Key": key, "UploadId": upload.id, **rules.ENCRYPTION, **_checksum_kind(upload)}
 
 
 def put_part(tx: Tx, caller: Caller, params: s3.UploadPartRequest) -> s3.UploadPartOutput:
     upload, number = upload_of(tx, caller, params), _checked_number(params)
-    body = body_of(params)
+    body = rules.body_of(params)
     algorithm = upload.checksum_algorithm
     if algorithm and algorithm not in body.checksums:
         sent = next(iter(body.checksums), "null").lower()
@@ -118,7 +101,7 @@ def put_part(tx: Tx, caller: Caller, params: s3.UploadPartRequest) -> s3.UploadP
         checksums=body.checksums if algorithm else {DEFAULT_ALGORITHM: body.crc64nvme},
     )
     _store(tx, part)
-    return {"ETag": quoted(part.md5), **ENCRYPTION, **described_checksums(body.checksums)}
+    return {"ETag": quoted(part.md5), **rules.ENCRYPTION, **described_checksums(body.checksums)}
 
 
 def copy_part(
@@ -147,7 +130,7 @@ def copy_part(
         "LastModified": part.modified,
         **_own_checksums(upload, part),
     }
-    return {"CopyPartResult": result, **ENCRYPTION, **described_source(tx, source)}
+    return {"CopyPartResult": result, **rules.ENCRYPTION, **described_source(tx, source)}
 
 
 def prepare_copy_part(tx: Tx, caller: Caller, params: s3.UploadPartCopyRequest) -> Handler:
@@ -173,7 +156,7 @@ def discard_upload(tx: Tx, upload: Upload) -> None:
 
 def list_parts(tx: Tx, caller: Caller, params: s3.ListPartsRequest) -> s3.ListPartsOutput:
     upload = upload_of(tx, caller, params)
-    limit = checked_limit(params.get("MaxParts"), "max-parts")
+    limit = rules.checked_limit(params.get("MaxParts"), "max-parts")
     after = params.get("PartNumberMarker", 0)
     found = parts(tx, upload.id, after, limit + 1)
     page = found[:limit]
@@ -186,7 +169,7 @@ def list_parts(tx: Tx, caller: Caller, params: s3.ListPartsRequest) -> s3.ListPa
         "MaxParts": limit,
         "IsTruncated": 0 < len(page) < len(found),
         "Initiator": _initiator(upload),
-        "Owner": owner(caller.account),
+        "Owner": rules.owner(caller.account),
         "StorageClass": upload.storage_class,
         **_checksum_kind(upload),
     }
@@ -205,9 +188,9 @@ def list_parts(tx: Tx, caller: Caller, params: s3.ListPartsRequest) -> s3.ListPa
 
 
 def list_all(tx: Tx, caller: Caller, params: s3.ListMultipartUploadsRequest) -> s3.ListMultipartUploadsOutput:
-    bucket = bucket_of(tx, caller, params)
+    bucket = rules.bucket_of(tx, caller, params)
     encode = encoder(params.get("EncodingType"))
-    limit = checked_limit(params.get("MaxUploads"), "max-uploads")
+    limit = rules.checked_limit(params.get("MaxUploads"), "max-uploads")
     prefix, delimiter, marker = params.get("Prefix", ""), params.get("Delimiter", ""), params.get("KeyMarker", "")
     # Without a key the marker of the upload says nothing; S3 ignores it.
     id_marker = params.get("UploadIdMarker", "") if marker else ""
@@ -253,7 +236,7 @@ def _next_markers(items: Sequence[Upload | str], *, truncated: bool) -> tuple[st
     return (uploads[-1].key, uploads[-1].id) if uploads else ("", "")
 
 
-class OfUpload(OfBucket):
+class OfUpload(rules.OfBucket):
     """The members of every request that names an upload."""
 
     Key: str
@@ -266,7 +249,7 @@ class _ChecksumKind(TypedDict):
 
 
 def upload_of(tx: Tx, caller: Caller, params: OfUpload) -> Upload:
-    bucket = bucket_of(tx, caller, params)
+    bucket = rules.bucket_of(tx, caller, params)
     upload = tx.get(Upload, id=params["UploadId"])
     if upload is None or (upload.bucket, upload.key) != (bucket.name, params["Key"]):
         raise no_such_upload(params["UploadId"])
@@ -275,7 +258,7 @@ def upload_of(tx: Tx, caller: Caller, params: OfUpload) -> Upload:
 
 def check(action: str) -> Checks:
     """The caller must be allowed `action` on the object that the upload is to become."""
-    return lambda _tx, _caller, params: [Check(f"s3:{action}", object_arn(params["Bucket"], params["Key"]))]
+    return lambda _tx, _caller, params: [Check(f"s3:{action}", rules.object_arn(params["Bucket"], params["Key"]))]
 
 
 def check_copy_part(tx: Tx, caller: Caller, params: s3.UploadPartCopyRequest) -> Iterable[Check]:
@@ -284,7 +267,7 @@ def check_copy_part(tx: Tx, caller: Caller, params: s3.UploadPartCopyRequest) ->
 
 
 def check_list(_tx: Tx, _caller: Caller, params: s3.ListMultipartUploadsRequest) -> Iterable[Check]:
-    return [Check("s3:ListBucketMultipartUploads", bucket_arn(params["Bucket"]))]
+    return [Check("s3:ListBucketMultipartUploads", rules.bucket_arn(params["Bucket"]))]
 
 
 def _checksum_choice(params: s3.CreateMultipartUploadRequest) -> tuple[str | None, str]:
@@ -314,7 +297,7 @@ def _initiator(upload: Upload) -> s3.Initiator:
         return {"ID": ANONYMOUS, "DisplayName": ""}
     _, _, _, _, account, resource = upload.initiator.split(":", 5)
     if resource == "root":
-        return {"ID": canonical_id(account), "DisplayName": account}
+        return {"ID": rules.canonical_id(account), "DisplayName": account}
     kind, _, name = resource.partition("/")
     return {"ID": upload.initiator, "DisplayName": name.rpartition("/")[2] if kind == "user" else name}
 
@@ -354,9 +337,9 @@ def _store(tx: Tx, part: Part) -> None:
 def _source_range(params: s3.UploadPartCopyRequest, source: Object) -> tuple[Extent, ...]:
     """The bytes of the source that are to be copied. Raises InvalidArgument, InvalidRequest for too many."""
     piece = _asked_range(params, source)
-    if sum(extent.length for extent in piece) > MAX_PUT:
+    if sum(extent.length for extent in piece) > rules.MAX_PUT:
         raise invalid_request(
-            f"The specified copy source is larger than the maximum allowable size for a copy source: {MAX_PUT}"
+            f"The specified copy source is larger than the maximum allowable size for a copy source: {rules.MAX_PUT}"
         )
     return piece
 
@@ -391,7 +374,7 @@ def _described(upload: Upload, caller: Caller, encode: Encode) -> s3.MultipartUp
         "Key": encode(upload.key),
         "Initiated": upload.started,
         "StorageClass": upload.storage_class,
-        "Owner": owner(caller.account),
+        "Owner": rules.owner(caller.account),
         "Initiator": _initiator(upload),
         **_checksum_kind(upload),
     }

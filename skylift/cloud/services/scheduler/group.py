@@ -14,16 +14,7 @@ from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.schedule import Schedule, ScheduleGroup
 from skylift.cloud.services.api.iam_rules import request_tags, tag_list
 from skylift.cloud.services.api.operation import Check, Checks, Nothing
-from skylift.cloud.services.scheduler.operation import (
-    conflict,
-    group_arn,
-    invalid,
-    not_found,
-    once,
-    paged,
-    reads,
-    writes,
-)
+from skylift.cloud.services.scheduler import operation
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.schedule import forget_groups
 
@@ -44,12 +35,12 @@ def make_default_group(tx: Tx, account: str, region: str) -> None:
 def require_group(tx: Tx, name: str) -> ScheduleGroup:
     found = tx.get(ScheduleGroup, name=name)
     if found is None:
-        raise not_found(f"Schedule group {name} does not exist.")
+        raise operation.not_found(f"Schedule group {name} does not exist.")
     return found
 
 
 def create(tx: Tx, caller: Caller, params: scheduler.CreateScheduleGroupInput) -> scheduler.CreateScheduleGroupOutput:
-    made = once(
+    made = operation.once(
         tx,
         "CreateScheduleGroup",
         params,
@@ -62,11 +53,11 @@ def create(tx: Tx, caller: Caller, params: scheduler.CreateScheduleGroupInput) -
 def _create(tx: Tx, caller: Caller, params: scheduler.CreateScheduleGroupInput) -> str:
     name = params["Name"]
     if tx.get(ScheduleGroup, name=name) is not None:
-        raise conflict(f"Schedule group {name} already exists.")
+        raise operation.conflict(f"Schedule group {name} already exists.")
     if len(tx.find(ScheduleGroup)) >= MOST_GROUPS:
         raise ServiceError("ServiceQuotaExceededException", f"There are {MOST_GROUPS} schedule groups already.")
     tags = _with({}, params.get("Tags", []))
-    made = ScheduleGroup(name, group_arn(caller, name), tx.now, tx.now, tags)
+    made = ScheduleGroup(name, operation.group_arn(caller, name), tx.now, tx.now, tags)
     tx.add(made)
     return made.arn
 
@@ -80,7 +71,7 @@ def list_groups(
 ) -> scheduler.ListScheduleGroupsOutput:
     prefix = params.get("NamePrefix", "")
     found = [group for group in tx.find(ScheduleGroup) if group.name.startswith(prefix)]
-    chosen, more = paged(found, params, lambda group: group.name)
+    chosen, more = operation.paged(found, params, lambda group: group.name)
     return {"ScheduleGroups": [_view(group) for group in chosen], **more}
 
 
@@ -89,12 +80,12 @@ def delete(tx: Tx, _caller: Caller, params: scheduler.DeleteScheduleGroupInput) 
 
     def act() -> str:
         if params["Name"] == DEFAULT:
-            raise invalid("The default schedule group cannot be deleted.")
+            raise operation.invalid("The default schedule group cannot be deleted.")
         tx.save(replace(require_group(tx, params["Name"]), state="DELETING"))
         forget_groups(tx)
         return ""
 
-    once(tx, "DeleteScheduleGroup", params, act)
+    operation.once(tx, "DeleteScheduleGroup", params, act)
     return {}
 
 
@@ -120,16 +111,16 @@ def untag(tx: Tx, _caller: Caller, params: scheduler.UntagResourceInput) -> Noth
 def _tagged(tx: Tx, arn: str) -> ScheduleGroup:
     found = tx.get(ScheduleGroup, arn=arn)
     if found is None:
-        raise not_found(f"Schedule group {arn.rpartition('/')[2]} does not exist.")
+        raise operation.not_found(f"Schedule group {arn.rpartition('/')[2]} does not exist.")
     return found
 
 
 def _with(tags: dict[str, str], more: list[scheduler.Tag]) -> dict[str, str]:
     keys = [each["Key"] for each in more]
     if len(set(keys)) != len(keys):
-        raise invalid("A tag key occurs more than once.")
+        raise operation.invalid("A tag key occurs more than once.")
     if any(key.lower().startswith("aws:") for key in keys):
-        raise invalid("Tag keys that begin with aws: are reserved.")
+        raise operation.invalid("Tag keys that begin with aws: are reserved.")
     found = tags | {each["Key"]: each["Value"] for each in more}
     if len(found) > MOST_TAGS:
         raise ServiceError("ServiceQuotaExceededException", f"A resource can have at most {MOST_TAGS} tags.")
@@ -148,16 +139,18 @@ def _view(group: ScheduleGroup) -> scheduler.ScheduleGroupSummary:
 
 def check_create(tx: Tx, caller: Caller, params: scheduler.CreateScheduleGroupInput) -> Iterator[Check]:
     for action in ("CreateScheduleGroup", *(["TagResource"] if params.get("Tags") else [])):
-        yield Check(f"scheduler:{action}", group_arn(caller, params["Name"]), request_tags(params))
+        yield Check(f"scheduler:{action}", operation.group_arn(caller, params["Name"]), request_tags(params))
 
 
 def _on_group(action: str) -> Checks:
-    return lambda _tx, caller, params: [Check(f"scheduler:{action}", group_arn(caller, params.get("Name", "*")))]
+    return lambda _tx, caller, params: [
+        Check(f"scheduler:{action}", operation.group_arn(caller, params.get("Name", "*")))
+    ]
 
 
 def _check_delete(tx: Tx, caller: Caller, params: scheduler.DeleteScheduleGroupInput) -> Iterator[Check]:
     """Its schedules go with it: as on AWS that takes the permission to delete each of them."""
-    yield Check("scheduler:DeleteScheduleGroup", group_arn(caller, params["Name"]))
+    yield Check("scheduler:DeleteScheduleGroup", operation.group_arn(caller, params["Name"]))
     for schedule in tx.find(Schedule, group=params["Name"]):
         yield Check("scheduler:DeleteSchedule", schedule.arn)
 
@@ -167,11 +160,13 @@ def _on_arn(action: str) -> Checks:
 
 
 OPERATIONS = (
-    writes("CreateScheduleGroup", create, "Name ClientToken Tags.Key Tags.Value", check_create),
-    reads("GetScheduleGroup", get, "Name", _on_group("GetScheduleGroup")),
-    reads("ListScheduleGroups", list_groups, "NamePrefix MaxResults NextToken", _on_group("ListScheduleGroups")),
-    writes("DeleteScheduleGroup", delete, "Name ClientToken", _check_delete),
-    reads("ListTagsForResource", list_tags, "ResourceArn", _on_arn("ListTagsForResource")),
-    writes("TagResource", tag, "ResourceArn Tags.Key Tags.Value", _on_arn("TagResource")),
-    writes("UntagResource", untag, "ResourceArn TagKeys", _on_arn("UntagResource")),
+    operation.writes("CreateScheduleGroup", create, "Name ClientToken Tags.Key Tags.Value", check_create),
+    operation.reads("GetScheduleGroup", get, "Name", _on_group("GetScheduleGroup")),
+    operation.reads(
+        "ListScheduleGroups", list_groups, "NamePrefix MaxResults NextToken", _on_group("ListScheduleGroups")
+    ),
+    operation.writes("DeleteScheduleGroup", delete, "Name ClientToken", _check_delete),
+    operation.reads("ListTagsForResource", list_tags, "ResourceArn", _on_arn("ListTagsForResource")),
+    operation.writes("TagResource", tag, "ResourceArn Tags.Key Tags.Value", _on_arn("TagResource")),
+    operation.writes("UntagResource", untag, "ResourceArn TagKeys", _on_arn("UntagResource")),
 )

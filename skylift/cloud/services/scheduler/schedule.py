@@ -14,18 +14,8 @@ from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.schedule import Completion, Schedule, ScheduleState
 from skylift.cloud.services.api.operation import Check, Checks, Nothing, Params
-from skylift.cloud.services.scheduler import target
+from skylift.cloud.services.scheduler import operation, target
 from skylift.cloud.services.scheduler.group import DEFAULT, require_group
-from skylift.cloud.services.scheduler.operation import (
-    conflict,
-    invalid,
-    not_found,
-    once,
-    paged,
-    reads,
-    schedule_arn,
-    writes,
-)
 from skylift.cloud.store.database import Tx
 
 if TYPE_CHECKING:
@@ -42,16 +32,20 @@ def create(tx: Tx, caller: Caller, params: scheduler.CreateScheduleInput) -> sch
     def act() -> str:
         group, name = params.get("GroupName", DEFAULT), params["Name"]
         if require_group(tx, group).state == "DELETING":
-            raise conflict(f"Schedule group {group} is being deleted.")
+            raise operation.conflict(f"Schedule group {group} is being deleted.")
         if tx.get(Schedule, group=group, name=name) is not None:
-            raise conflict(f"Schedule {name} already exists.")
+            raise operation.conflict(f"Schedule {name} already exists.")
         if tx.count(Schedule) >= MOST_SCHEDULES:
             raise ServiceError("ServiceQuotaExceededException", f"There are {MOST_SCHEDULES} schedules already.")
         made = _schedule(tx, caller, params, tx.now)
         tx.add(made)
         return made.arn
 
-    return {"ScheduleArn": once(tx, "CreateSchedule", params, act, lambda arn: tx.get(Schedule, arn=arn) is not None)}
+    return {
+        "ScheduleArn": operation.once(
+            tx, "CreateSchedule", params, act, lambda arn: tx.get(Schedule, arn=arn) is not None
+        )
+    }
 
 
 def update(tx: Tx, caller: Caller, params: scheduler.UpdateScheduleInput) -> scheduler.UpdateScheduleOutput:
@@ -63,7 +57,7 @@ def update(tx: Tx, caller: Caller, params: scheduler.UpdateScheduleInput) -> sch
         tx.save(changed)
         return changed.arn
 
-    return {"ScheduleArn": once(tx, "UpdateSchedule", params, act)}
+    return {"ScheduleArn": operation.once(tx, "UpdateSchedule", params, act)}
 
 
 def get(tx: Tx, _caller: Caller, params: scheduler.GetScheduleInput) -> scheduler.GetScheduleOutput:
@@ -98,7 +92,7 @@ def list_schedules(tx: Tx, _caller: Caller, params: scheduler.ListSchedulesInput
         for each in (tx.find(Schedule) if group is None else tx.find(Schedule, group=group))
         if each.name.startswith(prefix) and state in (None, each.state)
     ]
-    chosen, more = paged(found, params, lambda each: f"{each.group}/{each.name}")
+    chosen, more = operation.paged(found, params, lambda each: f"{each.group}/{each.name}")
     return {"Schedules": [_summary(each) for each in chosen], **more}
 
 
@@ -109,7 +103,7 @@ def delete(tx: Tx, _caller: Caller, params: scheduler.DeleteScheduleInput) -> No
         tx.remove(_required(tx, params.get("GroupName", DEFAULT), params["Name"]))
         return ""
 
-    once(tx, "DeleteSchedule", params, act)
+    operation.once(tx, "DeleteSchedule", params, act)
     return {}
 
 
@@ -123,16 +117,16 @@ def _schedule(tx: Tx, caller: Caller, params: Request, created: datetime) -> Sch
     try:
         parsed = parse(expression, zone)
     except ExpressionError as error:
-        raise invalid(f"Invalid Schedule Expression {expression}. {_sentence(error)}") from error
+        raise operation.invalid(f"Invalid Schedule Expression {expression}. {_sentence(error)}") from error
     # A rate without a start begins at once; AWS takes no notice of the start of what happens once.
     first = tx.now if isinstance(parsed, Once) else max(anchor, tx.now)
     due = next_time(expression, zone, first - timedelta(microseconds=1), anchor)
     if state == "ENABLED" and (due is None or (end is not None and due > end)):
-        raise invalid(f"Invalid Schedule Expression {expression}. There is no time at which it would be due.")
+        raise operation.invalid(f"Invalid Schedule Expression {expression}. There is no time at which it would be due.")
     return Schedule(
         group=group,
         name=name,
-        arn=schedule_arn(caller, group, name),
+        arn=operation.schedule_arn(caller, group, name),
         expression=expression,
         zone=zone,
         start=start,
@@ -151,19 +145,19 @@ def _schedule(tx: Tx, caller: Caller, params: Request, created: datetime) -> Sch
 
 def _check_dates(now: datetime, start: datetime | None, end: datetime | None) -> None:
     if start is not None and start < now - LATE_START:
-        raise invalid("The StartDate you specify cannot be earlier than 5 minutes ago.")
+        raise operation.invalid("The StartDate you specify cannot be earlier than 5 minutes ago.")
     if end is not None and end <= now:
-        raise invalid("The EndDate you specify has to be in the future.")
+        raise operation.invalid("The EndDate you specify has to be in the future.")
     if start is not None and end is not None and end <= start:
-        raise invalid("The StartDate you specify must come before the EndDate you specify.")
+        raise operation.invalid("The StartDate you specify must come before the EndDate you specify.")
 
 
 def _window(params: scheduler.FlexibleTimeWindow) -> int | None:
     minutes = params.get("MaximumWindowInMinutes")
     if params["Mode"] == "FLEXIBLE" and minutes is None:
-        raise invalid("A FLEXIBLE FlexibleTimeWindow needs MaximumWindowInMinutes.")
+        raise operation.invalid("A FLEXIBLE FlexibleTimeWindow needs MaximumWindowInMinutes.")
     if params["Mode"] == "OFF" and minutes is not None:
-        raise invalid("MaximumWindowInMinutes cannot be given where FlexibleTimeWindow is OFF.")
+        raise operation.invalid("MaximumWindowInMinutes cannot be given where FlexibleTimeWindow is OFF.")
     return minutes
 
 
@@ -171,7 +165,7 @@ def _required(tx: Tx, group: str, name: str) -> Schedule:
     require_group(tx, group)
     found = tx.get(Schedule, group=group, name=name)
     if found is None:
-        raise not_found(f"Schedule {name} does not exist.")
+        raise operation.not_found(f"Schedule {name} does not exist.")
     return found
 
 
@@ -195,7 +189,7 @@ def _sentence(error: Exception) -> str:
 def _on_schedule(action: str, *, passes: bool = False) -> Checks:
     def checks(tx: Tx, caller: Caller, params: Params) -> Iterator[Check]:
         group = params.get("GroupName", DEFAULT)
-        yield Check(f"scheduler:{action}", schedule_arn(caller, group, params["Name"]))
+        yield Check(f"scheduler:{action}", operation.schedule_arn(caller, group, params["Name"]))
         if passes:
             yield Check("iam:PassRole", params["Target"]["RoleArn"], {"iam:PassedToService": target.PRINCIPAL})
 
@@ -203,7 +197,7 @@ def _on_schedule(action: str, *, passes: bool = False) -> Checks:
 
 
 def _on_list(_tx: Tx, caller: Caller, params: Params) -> Iterator[Check]:
-    yield Check("scheduler:ListSchedules", schedule_arn(caller, params.get("GroupName", "*"), "*"))
+    yield Check("scheduler:ListSchedules", operation.schedule_arn(caller, params.get("GroupName", "*"), "*"))
 
 
 _SCHEDULE = (
@@ -213,9 +207,9 @@ _SCHEDULE = (
 )
 
 OPERATIONS = (
-    writes("CreateSchedule", create, _SCHEDULE, _on_schedule("CreateSchedule", passes=True)),
-    writes("UpdateSchedule", update, _SCHEDULE, _on_schedule("UpdateSchedule", passes=True)),
-    reads("GetSchedule", get, "Name GroupName", _on_schedule("GetSchedule")),
-    reads("ListSchedules", list_schedules, "GroupName NamePrefix State MaxResults NextToken", _on_list),
-    writes("DeleteSchedule", delete, "Name GroupName ClientToken", _on_schedule("DeleteSchedule")),
+    operation.writes("CreateSchedule", create, _SCHEDULE, _on_schedule("CreateSchedule", passes=True)),
+    operation.writes("UpdateSchedule", update, _SCHEDULE, _on_schedule("UpdateSchedule", passes=True)),
+    operation.reads("GetSchedule", get, "Name GroupName", _on_schedule("GetSchedule")),
+    operation.reads("ListSchedules", list_schedules, "GroupName NamePrefix State MaxResults NextToken", _on_list),
+    operation.writes("DeleteSchedule", delete, "Name GroupName ClientToken", _on_schedule("DeleteSchedule")),
 )

@@ -20,19 +20,8 @@ from skylift.cloud.services.api.trust import trust_in_provider
 from skylift.cloud.services.iam.identity import open_session
 from skylift.cloud.services.iam.oidc_provider import provider_arn
 from skylift.cloud.services.iam.web_key import parse_key_set
+from skylift.cloud.services.sts import session as sessions
 from skylift.cloud.services.sts.id_token import IdToken, invalid_token, no_key, not_valid, parse_id_token
-from skylift.cloud.services.sts.session import (
-    ROLE_ARN,
-    SOURCE_ACTION,
-    TAG_ACTION,
-    check_role_length,
-    checked_name,
-    checked_transitive,
-    credentials,
-    no_checks,
-    packed_size,
-    session_policies,
-)
 from skylift.cloud.store.database import Tx
 
 if TYPE_CHECKING:
@@ -70,7 +59,7 @@ def verified(tx: Tx, caller: Caller, params: sts.AssumeRoleWithWebIdentityReques
     if not 4 <= len(token) <= LONGEST_TOKEN:
         # The token itself is a secret, and is not repeated.
         raise invalid_value("*****", "webIdentityToken", f"have length between 4 and {LONGEST_TOKEN}")
-    found = ROLE_ARN.fullmatch(params["RoleArn"])
+    found = sessions.ROLE_ARN.fullmatch(params["RoleArn"])
     if found is None:
         raise ServiceError("ValidationError", "Request ARN is invalid", status=400)
     identity = parse_id_token(token)
@@ -109,18 +98,18 @@ def assume(
     if keys != verified_by:
         # Others were given since the token was verified.
         identity.check_signature(parse_key_set(keys.document))
-    name = checked_name(params["RoleSessionName"], "roleSessionName")
+    name = sessions.checked_name(params["RoleSessionName"], "roleSessionName")
     seconds = checked_number(params, "DurationSeconds", 900, 43200, 3600)
     # Tags come in the token, and count as if they stood in the request.
     asked = {**params, "Tags": [{"Key": key, "Value": value} for key, value in identity.tags.items()]}
     tags = checked_tags(asked, "InvalidParameterValue")
-    transitive = checked_transitive(identity.transitive, tags)
+    transitive = sessions.checked_transitive(identity.transitive, tags)
     source = identity.source_identity
     if source is not None:
-        checked_name(source, "sourceIdentity")
+        sessions.checked_name(source, "sourceIdentity")
     role = _trusting_role(tx, caller, asked, identity)
-    check_role_length(role, seconds)
-    policies = session_policies(tx, asked)
+    sessions.check_role_length(role, seconds)
+    policies = sessions.session_policies(tx, asked)
     provider = provider_arn(caller.account, identity.provider)
     session = open_session(
         tx,
@@ -134,19 +123,19 @@ def assume(
         federation={"aws:FederatedProvider": (provider,), **_claims(identity, IN_SESSION)},
     )
     return {
-        "Credentials": credentials(session),
+        "Credentials": sessions.credentials(session),
         "SubjectFromWebIdentityToken": identity.subject,
         "AssumedRoleUser": {"AssumedRoleId": f"{role.id}:{name}", "Arn": assumed_arn(caller.account, role.name, name)},
         # The API reference says the issuer; AWS answers the provider's ARN.
         "Provider": provider,
         "Audience": identity.audience,
         **({"SourceIdentity": source} if source is not None else {}),
-        **({"PackedPolicySize": packed_size(asked)} if policies or tags else {}),
+        **({"PackedPolicySize": sessions.packed_size(asked)} if policies or tags else {}),
     }
 
 
 def _trusting_role(tx: Tx, caller: Caller, params: Params, identity: IdToken) -> Role:
-    found = ROLE_ARN.fullmatch(params["RoleArn"])
+    found = sessions.ROLE_ARN.fullmatch(params["RoleArn"])
     role = tx.get(Role, name=found[2]) if found else None
     if role is None or role.arn != params["RoleArn"]:
         raise _not_authorized(ACTION)
@@ -162,8 +151,8 @@ def _trusting_role(tx: Tx, caller: Caller, params: Params, identity: IdToken) ->
     }
     for action in (
         ACTION,
-        *([SOURCE_ACTION] if identity.source_identity else []),
-        *([TAG_ACTION] if identity.tags else []),
+        *([sessions.SOURCE_ACTION] if identity.source_identity else []),
+        *([sessions.TAG_ACTION] if identity.tags else []),
     ):
         if not trust_in_provider(role, provider, action, context):
             raise _not_authorized(action)
@@ -197,7 +186,7 @@ OPERATIONS = (
         "AssumeRoleWithWebIdentity",
         unprepared,
         frozenset("RoleArn RoleSessionName WebIdentityToken PolicyArns Policy DurationSeconds".split()),
-        no_checks,
+        sessions.no_checks,
         writes=True,
         prepare=verified,
         unsigned=True,
