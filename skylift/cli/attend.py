@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from skylift.cli.map_options import DEFAULT, IntoOption
-from skylift.cli.place import JobName, JobNames, On, account_there
+from skylift.cli.place import JobNames, LastJobName, On, account_there, job_called
 from skylift.cli.say import say, say_json
 from skylift.cli.watching import ForwardOption, show_outcome, with_interrupts
 
@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
 
 
 def attach(
-    name: JobName,
+    name: LastJobName = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the program's output.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object on stdout at the end; the program's stdout goes to stderr.")
@@ -53,6 +53,7 @@ def attach(
     screen = make_screen(outlet, quiet=quiet, json=as_json)
     forwards = Forwards([read_forward(text) for text in forward or ()])
     account = account_there(on)
+    name = job_called(account, name)
     job = find_job(account, name, Path.cwd())
     display = open_display(screen, interactive=job.interactive and os.isatty(0), hint="~. or Ctrl-C leaves")
     clock = Clock(display.screen)
@@ -96,6 +97,7 @@ def wait(
     from skylift.client.jobs.wait import wait as wait_for
 
     account = account_there(on)
+    names = [job_called(account, name) for name in names]
     screen = make_screen(Outlet(1, 2), quiet=False, json=True)
 
     async def one(name: str) -> Outcome | SkyliftError:

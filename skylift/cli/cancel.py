@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from skylift.cli.place import JobNames, On, settings_there
+from skylift.cli.place import JobNames, On, account_there, job_called
 from skylift.cli.say import say, say_each
 
 
@@ -24,7 +24,8 @@ def cancel(names: JobNames, on: On = None) -> None:
     def end(name: str) -> str:
         return jobs.cancel(name, lambda words: say(f"{name}: {words}", to_stderr=True), insist.at_once)
 
-    jobs = Jobs(settings_there(on))
+    account = account_there(on)
+    jobs = Jobs(account.settings, account)
     with SecondInterrupt() as insist:
-        code = say_each(names, end)
+        code = say_each(names, end, lambda name: job_called(account, name))
     raise typer.Exit(code)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Annotated
 
 import typer
 
 from skylift.cli import complete
-from skylift.cli.place import On, account_there
+from skylift.cli.place import On, account_there, job_called
 
 
 def register(app: typer.Typer) -> None:
@@ -46,6 +47,6 @@ def cp(
     screen = make_screen(Outlet(1, 2), quiet=quiet, json=order.target == "-" and os.isatty(1))
     account = account_there(on)
     try:
-        asyncio.run(copy(account, order, screen, Clock(screen)))
+        asyncio.run(copy(account, replace(order, job=job_called(account, order.job)), screen, Clock(screen)))
     finally:
         screen.finish()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from skylift.cli.place import JobName, On, account_there
+from skylift.cli.place import LastJobName, On, account_there, job_called
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
 
 
 def logs(
-    name: JobName,
+    name: LastJobName = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job's end.")] = False,
     stderr: Annotated[bool, typer.Option("--stderr", help="Only standard error, and that on standard output.")] = False,
     since: Annotated[
@@ -44,6 +44,7 @@ def logs(
     screen = Plain(Outlet(1, 1 if stderr else 2), quiet=False)
     start = read_since(since, time.time()) if since else 0.0
     account = account_there(on)
+    name = job_called(account, name)
     if given_input is not None:
         return _show_input(account, name, given_input, only_stderr=stderr, more=follow or since is not None)
     work = show_logs(account, name, screen, follow=follow, only="stderr" if stderr else None, since=start)

@@ -11,7 +11,7 @@ import typer
 from skylift.cli.consent import require_consent
 from skylift.cli.map_options import DEFAULT, IntoOption, ListedOption, NumbersOption
 from skylift.cli.options import spell_out, words_with_values
-from skylift.cli.place import JobName, On, account_there, settings_for
+from skylift.cli.place import JobName, On, account_there, job_called, settings_for
 from skylift.cli.run import COMMAND_FLAG, RunCommand, announce, error_object, read_program, show_detached
 from skylift.cli.run import submit_job as submit
 from skylift.cli.say import say_json
@@ -208,7 +208,9 @@ def map_results(
     from skylift.client.map.reading import MapReader
 
     template = read_template(into)
-    reader = MapReader(account_there(on), name)
+    account = account_there(on)
+    name = job_called(account, name)
+    reader = MapReader(account, name)
     home = Path.cwd() / (folder or ".")
     screen = make_screen(Outlet(2, 2), quiet=False, json=as_json)
     show_map(reader, template, home, screen, quiet=False, job={"name": name} if as_json else None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +11,7 @@ import typer
 from skylift.cli import complete
 from skylift.cli.bar import build_bar
 from skylift.cli.options import typer_option
-from skylift.cli.say import say_trouble
+from skylift.cli.say import say, say_trouble
 
 if TYPE_CHECKING:
     from skylift.client.job.settings import Access, Settings
@@ -18,12 +19,18 @@ if TYPE_CHECKING:
 
 On = Annotated[str | None, typer_option("on")]
 
-JobName = Annotated[
-    str, typer.Argument(metavar="NAME", help="The job, as `skylift ps` shows it.", autocompletion=complete.job_name)
+_NAME_HELP = "The job, as `skylift ps` shows it, or the beginning of its name; `-` is the last one of this folder"
+JobName = Annotated[str, typer.Argument(metavar="NAME", help=f"{_NAME_HELP}.", autocompletion=complete.job_name)]
+LastJobName = Annotated[
+    str | None, typer.Argument(metavar="[NAME]", help=f"{_NAME_HELP}, as is none.", autocompletion=complete.job_name)
 ]
 JobNames = Annotated[
     list[str],
-    typer.Argument(metavar="NAME...", help="Jobs, as `skylift ps` shows them.", autocompletion=complete.job_name),
+    typer.Argument(
+        metavar="NAME...",
+        help="Jobs, as `skylift ps` shows them; the beginning of a name is enough.",
+        autocompletion=complete.job_name,
+    ),
 ]
 
 
@@ -39,6 +46,20 @@ def settings_there(on: str | None, region: str | None = None) -> Settings:
     from skylift.place.settings import settings_for as find
 
     return replace(find(on, showing=build_bar, start=False, region=region), note=say_trouble)
+
+
+def job_called(account: Account, asked: str | None, *, whole: bool = False) -> str:
+    """The whole name of the job that is meant, which is said where it is another word. On a terminal, nothing is `-`.
+    Raises UsageError."""
+    from skylift.client.errors import UsageError
+    from skylift.client.jobs.names import LAST, find_job_name
+
+    if asked is None and not sys.stderr.isatty():
+        raise UsageError("Which job?", f"Name it. `{LAST}` is the last one that was started from this folder.")
+    name = find_job_name(account, asked or LAST, whole=whole)
+    if name != asked and sys.stderr.isatty():
+        say(f"Job {name}", to_stderr=True)
+    return name
 
 
 def account_there(on: str | None) -> Account:

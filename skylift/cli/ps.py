@@ -90,17 +90,18 @@ def show_jobs(jobs: list[Listed]) -> None:
 
     now = time.time()
     columns = (
-        Column("NAME", least=18),
+        Column("NAME"),
         Column("RUNS", least=8),
         Column("STATE", least=9),
         Column("AGE", right=True),
         Column("TIME", right=True),
         Column("EXIT", right=True),
         Column("COST" if jobs[0].charged else "ON AWS", right=True),
-        Column("SERVER", least=8),
-        Column("TYPE", spare=1),
-        Column("OFF IN", right=True, spare=2),
-        Column("ADDRESS", spare=3),
+        # Names, ids and addresses are copied from here: they are whole, or not shown.
+        Column("SERVER", spare=1),
+        Column("TYPE", spare=2),
+        Column("OFF IN", right=True, spare=3),
+        Column("ADDRESS", spare=4),
     )
     show_table(columns, [_row(job, now) for job in jobs])
     for job in jobs:

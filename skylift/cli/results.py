@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from skylift.cli import complete
-from skylift.cli.place import JobName, On, account_there, settings_there
+from skylift.cli.place import LastJobName, On, account_there, job_called
 from skylift.cli.say import say, say_each, say_json
 
 
@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
 
 
 def results(
-    name: JobName,
+    name: LastJobName = None,
     folder: Annotated[
         Path | None, typer.Argument(metavar="DIR", help="Where they go; the current directory if not named.")
     ] = None,
@@ -35,6 +35,7 @@ def results(
 
     screen = make_screen(Outlet(1, 2), quiet=as_json, json=as_json)
     account = account_there(on)
+    name = job_called(account, name)
     try:
         with Clock(screen).step("results") as step:
             brought = collect(account, name, folder or Path(), screen)
@@ -71,14 +72,15 @@ def rm(
 
     if bool(names) == ended:
         raise UsageError("Which jobs?", "Name them, or say --ended for all that have ended.")
-    jobs = Jobs(settings_there(on))
+    account = account_there(on)
+    jobs = Jobs(account.settings, account)
     if ended:
         found = [each.name for each in jobs.listed(ended=True) if each.is_over]
         if not found:
             say("No job has ended.", to_stderr=True)
             return
         names = found if yes else _agree_to_forget(found)
-    raise typer.Exit(say_each(names or [], jobs.remove))
+    raise typer.Exit(say_each(names or [], jobs.remove, lambda name: job_called(account, name, whole=True)))
 
 
 def _agree_to_forget(names: list[str]) -> list[str]:

@@ -30,14 +30,16 @@ def say_at_once(line: str) -> None:
         drop_output()
 
 
-def say_each(names: Iterable[str], act: Callable[[str], str]) -> int:
-    """Act on each and say what was done. An error is said too, and the others are acted on. Returns the exit code."""
+def say_each(names: Iterable[str], act: Callable[[str], str], called: Callable[[str], str] = str) -> int:
+    """Act on each and say what was done. An error is said too, and the others are acted on. `called` gives its
+    whole name. Returns the exit code."""
     from skylift.client.errors import SkyliftError
 
     code = 0
     for name in names:
         try:
-            say_at_once(f"{name}: {act(name)}")
+            whole = called(name)
+            say_at_once(f"{whole}: {act(whole)}")
         except SkyliftError as error:
             say_trouble(error.message, error.advice)
             code = error.exit_code

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from skylift.cli.place import JobName, On, settings_there
+from skylift.cli.place import JobName, On, account_there, job_called
 
 
 def register(app: typer.Typer) -> None:
@@ -37,5 +37,6 @@ def ssh(
     words = words[1:] if words[:1] == ("--",) else words
     if shutil.which("ssh") is None:
         raise UsageError("There is no OpenSSH client on this machine.", "Install it: openssh-client.")
-    argv = Jobs(settings_there(on)).shell(name, words, terminal=terminal)
+    account = account_there(on)
+    argv = Jobs(account.settings, account).shell(job_called(account, name), words, terminal=terminal)
     os.execvp(argv[0], argv)  # noqa: S606 (an argv of ours, no shell)

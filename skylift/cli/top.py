@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from skylift.cli import complete
-from skylift.cli.place import On, account_there
+from skylift.cli.place import On, account_there, job_called
 from skylift.cli.say import say, say_json
 from skylift.cli.watching import with_interrupts
 
@@ -54,6 +54,7 @@ def top(
     """
 
     account = account_there(on)
+    name = name and job_called(account, name)
     if as_json:
         _follow(account, name, _say_reading, once=once)
     elif once or not sys.stdout.isatty():

@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING
 
 from skylift.client.errors import INTERRUPTED, LaunchFailed, LaunchUnclear, NameTaken, SkyliftError
 from skylift.client.job.job import Job, new_name
+from skylift.client.job.last_job import remember_job
 from skylift.client.job.settings import Settings
 from skylift.client.launch.bucket import ensure_bucket
 from skylift.client.launch.check import check
@@ -101,6 +102,7 @@ class Submit:
         while launched is None:
             self._draw_another_name()
             launched = await self._submit()
+        remember_job(self._settings, self._job.home, launched.job.name)
         return launched
 
     def _draw_another_name(self) -> None:

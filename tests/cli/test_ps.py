@@ -57,14 +57,15 @@ def test_it_fits_the_terminal(width: int, monkeypatch: pytest.MonkeyPatch) -> No
     shown = lines(width, monkeypatch)
     assert all(cell_len(line) <= width for line in shown), shown
     if width >= 80:
-        assert len(shown) == 5, shown
+        # The longest name is not cut: it goes on in a second line.
+        assert len(shown) == (6 if width == 80 else 5), shown
 
 
 def test_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     head, first, *_ = lines(80, monkeypatch)
-    assert head.split() == ["NAME", "RUNS", "STATE", "AGE", "TIME", "EXIT", "ON", "AWS", "SERVER"]
-    assert first.split()[:2] == ["train-7k2m", "train.py…"]
-    assert re.search(r" running +5m +4m05s +- +\$0\.0015 +i-0123\S*…$", first.rstrip()), first
+    assert head.split() == ["NAME", "RUNS", "STATE", "AGE", "TIME", "EXIT", "ON", "AWS"]
+    assert first.split()[:2] == ["train-7k2m", "train.p…"]
+    assert re.search(r" running +5m +4m05s +- +\$0\.0015$", first.rstrip()), first
 
 
 def test_what_is_wider_shows_more(monkeypatch: pytest.MonkeyPatch) -> None:

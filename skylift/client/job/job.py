@@ -14,6 +14,8 @@ from skylift.client.job.requirements import NOTHING, Requirements
 from skylift.client.job.settings import Secret
 from skylift.contract.record import Environment, Retry, Terminal
 
+BUILDER_FORM = re.compile(r"environment-[0-9a-f]{8}")
+"""The names of servers that skylift makes images of environments on. They are nobody's jobs."""
 NAME_FORM = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 _SUFFIX_LETTERS = "23456789abcdefghjkmnpqrstuvwxyz"
 

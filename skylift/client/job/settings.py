@@ -152,6 +152,11 @@ class Settings:
     listeners: frozenset[int] | None = None
     note: Callable[[str], object] = lambda _: None
 
+    @property
+    def address(self) -> str:
+        """Tells this place from others, in the names of what the cache has of it."""
+        return f"{self.endpoint_url or 'AWS'} {self.region} {self.account or ''}"
+
     def __post_init__(self) -> None:
         if not REGION_FORM.fullmatch(self.region):
             raise UsageError(f"{self.region!r} is not the name of a region.", "A region is like us-east-1.")

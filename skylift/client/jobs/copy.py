@@ -23,6 +23,7 @@ from pathlib import Path
 from skylift.client.errors import RemoteFileError, RunError, SkyliftError, UsageError
 from skylift.client.job.job import NAME_FORM
 from skylift.client.jobs.jobs import Jobs
+from skylift.client.jobs.names import LAST
 from skylift.client.remote.account import Account
 from skylift.client.remote.connection import Connection, RemoteFile, RemoteFiles
 from skylift.client.steps import Clock, in_thread, together
@@ -60,7 +61,7 @@ class RemotePath:
 def parse_path(text: str) -> RemotePath | str:
     """`NAME:PATH` is a path on a job's server; anything else is one of this machine, as is `./a:b`."""
     name, colon, path = text.partition(":")
-    return RemotePath(name, path) if colon and NAME_FORM.fullmatch(name) else text
+    return RemotePath(name, path) if colon and (name == LAST or NAME_FORM.fullmatch(name)) else text
 
 
 @dataclass(frozen=True)

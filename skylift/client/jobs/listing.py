@@ -13,7 +13,7 @@ from typing import Any
 
 from skylift.client.collect.other_servers import other_servers
 from skylift.client.errors import JobNotFound, RecordDamaged
-from skylift.client.job.job import NAME_FORM
+from skylift.client.job.job import BUILDER_FORM, NAME_FORM
 from skylift.client.job.record import may_be_starting
 from skylift.client.job.scheduled import parse_run
 from skylift.client.job.server import Server
@@ -119,7 +119,11 @@ class JobListing:
     ) -> list[Listed]:
         """Jobs that have a server, and with `ended` all others too, the newest first. `states` and `like` (a name with
         * and ?) select among them, and `last` is how many of the selected ones to return."""
-        return self._listed_of(lambda name: like is None or fnmatchcase(name, like), last, states, ended=ended)
+
+        def chosen(name: str) -> bool:
+            return not BUILDER_FORM.fullmatch(name) and (like is None or fnmatchcase(name, like))
+
+        return self._listed_of(chosen, last, states, ended=ended)
 
     def runs(self, schedule: str, last: int | None = None) -> list[Listed]:
         """The runs of a schedule, the newest first."""

@@ -107,7 +107,7 @@ def remember_kept(settings: Settings, kept: LastKept) -> None:
         "keys": kept.host_keys.keys,
         "instance": kept.host_keys.instance,
     }
-    settings.cache.write(_ENTRY, _where(settings), json.dumps(content).encode())
+    settings.cache.write(_ENTRY, settings.address, json.dumps(content).encode())
 
 
 def forget_kept(settings: Settings, instance: str) -> None:
@@ -119,7 +119,7 @@ def forget_kept(settings: Settings, instance: str) -> None:
 
 def last_kept(settings: Settings) -> LastKept | None:
     """None when none is known where jobs run now, and when what is known is damaged."""
-    found = settings.cache.read(_ENTRY, _where(settings))
+    found = settings.cache.read(_ENTRY, settings.address)
     if found is None:
         return None
     try:
@@ -140,7 +140,3 @@ def _there(found: str | None) -> str:
     if found is None:
         raise Malformed("a field is missing")
     return found
-
-
-def _where(settings: Settings) -> str:
-    return f"{settings.endpoint_url or 'AWS'} {settings.region} {settings.account or ''}"

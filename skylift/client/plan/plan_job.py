@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 import shlex
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -181,6 +183,10 @@ def _instead_of(given: str, path: Path) -> str:
     """What to do where there is no such script: the word may have been meant as a command."""
     if _PYTHON_COMMAND.fullmatch(given):
         return f"Leave {given} out: `skylift run SCRIPT` runs a script with Python."
+    with suppress(OSError):
+        scripts = [each.name for each in path.parent.glob("*.py")]
+        if near := difflib.get_close_matches(path.name, scripts, n=1, cutoff=0.75):
+            return f"Did you mean {shown(str(Path(given).with_name(near[0])))}?"
     looked = f"It was looked for at {shown(path)}."
     if "/" not in given and shutil.which(given) is not None:
         return f"{looked} For a command, use `-- COMMAND`."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,9 +51,18 @@ class Account:
         """The names of all schedules that have anything in the bucket."""
         return [each for each in self._below(f"{SCHEDULES}/") if SCHEDULE_FORM.fullmatch(each)]
 
-    def recorded(self) -> list[str]:
-        """The names of all jobs that have a record."""
-        return [each for each in self._below("jobs/") if NAME_FORM.fullmatch(each)]
+    def recorded(self, beginning: str = "") -> list[str]:
+        """The names of all jobs that have a record, and that begin so."""
+        return [each for each in self._below(f"jobs/{beginning}") if NAME_FORM.fullmatch(each)]
+
+    def has_record(self, job: str) -> bool:
+        """Also one that cannot be read."""
+        with suppress(RecordDamaged):
+            try:
+                self.record(job)
+            except JobNotFound:
+                return False
+        return True
 
     def submitted(self) -> dict[str, float]:
         """When jobs were submitted, in seconds since the epoch. Runs of schedules are not in the index, nor are jobs of
@@ -67,8 +77,8 @@ class Account:
         self.api.call("s3", "delete_object", Bucket=self.bucket, Key=f"{INDEX}{job}")
         return count
 
-    def _below(self, folder: str) -> list[str]:
-        found = self._listed("CommonPrefixes", Prefix=folder, Delimiter="/")
+    def _below(self, prefix: str) -> list[str]:
+        found = self._listed("CommonPrefixes", Prefix=prefix, Delimiter="/")
         return [str(each["Prefix"]).split("/")[1] for each in found]
 
     def _listed(self, key: str, **asked: str) -> list[Any]:
