@@ -13,6 +13,7 @@ import typer
 
 from skylift.cli.consent import PRESETS, require_consent
 from skylift.cli.grouped import GroupedCommand
+from skylift.cli.misplaced import check_arguments
 from skylift.cli.options import NAMES, spell_out, words_with_values
 from skylift.cli.place import settings_for
 from skylift.cli.preset import Preset, overridden, presets
@@ -166,6 +167,7 @@ def run(
         display = open_display(screen, interactive=interactive and not detach, hint="~. leaves")
         screen = display.screen
         what = read_program(program or [], options.get("module"), is_command=is_command)
+        check_arguments(context, what, screen.warn)
         asked = read_options(options, what, this_terminal() if interactive else None, spares_tracked=spares)
         order = replace(asked.order, stdin=sys.stdin is not None and has_input(_INPUT))
         job = plan_job(order, Path.cwd(), os.environ)

@@ -17,6 +17,7 @@ from skylift.cli import complete
 from skylift.cli.consent import require_consent
 from skylift.cli.map import MapCommand, divide, read_inputs
 from skylift.cli.map_options import ListedOption, NumbersOption
+from skylift.cli.misplaced import check_arguments
 from skylift.cli.options import spell_out
 from skylift.cli.place import On, settings_for, settings_there
 from skylift.cli.run import COMMAND_FLAG, RunCommand, read_program
@@ -282,6 +283,7 @@ def _plan_run(command: _ScheduledCommand, name: str | None) -> tuple[Job, Settin
     if sys.stdin is not None and has_input(_INPUT):
         raise UsageError("A scheduled run has no standard input.", "Send a file along with --in, or: </dev/null")
     what = read_program(command.program, options.get("module"), is_command=command.is_command)
+    check_arguments(command.context, what, functools.partial(say, to_stderr=True))
     asked = read_options(options, what, spares_tracked=spares)
     job = plan_runs(asked, what, name)
     settings = asked.apply_to(settings_for(asked.on, asked.access))
