@@ -41,6 +41,11 @@ _LONGEST_KEY = 900
 """Bytes of the longest path that is part of a key. An S3 key has at most 1,024 bytes."""
 _MOST_TOLD = 10_000
 """The most files that the manifest names as not sent, or as changed."""
+_BY_TOOLS = {
+    *("__pycache__", ".venv", "venv", "node_modules", "build", "dist", ".git", ".tox", ".nox", ".cache"),
+    *(".pytest_cache", ".mypy_cache", ".ruff_cache", ".ipynb_checkpoints"),
+}
+"""Folders that tools make for themselves; nobody misses them among the results."""
 _ELSEWHERE = (errno.ELOOP, errno.ENOTDIR, errno.EACCES, errno.ENAMETOOLONG)
 """What comes of a program that puts something else in the place of its working directory. It may as well have removed
 it; another error passes."""
@@ -145,7 +150,7 @@ class Results:
 
     def _unmatched(self, top: WorkingFolder, dealt_with: "set[str]") -> Iterator[str]:
         for inner, stamp in files_below(top, lambda inner, error: None):
-            if not self._is_new(inner, stamp) or "__pycache__" in inner.split("/"):
+            if not self._is_new(inner, stamp) or _is_made_by_tools(inner):
                 continue
             if any(inner == each or inner.startswith(each + "/") for each in self._left_out):
                 continue
@@ -156,6 +161,10 @@ class Results:
     def _is_new(self, inner: str, stamp: Stamp) -> bool:
         assert self._before is not None
         return self._before.get(os.path.normpath(inner)) != stamp
+
+
+def _is_made_by_tools(inner: str) -> bool:
+    return any(each in _BY_TOOLS or each.endswith(".egg-info") for each in inner.split("/")[:-1])
 
 
 class _Sending:

@@ -154,6 +154,21 @@ def test_a_name_that_is_no_utf_8_and_one_that_is_no_key(bucket: Bucket, place: P
     assert bucket.manifest["left_behind"] == []
 
 
+def test_folders_of_tools_are_not_named_among_what_is_left(bucket: Bucket, place: Path) -> None:
+    for name in (
+        ".venv/lib/a.py",
+        "x/node_modules/b.js",
+        "build/c.o",
+        "tool.egg-info/PKG-INFO",
+        "out/d.csv",
+        "dist.csv",
+    ):
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_text("new")
+    results(bucket, place, "other").send(0, final=True)
+    assert bucket.manifest["left_behind"] == ["dist.csv", "out/d.csv"]
+
+
 def vanish(path: Path) -> None:
     path.unlink()
 
