@@ -11,6 +11,12 @@ from typing import Dict, List
 _EDITORS = ("nano", "vim", "vi", "emacs", "micro", "ed", "pico", "nvim", "joe", "mcedit")
 _INSTALLERS = {"apt-get": "sudo apt-get update && sudo apt-get install -y %s", "dnf": "sudo dnf install -y %s"}
 
+_PYTHON_TOOLS = {
+    *("black", "flask", "gunicorn", "ipython", "jupyter", "jupyter-lab", "marimo", "mypy", "nox", "poetry", "pytest"),
+    *("ruff", "streamlit", "tox", "uvicorn"),
+}
+_CONTAINERS = {"docker", "podman"}
+
 
 def why_not_started(argv: List[str], error: OSError, env: Dict[str, str], cwd: str) -> str:
     """Sentences for the job's outcome. `env` and `cwd` are what the program would have had."""
@@ -43,11 +49,16 @@ def how_to_install(argv: List[str], error: OSError, env: Dict[str, str]) -> str:
     name, path = argv[0], env.get("PATH", os.defpath)
     if not isinstance(error, FileNotFoundError) or not re.fullmatch(r"[\w.+-]+", name):
         return ""
+    if name in _PYTHON_TOOLS and shutil.which("uv", path=path):
+        return "%s is a Python program. Add it to your requirements, or run:\n  uv tool run %s ..." % (name, name)
     installer = next((each for each in _INSTALLERS if shutil.which(each, path=path)), None)
     if installer is None or not shutil.which("sudo", path=path):
         return ""
     words = _INSTALLERS[installer] % "PACKAGE", name
-    return "To have it installed first:\n  sh -c '%s &&\n    %s ...'" % words
+    first = "To have it installed first:"
+    if name in _CONTAINERS:
+        first = "A server on this machine cannot run containers.\nTo have it installed first on AWS:"
+    return first + "\n  sh -c '%s &&\n    %s ...'" % words
 
 
 def _commands(path: str) -> List[str]:

@@ -73,6 +73,19 @@ def test_how_it_is_installed_fits_a_narrow_terminal(commands: Path, name: str) -
     assert max(len(f"skylift: {line}") for line in told.splitlines()) <= 80
 
 
+def test_a_python_tool_needs_no_package(commands: Path) -> None:
+    assert "apt-get" in how("jupyter", commands)
+    (commands / "uv").write_text("#!/bin/sh\n")
+    (commands / "uv").chmod(0o755)
+    assert how("jupyter", commands).splitlines()[1:] == ["  uv tool run jupyter ..."]
+    assert "apt-get" in how("vim", commands)
+
+
+def test_containers_do_not_run_here(commands: Path) -> None:
+    first, second, *_ = how("docker", commands).splitlines()
+    assert (first, second) == ("A server on this machine cannot run containers.", "To have it installed first on AWS:")
+
+
 @pytest.mark.parametrize("name", ["ls -la", "./tool", "", "it's", "$(id)"])
 def test_what_no_package_has_is_not_installed(commands: Path, name: str) -> None:
     assert how(name, commands) == ""
