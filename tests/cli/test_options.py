@@ -91,3 +91,14 @@ def test_every_option_of_a_run_reaches_its_order() -> None:
         beside, before = company.get(name, ({}, plain))
         told: Any = {**beside, name: value}
         assert read_options(told, program, Terminal()) != before, name
+
+
+@pytest.mark.parametrize("value", ["none", "0", "Inf", 0, float("inf")])
+def test_a_run_without_an_end_is_refused_with_the_reason(value: str | float) -> None:
+    from skylift.client.errors import UsageError
+    from skylift.client.job.job import Program
+    from skylift.client.plan.read_options import read_options
+
+    with pytest.raises(UsageError, match="nobody ends costs money for ever") as refused:
+        read_options({"max_time": value}, Program("script", "job.py"))
+    assert "30d" in refused.value.advice

@@ -15,9 +15,12 @@ from skylift.client.job.retry import read_retry
 from skylift.client.job.run_options import OPTIONS, SharedOptions
 from skylift.client.job.settings import Access, ImageChoice, Settings
 from skylift.client.job.spot import read_spot
-from skylift.client.plan.plan_job import Order, read_servers
+from skylift.client.plan.plan_job import LONGEST, Order, read_servers
 from skylift.client.text.duration import parse_duration
 from skylift.contract.record import Terminal
+
+_ENDLESS = frozenset({"none", "0", "inf", "infinity", "infinite", "never", "unlimited"})
+"""What asks for a run without an end."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,11 @@ def _seconds(given: Mapping[str, Any], name: str) -> int:
         value = OPTIONS[name].default
     if value is None:
         return 0
+    if name == "max_time" and str(value).strip().lower() in _ENDLESS:
+        raise UsageError(
+            f"--max-time {str(value)!r} is refused: a server that nobody ends costs money for ever.",
+            f"The longest is {LONGEST // 86400}d, and --keep counts towards it.",
+        )
     if isinstance(value, float) and not abs(value) < float("inf"):
         raise UsageError(f"--{name.replace('_', '-')} {value} is not a number of seconds.")
     return parse_duration(value if isinstance(value, str) else str(round(value)), f"--{name.replace('_', '-')}")
