@@ -58,8 +58,8 @@ def test_apparmor_enforces_the_profile_of_pasta(guest: Guest) -> None:
 
 def test_readme_first_run(guest: Guest) -> None:
     said = guest.run(
-        "cd skylift && skylift run --in examples/csv/sample.csv --out summary.json examples/csv/fileprocessor.py "
-        "examples/csv/sample.csv && cat summary.json"
+        "cp -r skylift/examples/csv first-run && cd first-run && "
+        "skylift run --in sample.csv --out summary.json fileprocessor.py sample.csv && cat summary.json"
     )
     assert "1,461 rows summarised into summary.json" in said
 
