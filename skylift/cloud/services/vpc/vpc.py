@@ -7,22 +7,9 @@ from dataclasses import replace
 from ipaddress import IPv4Network
 from typing import TYPE_CHECKING, Any, Literal
 
+from skylift.cloud.domain import network
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
-from skylift.cloud.domain.network import (
-    CidrBlock,
-    InternetGateway,
-    NetworkAcl,
-    NetworkInterface,
-    Route,
-    RouteAssociation,
-    RouteTable,
-    SecurityGroup,
-    Subnet,
-    ToInternetGateway,
-    ToLocal,
-    Vpc,
-)
 from skylift.cloud.domain.peering import JOINED
 from skylift.cloud.domain.vpc_endpoint import VpcEndpoint
 from skylift.cloud.services.api.ec2_operation import PAGES, acts, makes, reads, shows
@@ -50,7 +37,7 @@ TENANCIES: tuple[Literal["default", "dedicated"], ...] = ("default", "dedicated"
 DEFAULT_CIDR = "172.31.0.0/16"
 
 LISTING = Listing(
-    Vpc,
+    network.Vpc,
     ids="VpcIds",
     key="VpcId",
     filters={
@@ -69,14 +56,15 @@ LISTING = Listing(
 NEUTRAL: dict[str, tuple[object, ...]] = {"AmazonProvidedIpv6CidrBlock": (False,)}
 
 
-def view(vpc: Vpc, owner: str) -> ec2.Vpc:
+def view(vpc: network.Vpc, owner: str) -> ec2.Vpc:
     return {
         "VpcId": vpc.id,
         "OwnerId": owner,
         "State": "available",
         "CidrBlock": vpc.cidr,
         "CidrBlockAssociationSet": [
-            cidr_view(one, "associated") for one in (CidrBlock(primary_association(vpc), vpc.cidr), *vpc.more_cidrs)
+            cidr_view(one, "associated")
+            for one in (network.CidrBlock(primary_association(vpc), vpc.cidr), *vpc.more_cidrs)
         ],
         "DhcpOptionsId": vpc.dhcp_options_id,
         "InstanceTenancy": vpc.tenancy,
@@ -85,11 +73,11 @@ def view(vpc: Vpc, owner: str) -> ec2.Vpc:
     }
 
 
-def cidr_view(found: CidrBlock, state: str) -> ec2.VpcCidrBlockAssociation:
+def cidr_view(found: network.CidrBlock, state: str) -> ec2.VpcCidrBlockAssociation:
     return {"AssociationId": found.id, "CidrBlock": found.cidr, "CidrBlockState": {"State": state}}
 
 
-def primary_association(vpc: Vpc) -> str:
+def primary_association(vpc: network.Vpc) -> str:
     """The id under which the range that a VPC was made with is associated."""
     return f"vpc-cidr-assoc-{vpc.id.removeprefix('vpc-')}"
 
@@ -113,14 +101,14 @@ def describe(tx: Tx, caller: Caller, params: ec2.DescribeVpcsRequest) -> ec2.Des
 
 def delete(tx: Tx, _caller: Caller, params: ec2.DeleteVpcRequest) -> Nothing:
     """Deletes its main route table, default security group and default ACL, too. All else has to be deleted before."""
-    vpc = require(tx, Vpc, params["VpcId"])
-    tables = tx.find(RouteTable, vpc_id=vpc.id)
-    groups = tx.find(SecurityGroup, vpc_id=vpc.id)
-    acls = tx.find(NetworkAcl, vpc_id=vpc.id)
+    vpc = require(tx, network.Vpc, params["VpcId"])
+    tables = tx.find(network.RouteTable, vpc_id=vpc.id)
+    groups = tx.find(network.SecurityGroup, vpc_id=vpc.id)
+    acls = tx.find(network.NetworkAcl, vpc_id=vpc.id)
     in_the_way: list[Any] = (
-        tx.find(Subnet, vpc_id=vpc.id)
-        or tx.find(InternetGateway, vpc_id=vpc.id)
-        or tx.find(NetworkInterface, vpc_id=vpc.id)
+        tx.find(network.Subnet, vpc_id=vpc.id)
+        or tx.find(network.InternetGateway, vpc_id=vpc.id)
+        or tx.find(network.NetworkInterface, vpc_id=vpc.id)
         or tx.find(VpcEndpoint, vpc_id=vpc.id)
         or [table for table in tables if not table.is_main]
         or [group for group in groups if group.name != "default"]
@@ -137,7 +125,7 @@ def delete(tx: Tx, _caller: Caller, params: ec2.DeleteVpcRequest) -> Nothing:
 
 
 def modify_attribute(tx: Tx, _caller: Caller, params: ec2.ModifyVpcAttributeRequest) -> Nothing:
-    vpc = require(tx, Vpc, params["VpcId"])
+    vpc = require(tx, network.Vpc, params["VpcId"])
     support, hostnames = params.get("EnableDnsSupport"), params.get("EnableDnsHostnames")
     if support is None and hostnames is None:
         raise missing("enableDnsSupport or enableDnsHostnames")
@@ -155,7 +143,7 @@ def modify_attribute(tx: Tx, _caller: Caller, params: ec2.ModifyVpcAttributeRequ
 def describe_attribute(
     tx: Tx, _caller: Caller, params: ec2.DescribeVpcAttributeRequest
 ) -> ec2.DescribeVpcAttributeResult:
-    vpc = require(tx, Vpc, params["VpcId"])
+    vpc = require(tx, network.Vpc, params["VpcId"])
     if params["Attribute"] == "enableDnsSupport":
         return {"VpcId": vpc.id, "EnableDnsSupport": {"Value": vpc.dns_support}}
     if params["Attribute"] == "enableDnsHostnames":
@@ -167,7 +155,7 @@ def describe_attribute(
 
 def modify_tenancy(tx: Tx, _caller: Caller, params: ec2.ModifyVpcTenancyRequest) -> ec2.ModifyVpcTenancyResult:
     """Back to `default`, and not the other way. Instances that are there stay as they are."""
-    vpc = require(tx, Vpc, params["VpcId"])
+    vpc = require(tx, network.Vpc, params["VpcId"])
     if params["InstanceTenancy"] != "default":
         raise invalid_value(params["InstanceTenancy"], "instanceTenancy", "It has to be default.")
     tx.save(replace(vpc, tenancy="default"))
@@ -175,30 +163,32 @@ def modify_tenancy(tx: Tx, _caller: Caller, params: ec2.ModifyVpcTenancyRequest)
 
 
 def create_default(tx: Tx, caller: Caller, _params: object) -> ec2.CreateDefaultVpcResult:
-    if tx.get(Vpc, is_default=True) is not None:
+    if tx.get(network.Vpc, is_default=True) is not None:
         raise ServiceError("DefaultVpcAlreadyExists", "A Default VPC already exists for this account in this region.")
     return {"Vpc": view(make_default_vpc(tx, caller.region), caller.account)}
 
 
-def make_default_vpc(tx: Tx, region: str) -> Vpc:
+def make_default_vpc(tx: Tx, region: str) -> network.Vpc:
     """The VPC that an account finds in a region: a public subnet in every zone.
 
     https://docs.aws.amazon.com/vpc/latest/userguide/default-vpc-components.html
     """
     cidr = IPv4Network(DEFAULT_CIDR)
-    gateway = InternetGateway(new_id("igw"))
-    vpc = _make(tx, cidr, region, {}, default=True, routes=(Route("0.0.0.0/0", ToInternetGateway(gateway.id)),))
+    gateway = network.InternetGateway(new_id("igw"))
+    vpc = _make(
+        tx, cidr, region, {}, default=True, routes=(network.Route("0.0.0.0/0", network.ToInternetGateway(gateway.id)),)
+    )
     tx.add(replace(gateway, vpc_id=vpc.id))
     for zone, subnet in zip(zones(region), cidr.subnets(new_prefix=DEFAULT_BITS), strict=False):
-        made = Subnet(new_id("subnet"), vpc.id, str(subnet), zone, map_public_ip=True, default_for_zone=True)
+        made = network.Subnet(new_id("subnet"), vpc.id, str(subnet), zone, map_public_ip=True, default_for_zone=True)
         tx.add(made)
         join_default(tx, made)
     return vpc
 
 
-def default_vpc(tx: Tx) -> Vpc:
+def default_vpc(tx: Tx) -> network.Vpc:
     """The default VPC, or EC2's error for what needs one and does not find it."""
-    vpc = tx.get(Vpc, is_default=True)
+    vpc = tx.get(network.Vpc, is_default=True)
     if vpc is None:
         raise ServiceError(
             "VPCIdNotSpecified",
@@ -207,9 +197,9 @@ def default_vpc(tx: Tx) -> Vpc:
     return vpc
 
 
-def default_subnets(tx: Tx, within: Collection[str] | None = None) -> list[Subnet]:
+def default_subnets(tx: Tx, within: Collection[str] | None = None) -> list[network.Subnet]:
     """The default VPC's subnets for a launch that names none, by their zones; only these if there are some."""
-    found = tx.find(Subnet, vpc_id=default_vpc(tx).id, default_for_zone=True)
+    found = tx.find(network.Subnet, vpc_id=default_vpc(tx).id, default_for_zone=True)
     return sorted((one for one in found if within is None or one.id in within), key=lambda one: one.zone)
 
 
@@ -220,11 +210,11 @@ def _make(
     tags: Tags,
     *,
     default: bool = False,
-    routes: tuple[Route, ...] = (),
+    routes: tuple[network.Route, ...] = (),
     tenancy: Literal["default", "dedicated"] = "default",
-) -> Vpc:
+) -> network.Vpc:
     """A VPC with what every one has: a main route table, a default security group and a default network ACL."""
-    vpc = Vpc(
+    vpc = network.Vpc(
         new_id("vpc"),
         str(cidr),
         is_default=default,
@@ -234,9 +224,11 @@ def _make(
         tenancy=tenancy,
     )
     tx.add(vpc)
-    local = Route(vpc.cidr, ToLocal(), "CreateRouteTable")
+    local = network.Route(vpc.cidr, network.ToLocal(), "CreateRouteTable")
     tx.add(
-        RouteTable(new_id("rtb"), vpc.id, routes=(local, *routes), associations=(RouteAssociation(new_id("rtbassoc")),))
+        network.RouteTable(
+            new_id("rtb"), vpc.id, routes=(local, *routes), associations=(network.RouteAssociation(new_id("rtbassoc")),)
+        )
     )
     tx.add(default_group(vpc.id))
     tx.add(default_acl(vpc.id))
