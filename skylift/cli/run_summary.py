@@ -50,6 +50,8 @@ def _head(outcome: Outcome) -> str:
     after = [f"{len(outcome.tries)} attempts"] if len(outcome.tries) > 1 else []
     after += [spell_duration(spent)] if spent is not None else []
     head += f" after {', '.join(after)}" if after else ""
+    if "check" in outcome.steps and outcome.watched_seconds > (spent or 0):
+        head += f" ({spell_duration(outcome.watched_seconds)} in all)"
     if outcome.results:
         head += f"; results: {_spell_results([each.path for each in outcome.results])}"
     return head

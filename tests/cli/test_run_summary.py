@@ -25,8 +25,12 @@ OUTCOME = Outcome("job-abcd", "succeeded", 0, "The program exited with 0.", seco
     ("outcome", "lines"),
     [
         (OUTCOME, ["✓ job-abcd: exit code 0 after 1.23 s"]),
-        # However long somebody has watched.
+        # Who came later has not seen all of it.
         (replace(OUTCOME, watched_seconds=99.0), ["✓ job-abcd: exit code 0 after 1.23 s"]),
+        (
+            replace(OUTCOME, watched_seconds=5.4, steps={"check": 0.1}),
+            ["✓ job-abcd: exit code 0 after 1.23 s (5.40 s in all)"],
+        ),
         (replace(OUTCOME, seconds=0.0, program_seconds=61.2), ["✓ job-abcd: exit code 0 after 1m 01s"]),
         (replace(OUTCOME, seconds=0.0), ["✓ job-abcd: exit code 0"]),
         (

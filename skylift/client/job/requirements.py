@@ -138,7 +138,10 @@ def _read_gpu(text: str) -> tuple[int, str]:
 
 
 def spell_memory(mib: float) -> str:
-    """`512MiB`, `16GiB`, `1.5GiB`."""
+    """`512MiB`, `16GiB`, `1.5GiB`, and `4GB` where that was asked for."""
+    decimal = round(mib / MIB["GB"])
+    if mib % 256 and mib == math.ceil(decimal * MIB["GB"]):
+        return f"{decimal}GB"
     return f"{mib / 1024:g}GiB" if mib >= 1024 else f"{mib:g}MiB"
 
 

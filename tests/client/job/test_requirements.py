@@ -80,6 +80,12 @@ def test_spelled_as_options() -> None:
     )
     assert asked.spell() == "m7i --cpu 4 --memory 16GiB --arch arm64 --gpu T4:2 --disk 1000GB --network 10Gbps"
     assert Requirements(memory_mib=512).spell() == "--memory 512MiB"
+    assert [read_requirements(memory=each).spell() for each in ("4gb", "1.5GiB", "3815MiB", "1000MB")] == [
+        "--memory 4GB",
+        "--memory 1.5GiB",
+        "--memory 4GB",
+        "--memory 1GB",
+    ]
 
 
 @pytest.mark.parametrize(
