@@ -16,6 +16,7 @@ from skylift.client.text.visible import visible, visible_lines
 from skylift.client.watch.written import Written
 
 log = logging.getLogger("skylift")
+log.addHandler(logging.NullHandler())  # Python prints warnings that have no handler
 
 
 class Bar(Protocol):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -72,6 +74,13 @@ def test_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
 def test_nothing_is_printed_unasked(capsys: pytest.CaptureFixture[str]) -> None:
     walk(Recorder())
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_note_is_printed_by_no_handler_but_the_users() -> None:
+    """Python prints a warning where nobody has set up logging."""
+    noted = "from skylift.python.watching import Recorder; Recorder().note('x')"
+    done = subprocess.run([sys.executable, "-c", noted], capture_output=True, check=True)
+    assert (done.stdout, done.stderr) == (b"", b"")
 
 
 def test_what_cannot_show_it() -> None:
