@@ -75,7 +75,7 @@ def _time(name: str, option: str, text: str | None) -> dict[str, datetime]:
             return {name: datetime.now(UTC) - timedelta(seconds=parse_duration(text, option))}
         except (UsageError, OverflowError):
             raise UsageError(
-                f"{option} {text!r} is no time.", "Write it like 2026-11-01, 2026-11-25T18:00 or 24h."
+                f"{option} {text!r} is not a time.", "Write it like 2026-11-01, 2026-11-25T18:00 or 24h."
             ) from None
     return {name: moment if moment.tzinfo else moment.replace(tzinfo=UTC)}
 

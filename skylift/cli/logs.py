@@ -35,7 +35,7 @@ def logs(
     ] = None,
     on: On = None,
 ) -> None:
-    """Show a job's output, each stream on its own. Ctrl-C only ends the looking."""
+    """Show a job's output, each stream on its own. Ctrl-C does not end the job."""
     import asyncio
 
     from skylift.cli.screen import Outlet, Plain

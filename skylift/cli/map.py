@@ -153,7 +153,9 @@ def divide(words: list[str]) -> tuple[list[str], list[str]]:
 
     for each in words[:at]:
         if each.startswith("--"):
-            raise UsageError(f"{each} is no input.", "Options stand before SCRIPT; arguments of its own follow a --.")
+            raise UsageError(
+                f"{each} is not an input.", "Options stand before SCRIPT; arguments of its own follow a --."
+            )
     return words[:at], words[at + 1 :]
 
 

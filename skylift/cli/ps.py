@@ -82,7 +82,7 @@ def _check_states(asked: list[str]) -> None:
     from skylift.contract.states import LISTED
 
     if unknown := [each for each in asked if each not in LISTED]:
-        raise UsageError(f"--state {unknown[0]!r} is no state of a job.", f"States are: {', '.join(LISTED)}.")
+        raise UsageError(f"--state {unknown[0]!r} is not a state of a job.", f"States are: {', '.join(LISTED)}.")
 
 
 def show_jobs(jobs: list[Listed]) -> None:

@@ -26,7 +26,7 @@ def results(
     as_json: Annotated[bool, typer.Option("--json", help="A list of objects: path, size, sha256.")] = False,
     on: On = None,
 ) -> None:
-    """Bring the results of a job home. What is here already is not fetched again; what was cut off is gone on with."""
+    """Bring the results of a job home. Files that are here already are not fetched again."""
     from skylift.cli.run_summary import spell_missing, spell_not_written
     from skylift.cli.screen import Outlet, make_screen
     from skylift.client.jobs.wait import collect

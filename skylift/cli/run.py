@@ -230,7 +230,7 @@ def check_attached_options(*, interactive: bool, forward: bool, detach: bool, as
         if as_json:
             raise UsageError("-it and --json exclude each other: standard output is the program's terminal.")
         if not os.isatty(0):
-            raise UsageError("-it needs a terminal, and standard input is none.", "Run it without -it, or with -d.")
+            raise UsageError("-it needs a terminal; standard input is not one.", "Run it without -it, or with -d.")
 
 
 def run_job(

@@ -88,7 +88,9 @@ def interrupt(instance: str, seconds: str) -> OwnCall:
     """A notice of so many seconds, as they were typed. Raises UsageError."""
     number = whole_number(seconds, 0, _LONGEST)
     if number is None:
-        raise UsageError(f"{seconds.strip()!r} is no number of seconds.", f"From 0 to {_LONGEST}; AWS gives {NOTICE}.")
+        raise UsageError(
+            f"{seconds.strip()!r} is not a number of seconds.", f"From 0 to {_LONGEST}; AWS gives {NOTICE}."
+        )
     params = {"InstanceId": instance, "Seconds": number}
     return OwnCall("interrupt_instance", params, f"skylift cloud interrupt {shell_quote(instance)} --in {number}s")
 

@@ -33,7 +33,7 @@ def check_policy(text: str, *, trust: bool = False) -> list[str]:
         return ["This is not JSON that can be read."]
     if not isinstance(found, dict):
         return ["A policy is an object: it begins with { and ends with }."]
-    complaints = [f"{_quoted(key)} is no part of a policy." for key in found if key not in _TOP]
+    complaints = [f"{_quoted(key)} is not a part of a policy." for key in found if key not in _TOP]
     if found.get("Version", VERSIONS[0]) not in VERSIONS:
         complaints.append(f'Version is "{VERSIONS[0]}".')
     statements = found.get("Statement")
@@ -60,7 +60,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _check_statement(each: dict[str, Any], *, trust: bool) -> list[str]:
-    wrong = [f"{_quoted(key)} is no part of it" for key in each if key not in _PARTS]
+    wrong = [f"{_quoted(key)} is not a part of it" for key in each if key not in _PARTS]
     if each.get("Effect") not in ("Allow", "Deny"):
         wrong.append('Effect is "Allow" or "Deny"')
     wrong += _one_of(each, "Action", "NotAction")

@@ -131,7 +131,7 @@ def read_policy(group: str, name: str, metric: str, target: str) -> Call:
     except ValueError:
         value = 0.0
     if not 0 < value < float("inf"):
-        raise UsageError(f"{target.strip()!r} is no value to keep it at.", "Write a number, like 60.")
+        raise UsageError(f"{target.strip()!r} is not a value to keep it at.", "Write a number, like 60.")
     tracking = {"PredefinedMetricSpecification": {"PredefinedMetricType": metric}, "TargetValue": value}
     params = {
         "AutoScalingGroupName": group,

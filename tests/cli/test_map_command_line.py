@@ -38,7 +38,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("job.py", "There are no inputs"),
         ("job.py *.parquet", "*.parquet: nothing matches"),
         ("job.py gone.csv", "there is no such file"),
-        ("job.py a.csv --retries 2", "--retries is no input"),
+        ("job.py a.csv --retries 2", "--retries is not an input"),
         ("other.py a.csv", "There is no script other.py"),
         ("--range 3..1 job.py", "ends before it begins"),
         ("--inputs list.txt job.py", "--inputs list.txt cannot be read"),

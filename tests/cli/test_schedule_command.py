@@ -56,7 +56,7 @@ def refused(*words: str) -> str:
         ([NIGHTLY, "--", "map", "--halt", "0", "job.py", "job.py"], "--halt"),
         ([NIGHTLY, "--", "map", "--split", "1MiB", "job.py", "s3://bucket/x"], "is looked up by each run"),
         ([NIGHTLY, "--", "map", "job.py", "s3://b"], "this is not a place in S3"),
-        ([NIGHTLY, "--", "map", "job.py", "s3://bucket/[z-a]"], "is no glob"),
+        ([NIGHTLY, "--", "map", "job.py", "s3://bucket/[z-a]"], "is not a glob"),
         ([NIGHTLY, "--", "map", "job.py", *(f"s3://bucket/{n}" for n in range(21))], "20 places in S3 at most"),
         ([NIGHTLY, "--", "sweep"], "A schedule runs what `skylift run` or `map` runs"),
         ([NIGHTLY, "--", "run"], "There is nothing to run"),

@@ -165,7 +165,7 @@ def test_a_spot_server_is_interrupted_and_its_consequences_seen(tab: Tab, cloud:
     row.locator("input[type=checkbox]").click()
     page.get_by_role("button", name="Interrupt").click()
     question.get_by_label("Seconds of notice").fill("two")
-    expect(question).to_contain_text("'two' is no number of seconds.")
+    expect(question).to_contain_text("'two' is not a number of seconds.")
     question.get_by_label("Seconds of notice").fill("0")
     expect(question.locator("code")).to_have_text(f"skylift cloud interrupt {spot.id} --in 0s")
     question.get_by_role("button", name="Interrupt", exact=True).click()

@@ -146,7 +146,7 @@ def test_copies_of_such_a_folder_end_in_words(cloud: RealCloud, folder: Path) ->
     assert "is so deep that its server may not list all" in cp("-r", "copied-deep:out/wide", "wide")
     cp("-r", "copied-deep:out/long", "long")
     assert ends_below(folder / "long") == ["found"]
-    assert "is no regular file" in cp("copied-deep:fifo", ".", code=2)
+    assert "is not a regular file" in cp("copied-deep:fifo", ".", code=2)
     assert "There is no self" in cp("copied-deep:self", ".", code=2)
     small = folder / "small"
     small.mkdir()

@@ -1,4 +1,4 @@
-"""`skylift.map` as a program has it: outcomes in order, their results and streams, and what is no map."""
+"""`skylift.map` as a program has it: outcomes in order, their results and streams, and what is not a map."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def _obstacles(record: JobRecord) -> Iterator[str]:
     if record.terminal is not None:
         yield "It was interactive: `skylift run -it` has your terminal."
     if record.stdin:
-        yield "It read standard input, which is no part of its files."
+        yield "It read standard input, which is not one of its files."
     if record.has_s3:
         yield "It had inputs from S3: name them again with --in."
     if record.large or sum(each.size for each in record.packs) > MOST_BYTES:

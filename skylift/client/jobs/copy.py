@@ -316,7 +316,7 @@ class _Download(_Copy):
                 self._tally.skip(name, "is a link to a folder")
                 return None
         if file.kind not in ("file", "folder"):
-            self._tally.skip(name, "is no regular file")
+            self._tally.skip(name, "is not a regular file")
             return None
         return file
 
@@ -340,7 +340,7 @@ class _Upload(_Copy):
                 self._plan(found.st_size, source, target, partial(self._upload, path, target))
             else:
                 raise UsageError(
-                    f"{shown(source)} is no regular file.", "`-` sends standard input, also that of a pipe."
+                    f"{shown(source)} is not a regular file.", "`-` sends standard input, also that of a pipe."
                 )
         await self._all()
 
@@ -362,7 +362,7 @@ class _Upload(_Copy):
                 raise UsageError(f"{shown(path)} is a folder on the server.", "Name a file in it.")
             return place + b"/" + os.fsencode(name) if name else place
         if several or path.endswith("/"):
-            raise UsageError(f"{shown(path)} is no folder on the server.")
+            raise UsageError(f"{shown(path)} is not a folder on the server.")
         return place
 
     async def _upload(self, path: Path, place: bytes) -> None:
@@ -436,7 +436,7 @@ class _Upload(_Copy):
                     yield inner, path, False
                 else:
                     is_lost = entry.is_symlink() and not mode
-                    self._tally.skip(str(path), "is a link to nowhere" if is_lost else "is no regular file")
+                    self._tally.skip(str(path), "is a link to nowhere" if is_lost else "is not a regular file")
 
 
 # This machine's files.
@@ -562,7 +562,7 @@ def _open_local(path: Path) -> int:
         raise RunError(f"{shown(path)} cannot be read: {error.strerror}.") from None
     if not stat.S_ISREG(os.fstat(file).st_mode):
         os.close(file)
-        raise RunError(f"{shown(path)} is no regular file any more.")
+        raise RunError(f"{shown(path)} is not a regular file any more.")
     return file
 
 
@@ -599,7 +599,7 @@ def _check_file(found: RemoteFile, path: str) -> None:
     if found.kind == "folder":
         raise UsageError(f"{shown(path or '.')} is a folder.", "-r copies it with all that is in it.")
     if found.kind != "file":
-        raise UsageError(f"{shown(path)} is no regular file.")
+        raise UsageError(f"{shown(path)} is not a regular file.")
 
 
 def _missing(path: str, base: str) -> UsageError:

@@ -220,9 +220,9 @@ class MapReader:
 
 
 def _read_spec(account: Account, name: str) -> tuple[MapSpec, MapKeys]:
-    """With the keys of where it is. Raises UsageError for a job that is no map."""
+    """With the keys of where it is. Raises UsageError for a job that is not a map."""
     if not account.record(name).is_map:
-        raise UsageError(f"The job {name} is no map.", f"Its results: skylift results {name}")
+        raise UsageError(f"The job {name} is not a map.", f"Its results: skylift results {name}")
     keys, run = MapKeys(name), parse_run(name)
     source = keys
     found = account.api.get(account.bucket, source.spec, SPEC_LIMIT)

@@ -233,7 +233,7 @@ def read_s3(text: str, option: str = "--in ") -> S3Input:
     if found is None:
         raise UsageError(f"{option}{text}: this is not a place in S3.", "A place is like s3://bucket/folder/.")
     if not S3Glob(found[2] or "").is_valid:
-        raise UsageError(f"{option}{text}: this is no glob.", "A class of characters is like [a-z].")
+        raise UsageError(f"{option}{text}: this is not a glob.", "A class of characters is like [a-z].")
     return S3Input(text, found[1], found[2] or "")
 
 

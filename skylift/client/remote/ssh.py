@@ -317,7 +317,7 @@ class SshStart:
         names = {"last": last, "job": job} if last else {"job": job}
         for name in names.values():
             if not NAME_FORM.fullmatch(name):
-                raise ConnectionLost(f"{shown(name)} is no job's name.")
+                raise ConnectionLost(f"{shown(name)} is not the name of a job.")
         if not is_here():
             raise ConnectionLost(MISSING)
         self._job = job

@@ -302,7 +302,7 @@ class _Chosen:
         do not stop the run."""
         path = self._root / place
         if not _is_a_place(place):
-            self._notes.append(f"{shown(place)} is listed, but is no file of the project's, and stays here")
+            self._notes.append(f"{shown(place)} is listed, but is not a file of the project, and stays here")
             return
         real = self._real(path)
         status = _look(real)

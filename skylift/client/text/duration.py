@@ -21,7 +21,7 @@ def parse_duration(text: str, option: str) -> int:
         )
     seconds = sum(int(number) * unit for number, unit in zip(found.groups(default="0"), _UNITS.values(), strict=True))
     if seconds <= 0:
-        raise UsageError(f"{option} {text!r} must be longer than nothing.")
+        raise UsageError(f"{option} {text!r} must be longer than zero.")
     return seconds
 
 

@@ -504,7 +504,7 @@ def test_links_here_that_lead_round_hold_up_nothing(both: Both) -> None:
     assert {name for name in tree(both.there) if name.startswith("folder/l")} == {f"folder/l{n}" for n in range(21, 61)}
     assert (both.there / "folder/file").read_text() == "1"
     assert len([note for note in both.seen.notes if "is a link to nowhere" in note]) == 24
-    assert len([note for note in both.seen.notes if "is no regular file" in note]) == 1
+    assert len([note for note in both.seen.notes if "is not a regular file" in note]) == 1
 
 
 @pytest.mark.parametrize("levels", [250, 6_000])

@@ -305,7 +305,7 @@ def test_what_cannot_be_resumed_is_told(case: Case) -> None:
         case.bucket, JobKeys("plain").record, encode_record(case.job("plain"), created=1.0, deadline=2, packs=[])
     )
     asked = Continuation("plain", unfinished=True)
-    with pytest.raises(UsageError, match="The job plain is no map"):
+    with pytest.raises(UsageError, match="The job plain is not a map"):
         ContinuedMap(case.account, asked)
     with pytest.raises(JobNotFound):
         ContinuedMap(case.account, Continuation("none", unfinished=True))

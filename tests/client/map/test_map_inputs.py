@@ -58,7 +58,7 @@ def test_files_and_globs_in_the_order_of_the_words(folder: Path) -> None:
     assert texts(found) == ["sub/c.csv", "a.csv", "b.csv"]
     assert [each.name for each in found.found] == ["c.csv", "a.csv", "b.csv"]
     assert found.notes == ()
-    # What a glob matches besides files is no input.
+    # What a glob matches besides files is not an input.
     assert texts(find(folder, "*")) == ["a.csv", "b.csv"]
     assert texts(find(folder, "**/*.csv")) == ["a.csv", "b.csv", "sub/c.csv"]
     assert texts(find(folder, str(folder / "?.csv"))) == [str(folder / "a.csv"), str(folder / "b.csv")]

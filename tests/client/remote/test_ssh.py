@@ -224,10 +224,10 @@ def test_the_last_order_of_who_leaves_arrives(key: LocalKeyPair, folders: Path) 
 @pytest.mark.parametrize("name", ["a:/etc/passwd", "../x", "A", "", "x y"])
 def test_a_name_that_is_no_jobs_forwards_nothing(key: LocalKeyPair, folders: Path, name: str) -> None:
     """A kept server's last job is a tag's word."""
-    with pytest.raises(ConnectionLost, match="no job's name"):
+    with pytest.raises(ConnectionLost, match="is not the name of a job"):
         asyncio.run(ssh.connect("127.0.0.1", "me", key.private, [], name, 1))
     if name:
-        with pytest.raises(ConnectionLost, match="no job's name"):
+        with pytest.raises(ConnectionLost, match="is not the name of a job"):
             asyncio.run(ssh.connect("127.0.0.1", "me", key.private, [], "x", 1, last=name))
     assert list(folders.iterdir()) == []
 
