@@ -17,20 +17,8 @@ from skylift.client.job.policy import allow, policy
 from skylift.client.job.record import workers_of_schedule
 from skylift.client.job.settings import REGION_FORM
 from skylift.client.job.tags import TAG_JOB
+from skylift.client.launch import role as launch_role
 from skylift.client.launch.cap import ensure_cap_boundary, run_cap_policy
-from skylift.client.launch.role import (
-    ANSWERED,
-    PATH,
-    TRUST,
-    JobRole,
-    Kind,
-    add_to_profile,
-    cap_role_name,
-    describe_own,
-    ensure_boundary,
-    ensure_policy,
-    make_own,
-)
 from skylift.client.launch.scheduler import GROUP, trust_in_scheduler
 from skylift.client.launch.undo import Undo
 from skylift.client.remote.api import Api
@@ -49,7 +37,7 @@ SCHEDULER_BOUNDARY = "skylift-boundary-scheduler-2"
 """The number is the version of the document, as with BOUNDARY."""
 _SERVERS_MAY, _SCHEDULER_MAY = "job", "run"
 """The names of the roles' policies."""
-_CALLED: dict[Kind, str] = {"role": "a role", "instance_profile": "an instance profile"}
+_CALLED: dict[launch_role.Kind, str] = {"role": "a role", "instance_profile": "an instance profile"}
 
 
 def scheduler_boundary(account: str) -> dict[str, Any]:
@@ -64,7 +52,7 @@ def scheduler_boundary(account: str) -> dict[str, Any]:
         allow(
             "PassTheirRoles",
             "iam:PassRole",
-            f"arn:aws:iam::{account}:role{PATH}{server_role_name('*')}",
+            f"arn:aws:iam::{account}:role{launch_role.PATH}{server_role_name('*')}",
             {"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}},
         ),
     )
@@ -72,24 +60,24 @@ def scheduler_boundary(account: str) -> dict[str, Any]:
 
 async def make_server_role(
     undo: Undo, api: Api, schedule: str, name: str, account: str, opened: Sequence[Sequence[str]]
-) -> JobRole:
+) -> launch_role.JobRole:
     """A role of servers, without any permissions, and its instance profile, without the role. `opened` are the buckets
     of its boundary (see ensure_boundary). Raises UsageError when there is one of them."""
     make = partial(_make_server_role, api, schedule, name, account, opened)
     await undo.make(make, lambda _: _remove(api, "role", name))
     profile = partial(_make, api, schedule, "instance_profile", {"InstanceProfileName": name})
-    return JobRole(name, await undo.make(profile, lambda _: _remove(api, "instance_profile", name)))
+    return launch_role.JobRole(name, await undo.make(profile, lambda _: _remove(api, "instance_profile", name)))
 
 
 def _make_server_role(api: Api, schedule: str, name: str, account: str, opened: Sequence[Sequence[str]]) -> None:
-    boundary = ensure_boundary(api, account, *opened)
-    _make_role(api, schedule, name, TRUST, boundary, f"Servers of skylift schedule {schedule}")
+    boundary = launch_role.ensure_boundary(api, account, *opened)
+    _make_role(api, schedule, name, launch_role.TRUST, boundary, f"Servers of skylift schedule {schedule}")
 
 
 def equip_servers(api: Api, name: str, policy: dict[str, Any]) -> None:
     """Give a role of servers its policy, and its profile this role. The undo of both undoes this, too."""
     _equip(api, name, _SERVERS_MAY, policy)
-    add_to_profile(api, name)
+    launch_role.add_to_profile(api, name)
 
 
 async def make_scheduler_roles(
@@ -97,9 +85,9 @@ async def make_scheduler_roles(
 ) -> str:
     """The roles in which EventBridge Scheduler ends servers of runs after their deadline, and starts them from a launch
     template; the ARN of the latter. Raises UsageError when there is one of them."""
-    servers, role = f"arn:aws:iam::{account}:role{PATH}{server_role_name(schedule)}", ""
+    servers, role = f"arn:aws:iam::{account}:role{launch_role.PATH}{server_role_name(schedule)}", ""
     for name, boundary, document in (
-        (cap_role_name(schedule), ensure_cap_boundary, run_cap_policy(account, schedule)),
+        (launch_role.cap_role_name(schedule), ensure_cap_boundary, run_cap_policy(account, schedule)),
         (
             scheduler_role_name(schedule),
             _ensure_boundary,
@@ -121,7 +109,7 @@ def _make_scheduler_role(
 
 def _ensure_boundary(api: Api, account: str) -> str:
     what = "scheduler of skylift's schedules"
-    return ensure_policy(api, account, SCHEDULER_BOUNDARY, scheduler_boundary(account), what)
+    return launch_role.ensure_policy(api, account, SCHEDULER_BOUNDARY, scheduler_boundary(account), what)
 
 
 def _equip(api: Api, role: str, name: str, policy: dict[str, Any]) -> None:
@@ -132,18 +120,18 @@ def _equip(api: Api, role: str, name: str, policy: dict[str, Any]) -> None:
 def remove_roles(api: Api, schedule: str) -> None:
     """All, and the instance profiles, as far as they exist and are of this region's schedule. Their names are the
     account's: they may be of a schedule in another region."""
-    for name in (server_role_name, workers_of_schedule, scheduler_role_name, cap_role_name):
+    for name in (server_role_name, workers_of_schedule, scheduler_role_name, launch_role.cap_role_name):
         _remove_own(api, schedule, name(schedule))
 
 
 def _remove_own(api: Api, schedule: str, name: str) -> None:
-    kinds: tuple[Kind, ...] = ("instance_profile", "role")
+    kinds: tuple[launch_role.Kind, ...] = ("instance_profile", "role")
     for kind in kinds:
         if _region(api, schedule, kind, name) == api.region:
             _remove(api, kind, name)
 
 
-def _remove(api: Api, kind: Kind, name: str) -> None:
+def _remove(api: Api, kind: launch_role.Kind, name: str) -> None:
     """A role with its policy, or a profile, as far as it exists."""
     role, profile = {"RoleName": name}, {"InstanceProfileName": name}
     steps = [("remove_role_from_instance_profile", {**profile, **role}), ("delete_instance_profile", profile)]
@@ -164,16 +152,16 @@ def _make_role(api: Api, schedule: str, name: str, trust: dict[str, Any], bounda
     return _make(api, schedule, "role", request)
 
 
-def _make(api: Api, schedule: str, kind: Kind, request: dict[str, Any]) -> str:
+def _make(api: Api, schedule: str, kind: launch_role.Kind, request: dict[str, Any]) -> str:
     """Make a role or profile; its ARN. One that an undo has failed to remove in this region is removed first, a role
     with its profile: this client has claimed the name there."""
-    make = partial(make_own, api, kind, api.retry_not_found, request, role_tags(schedule, api.region))
+    make = partial(launch_role.make_own, api, kind, api.retry_not_found, request, role_tags(schedule, api.region))
     try:
         return str(make()["Arn"])
     except Refused as error:
         if error.code != "EntityAlreadyExists":
             raise
-    name = request[f"{ANSWERED[kind]}Name"]
+    name = request[f"{launch_role.ANSWERED[kind]}Name"]
     region = _region(api, schedule, kind, name)
     if region != api.region:
         raise _taken(schedule, region, kind, name)
@@ -184,7 +172,7 @@ def _make(api: Api, schedule: str, kind: Kind, request: dict[str, Any]) -> str:
     return str(make()["Arn"])
 
 
-def _taken(schedule: str, region: str, kind: Kind, name: str) -> UsageError:
+def _taken(schedule: str, region: str, kind: launch_role.Kind, name: str) -> UsageError:
     if not region:
         return UsageError(
             f"There is {_CALLED[kind]} called {name} already, and it is not of a schedule.",
@@ -197,9 +185,9 @@ def _taken(schedule: str, region: str, kind: Kind, name: str) -> UsageError:
     )
 
 
-def _region(api: Api, schedule: str, kind: Kind, name: str) -> str:
+def _region(api: Api, schedule: str, kind: launch_role.Kind, name: str) -> str:
     """The region of the schedule that a role or profile is of; empty when there is none, or it is no schedule's."""
-    found = describe_own(api, kind, name)
+    found = launch_role.describe_own(api, kind, name)
     tags = {each["Key"]: each["Value"] for each in found.get("Tags", ())}
     region = tags.get(TAG_REGION, "")
     return region if tags.get(TAG_SCHEDULE) == schedule and REGION_FORM.fullmatch(region) else ""
