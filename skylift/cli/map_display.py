@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skylift.cli import run_summary
-from skylift.cli.say import say, say_json, say_trouble
+from skylift.cli.say import say, say_folded, say_json, say_trouble
 from skylift.cli.screen import Live, Outlet
 from skylift.cli.status_text import fit, spell_whole
 from skylift.cli.table import Cell, Column, show_table
@@ -138,7 +138,7 @@ def watch_map(
         return outcome
     show_map(reader, template, Path.cwd(), screen, quiet=quiet, job=outcome.as_json() if as_json else None)
     if not quiet and not as_json:
-        say(*run_summary.summary(outcome), to_stderr=True)
+        say_folded(run_summary.summary(outcome))
         # After the summary: it may ask S3.
         say(*going_on(reader), to_stderr=True)
     elif not as_json and (found := run_summary.troubles(outcome)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,18 @@ def say(*lines: str, to_stderr: bool = False) -> None:
     stream = sys.stderr if to_stderr else sys.stdout
     for line in lines:
         print(visible(line), file=stream)
+
+
+def say_folded(lines: Iterable[str]) -> None:
+    """Write lines to standard error, on a terminal no wider than it is. A command in backticks is copied: it stays on
+    one line."""
+    import textwrap
+
+    width = os.get_terminal_size(2).columns if sys.stderr.isatty() else 0
+    for line in lines:
+        whole = re.sub("`[^`]*`", lambda found: found[0].replace(" ", "\0"), visible(line))
+        folded = textwrap.wrap(whole, width, break_long_words=False, break_on_hyphens=False) if width else [whole]
+        print("\n".join(folded).replace("\0", " "), file=sys.stderr)
 
 
 def say_at_once(line: str) -> None:

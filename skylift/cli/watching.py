@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Protocol, TypeVar
 
 import typer
 
-from skylift.cli.say import say, say_json, say_trouble
+from skylift.cli.say import say_folded, say_json, say_trouble
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,4 +62,4 @@ def show_outcome(
         if found := troubles(outcome):
             say_trouble("\n".join(found))
     else:
-        say(*summary(outcome, arguments=arguments), to_stderr=True)
+        say_folded(summary(outcome, arguments=arguments))

@@ -6,8 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.on_terminal import shown_on_terminal
 
 from skylift.cli.run_summary import summary, troubles
+from skylift.cli.say import say_folded
 from skylift.cli.screen import Outlet
 from skylift.cli.watching import show_outcome
 from skylift.client.job.outcome import Missing, Outcome, Result
@@ -161,3 +163,14 @@ def test_a_path_that_a_program_made_too_long_does_not_fill_the_terminal() -> Non
     outcome = replace(OUTCOME, missing=(Missing(deep, "File name too long"),), left_behind=(deep,), changed=(deep,))
     assert max(map(len, summary(outcome))) < 300
     assert any(f"{deep[:100]}…{deep[-100:]} (File name too long)" in line for line in summary(outcome))
+
+
+def test_lines_end_between_words_on_a_terminal(capfd: pytest.CaptureFixture[str]) -> None:
+    """A command is copied: it is not divided. In a pipe nothing is."""
+    line = "The server stays 29m 59s: `skylift ssh nightly-ab12`. `run --reuse nightly-ab12` uses it.\x1b[2J"
+    assert shown_on_terminal(60, lambda: say_folded([line])).splitlines() == [
+        "The server stays 29m 59s: `skylift ssh nightly-ab12`.",
+        "`run --reuse nightly-ab12` uses it.\\x1b[2J",
+    ]
+    say_folded([line])
+    assert capfd.readouterr().err.splitlines() == [line.replace("\x1b", "\\x1b")]
